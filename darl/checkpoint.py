@@ -1,0 +1,146 @@
+"""Checkpoints: safetensors weights that stand alone, and beside them what it takes to go on exactly.
+
+    FOLDER/step-00000440/model.safetensors    weights; the experiment and the pixel statistics in the metadata
+                         ema.safetensors      the weights' moving average, where there is one
+                         trainer.pt           optimiser and progress (read with `weights_only`: no code is run)
+
+A checkpoint appears whole or not at all: it is written under a dot-name, flushed to the disk and renamed.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from darl.config import Experiment
+from darl.errors import UserError
+from darl.model import Darl
+
+__all__ = ["Pretrained", "Progress", "latest", "load_pretrained", "read_progress", "restore", "save"]
+
+
+@dataclass
+class Progress:
+    """How far a run is."""
+
+    step: int = 0
+    """Optimiser steps taken."""
+    seconds: float = 0.0
+    """Spent in all attempts so far, evaluation included."""
+    train_seconds: float = 0.0
+    """Spent on training steps."""
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    """Of the steps since the last evaluation."""
+    history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """The evaluations so far, as plain values."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model read from a checkpoint."""
+
+    model: Darl
+    experiment: Experiment
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def save(
+    folder: Path,
+    *,
+    experiment: Experiment,
+    statistics: tuple[tuple[float, ...], tuple[float, ...]],
+    model: nn.Module,
+    ema: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    keep: int = 2,
+) -> Path:
+    """Write `FOLDER/step-…` and delete all but the newest `keep`; returns its path."""
+    target = folder / f"step-{progress.step:08d}"
+    draft = folder / f".{target.name}-{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    metadata = {"experiment": experiment.to_json(), "statistics": json.dumps(statistics)}
+    save_file(model.state_dict(), draft / "model.safetensors", metadata)
+    if ema is not None:
+        save_file(ema.state_dict(), draft / "ema.safetensors", metadata)
+    torch.save({"optimizer": optimizer.state_dict(), "progress": asdict(progress)}, draft / "trainer.pt")
+    for path in [*draft.iterdir(), draft]:
+        _flush(path)
+    shutil.rmtree(target, ignore_errors=True)
+    draft.rename(target)
+    _flush(folder)
+    for old in _steps(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest whole checkpoint in a folder, None where there is none."""
+    steps = _steps(folder)
+    return steps[-1] if steps else None
+
+
+def restore(
+    path: Path, *, model: nn.Module, ema: nn.Module | None, optimizer: torch.optim.Optimizer, device: torch.device
+) -> Progress:
+    """Put a checkpoint's state into the objects of a run of the same experiment."""
+    model.load_state_dict(load_file(path / "model.safetensors", device=str(device)))
+    if ema is not None:
+        ema.load_state_dict(load_file(path / "ema.safetensors", device=str(device)))
+    state = torch.load(path / "trainer.pt", map_location=device, weights_only=True)
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(**state["progress"])
+
+
+def read_progress(path: Path) -> Progress:
+    """Of a checkpoint."""
+    state = torch.load(path / "trainer.pt", map_location="cpu", weights_only=True)
+    return Progress(**state["progress"])
+
+
+def load_pretrained(path: str | Path) -> Pretrained:
+    """The model of a checkpoint, of a run's folder (its newest checkpoint), or of a weights file.
+
+    The moving average is taken where there is one. Raises UserError where there is no checkpoint or it cannot be read.
+    """
+    place = Path(path)
+    place = latest(place) or place
+    if place.is_dir():
+        place = place / ("ema.safetensors" if (place / "ema.safetensors").exists() else "model.safetensors")
+    if not place.is_file():
+        raise UserError(f"checkpoint must be a folder or a .safetensors file that darl wrote, got {str(path)!r}")
+    try:
+        with safe_open(place, framework="pt") as file:
+            metadata = file.metadata() or {}
+        weights = load_file(place)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"checkpoint must be a whole safetensors file, got {str(place)!r} ({error})") from None
+    if "experiment" not in metadata:
+        raise UserError(f"checkpoint must hold darl's metadata (experiment), got {str(place)!r} without it")
+    experiment = Experiment.from_record(json.loads(metadata["experiment"]))
+    model = experiment.build()
+    model.load_state_dict(weights)
+    mean, std = json.loads(metadata["statistics"])
+    return Pretrained(model, experiment, tuple(mean), tuple(std))
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

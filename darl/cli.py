@@ -1,0 +1,339 @@
+"""The commands: `darl …`, and what every script under sweeps/ runs."""
+
+import argparse
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from darl import checkpoint, report
+from darl.config import Experiment
+from darl.data import Dataset, load, locate, steps_per_epoch
+from darl.errors import UserError
+from darl.evaluate import evaluate
+from darl.options import Options, Parser, add_experiment_flags, add_run_flags, add_sweep_flags, speak_plainly
+from darl.results import Results
+from darl.results import load as load_table
+from darl.rows import curve_row, now, provenance, trial_row
+from darl.sweep import Sweep
+from darl.train import Evaluated, NonFiniteLossError, World, evenly, fit
+from darl.variants import require
+
+__all__ = ["main", "run_sweep"]
+
+
+def run_sweep(build: Callable[[Options], Sweep], description: str, *, trials: int) -> None:
+    """A sweep script's whole command line. `build` makes the sweep from the flags; `trials` is its default number."""
+    parser = Parser(description=description)
+    add_experiment_flags(parser)
+    add_sweep_flags(parser, trials)
+    add_run_flags(parser)
+    flags = parser.parse_args()
+    speak_plainly(lambda: _sweep(build(Options(flags)), flags))
+
+
+def _sweep(sweep: Sweep, flags: argparse.Namespace) -> None:
+    sweep = replace(sweep, name=flags.name or sweep.name)
+    if flags.report:
+        return _answer(sweep, Results(_results_root(flags.results), sweep.name))
+    dataset = _load(sweep.base, flags)
+    labelled = dataset.train.labels is not None
+    if not labelled and sweep.metric != "val_loss":
+        raise UserError(f"--data must have labels for {sweep.metric}, got {flags.data!r}; or take --objective-metric val_loss")
+    _check_batch(sweep.base, dataset, flags)
+    if flags.dry_run:
+        return _dry_run(sweep, dataset, flags)
+    from darl.distributed import cluster, tuner  # Ray takes seconds to import: only where it runs
+
+    cluster.connect(log_to_driver=False)
+    cluster.require_resources(flags.workers, flags.gpus_per_worker)
+    results = Results(_results_root(flags.results), sweep.name)
+    results.prepare()
+    cluster.require_shared(results.path)
+    tuner.run(sweep, dataset, results, _workers(flags), max_concurrent=flags.max_concurrent)
+    return _answer(sweep, results)
+
+
+def _answer(sweep: Sweep, results: Results) -> None:
+    trials = results.trials()
+    console = Console()
+    console.print()
+    console.print(report.summary(trials, sweep.metric))
+    console.print(report.answer(trials, sweep.metric), highlight=False)
+    for error in trials.loc[trials["status"] == "failed", "error"].unique()[:3]:
+        console.print(f"failed: {error}", style="red", markup=False, highlight=False)
+    console.print(f"\nTables: {results.path}\n", highlight=False, soft_wrap=True)
+    console.print(f'  pandas.read_parquet("{results.trials_path}")', highlight=False, soft_wrap=True)
+    console.print(f'  pandas.read_parquet("{results.curves_path}")', highlight=False, soft_wrap=True)
+    if len(trials) and (trials["status"] == "failed").all():
+        sys.exit(1)
+
+
+def _dry_run(sweep: Sweep, dataset: Dataset, flags: argparse.Namespace) -> None:
+    console, base = Console(highlight=False, soft_wrap=True), sweep.base
+    console.print(sweep.question)
+    for path, part in sweep.space.items():
+        console.print(f"  {path}: {part}")
+    for name, point in sweep.first.items():
+        values = ", ".join(f"{path} = {value:.4g}" for path, value in point.items())
+        console.print(f"  first: {name}: {values}")
+    repeats = (sweep.seeds - 1) * (1 + len(sweep.first))
+    images = steps_per_epoch(len(dataset.train), base.batch_size) * base.batch_size * base.epochs
+    total = sweep.trials + repeats
+    console.print(f"trials: {sweep.trials} points on seed 0" + (f" + {repeats} repeats on other seeds" if repeats else ""))
+    console.print(f"each: {base.epochs} epochs of {len(dataset.train):,} images")
+    if sweep.rungs:
+        console.print(f"those not in the best third are stopped after epochs {sweep.rungs} (not the first points)")
+    flops = 3 * base.build().flops() * images
+    console.print(f"at most {total * flops / 1e15:.3g} PFLOPs of training, {flops / 1e15:.3g} a trial")
+    if flags.gpus_per_worker:
+        hours = total * flops / 1e14 / 3600
+        console.print(f"estimated cost: {hours:.2g} GPU-hours at 100 TFLOP/s (assumed, not measured), probes aside")
+    else:
+        seconds = _step_seconds(base, dataset) * images / base.batch_size
+        console.print(
+            f"estimated cost: {total * seconds / 3600:.2g} CPU-hours on one core, {seconds:.0f} s a trial, probes aside "
+            f"(three steps were timed on this machine)"
+        )
+
+
+def _step_seconds(experiment: Experiment, dataset: Dataset) -> float:
+    torch.set_num_threads(1)
+    steps = (event for event in fit(experiment, dataset, device=torch.device("cpu")) if not isinstance(event, Evaluated))
+    next(steps)
+    began = time.process_time()
+    for _ in itertools.islice(steps, 3):
+        pass
+    return (time.process_time() - began) / 3
+
+
+def main() -> None:
+    """The `darl` command."""
+    parser = Parser(prog="darl", description="Pretrain DARL, evaluate it, and read what sweeps have found.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    for function, text in (
+        (_pretrain, "pretrain a model, over one worker or many"),
+        (_evaluate, "linear probe, kNN and validation loss of a checkpoint"),
+        (_generate, "draw images with a checkpoint, patch by patch"),
+        (_report, "the answer of a sweep's tables"),
+        (_doctor, "what this machine and installation can do"),
+    ):
+        command = commands.add_parser(function.__name__[1:], help=text, description=text)
+        _FLAGS[function](command)
+        command.set_defaults(run=function)
+    flags = parser.parse_args()
+    speak_plainly(lambda: flags.run(flags))
+
+
+def _pretrain_flags(parser: argparse.ArgumentParser) -> None:
+    add_experiment_flags(parser)
+    add_run_flags(parser)
+    parser.add_argument("--evaluations", type=int, default=4, help="evaluations during the run, evenly spaced")
+    parser.add_argument("--no-ray", action="store_true", help="the plain loop in this process, without Ray")
+
+
+def _pretrain(flags: argparse.Namespace) -> None:
+    experiment = Options(flags).experiment()
+    dataset = _load(experiment, flags)
+    require(not (flags.no_ray and flags.workers > 1), "--workers", "be 1 with --no-ray", flags.workers)
+    _check_batch(experiment, dataset, flags)
+    results = Results(_results_root(flags.results), flags.name or "pretrain")
+    trials = results.trials()
+    own = trials[trials["trial_id"] == experiment.trial_id]
+    if (own["status"] == "finished").any():
+        print(f"{experiment.trial_id} is finished already: {results.trials_path}")
+        return
+    began, error = now(), None
+    try:
+        evaluations = (_pretrain_here if flags.no_ray else _pretrain_on_ray)(experiment, dataset, results, flags)
+    except NonFiniteLossError as problem:
+        evaluations, error = [], f"{type(problem).__name__}: {problem}"
+    row = trial_row(
+        experiment,
+        evaluations,
+        status="failed" if error else "finished",
+        attempt=len(own) + 1,
+        started_at=began,
+        workers=flags.workers,
+        device="cuda" if flags.gpus_per_worker else "cpu",
+        flops=experiment.build().flops(),
+        error=error,
+    )
+    results.add_curve(experiment.trial_id, len(own) + 1, [curve_row(event) for event in evaluations])
+    results.add_trial(row | provenance())
+    if error:
+        print(f"failed: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(f"checkpoints: {results.path}/checkpoints/{experiment.trial_id}\ntables: {results.trials_path}")
+
+
+def _pretrain_here(
+    experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace
+) -> list[dict[str, Any]]:
+    if "://" in results.path:
+        raise UserError(f"--results must be a local folder with --no-ray, got {flags.results!r}")
+    results.prepare()
+    folder, evaluations = Path(results.path) / "checkpoints" / experiment.trial_id, list[dict[str, Any]]()
+    for event in fit(
+        experiment,
+        dataset,
+        device=torch.device("cuda" if flags.gpus_per_worker else "cpu"),
+        folder=folder,
+        resume=checkpoint.latest(folder),
+        evaluate_at=evenly(experiment.epochs, flags.evaluations),
+        save_every=flags.save_every,
+        compiled=flags.compile,
+    ):
+        if isinstance(event, Evaluated):
+            evaluations.append(asdict(event))
+            print(event.describe(experiment.epochs), flush=True)
+    return evaluations
+
+
+def _pretrain_on_ray(
+    experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace
+) -> list[dict[str, Any]]:
+    import ray
+
+    from darl.distributed import cluster, trainer
+
+    cluster.connect(log_to_driver=True)
+    cluster.require_resources(flags.workers, flags.gpus_per_worker)
+    results.prepare()
+    cluster.require_shared(results.path)
+    return trainer.pretrain(
+        experiment,
+        ray.put(dataset),
+        _workers(flags),
+        storage=f"{results.path}/checkpoints",
+        evaluate_at=evenly(experiment.epochs, flags.evaluations),
+    )
+
+
+def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", help="a run's folder of checkpoints, one of them, or a .safetensors file")
+    parser.add_argument("--data", help="other data than it was trained on")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--memory-limit", type=float, default=4.0, help="GiB of decoded images held in memory")
+    parser.add_argument("--loader-workers", type=int, default=0, help="decoding processes beyond that")
+
+
+def _evaluate(flags: argparse.Namespace) -> None:
+    pretrained = checkpoint.load_pretrained(flags.checkpoint)
+    experiment = replace(pretrained.experiment, data=flags.data or pretrained.experiment.data)
+    dataset = replace(_load(experiment, flags), mean=pretrained.mean, std=pretrained.std)
+    device = torch.device(flags.device)
+    metrics = evaluate(pretrained.model.to(device), dataset, device=device)
+    table = Table("metric", "value", title=f"{flags.checkpoint} on {experiment.data}")
+    for name, value in metrics.items():
+        table.add_row(name, "-" if value is None else f"{value:.4f}")
+    Console().print(table)
+
+
+def _generate_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", help="a run's folder of checkpoints, one of them, or a .safetensors file")
+    parser.add_argument("--count", type=int, default=16, help="images")
+    parser.add_argument("--steps", type=int, default=32, help="noise levels per patch")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--output", default="generated.png", help="a PNG file: the images in a square")
+
+
+def _generate(flags: argparse.Namespace) -> None:
+    from torchvision.utils import save_image
+
+    pretrained = checkpoint.load_pretrained(flags.checkpoint)
+    images = pretrained.model.generate(flags.count, steps=flags.steps, seed=flags.seed)
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (pretrained.mean, pretrained.std))
+    save_image((images * std + mean).clamp(0, 1), flags.output, nrow=max(1, round(flags.count**0.5)))
+    print(flags.output)
+
+
+def _report_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", help="a sweep's folder, RESULTS/SWEEP")
+    parser.add_argument("--metric", default="probe_top1", help="what is ranked by")
+
+
+def _report(flags: argparse.Namespace) -> None:
+    trials = load_table(f"{flags.results.rstrip('/')}/trials")
+    Console().print(report.summary(trials, flags.metric))
+    Console().print(report.answer(trials, flags.metric), highlight=False)
+
+
+def _doctor_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", default="digits", help="data to look at")
+
+
+def _doctor(flags: argparse.Namespace) -> None:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    table = Table("what", "found")
+    table.add_row("python", platform.python_version())
+    for name in ("darl", "torch", "torchvision", "timm", "ray", "optuna", "pyarrow", "pandas"):
+        try:
+            table.add_row(name, version(name))
+        except PackageNotFoundError:
+            table.add_row(name, "not installed")
+    table.add_row("CPU threads", str(torch.get_num_threads()))
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    table.add_row("GPUs", ", ".join(names) or "none")
+    table.add_row("data", f"{locate(flags.data)}: {_describe_data(flags.data)}")
+    Console().print(table)
+
+
+def _describe_data(name: str) -> str:
+    from darl.data import defaults
+
+    usual = defaults(name)
+    return f"{usual.image_size} pixels, {usual.channels} channels, patches of {usual.patch_size}"
+
+
+_FLAGS = {
+    _pretrain: _pretrain_flags,
+    _evaluate: _evaluate_flags,
+    _generate: _generate_flags,
+    _report: _report_flags,
+    _doctor: _doctor_flags,
+}
+
+
+def _load(experiment: Experiment, flags: argparse.Namespace) -> Dataset:
+    dataset = load(
+        experiment.data,
+        image_size=experiment.image_size,
+        channels=experiment.channels,
+        memory_limit=int(flags.memory_limit * 2**30),
+        loader_workers=flags.loader_workers,
+    )
+    if dataset.skipped:
+        shown = "".join(f"\n  {reason}" for reason in dataset.skipped[:5])
+        more = f"\n  and {len(dataset.skipped) - 5} more" if len(dataset.skipped) > 5 else ""
+        print(f"skipped {len(dataset.skipped)} corrupt images:{shown}{more}", file=sys.stderr)
+    return dataset
+
+
+def _check_batch(experiment: Experiment, dataset: Dataset, flags: argparse.Namespace) -> None:
+    steps_per_epoch(len(dataset.train), experiment.batch_size)
+    World(size=flags.workers).rows(experiment.batch_size)
+
+
+def _workers(flags: argparse.Namespace) -> Any:
+    from darl.distributed.trainer import Workers
+
+    return Workers(
+        count=flags.workers, gpus=flags.gpus_per_worker, save_every=flags.save_every, compiled=flags.compile
+    )
+
+
+def _results_root(results: str) -> str:
+    """A relative path starts here, or in the home folder within a `ray job`, whose own folder is thrown away."""
+    start = Path.home() if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
+    return results if "://" in results else str(start / results)

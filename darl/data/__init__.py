@@ -1,0 +1,32 @@
+"""Image sources → deterministic batches.
+
+`locate` names a data set, `defaults` suggests settings for it, `load` reads its splits, `batches` and
+`evaluation_batches` give normalised tensors. A data set is scikit-learn's digits, a folder of images, Parquet files,
+tar shards (local or at s3://, gs://), a torchvision data set or one on Hugging Face's Hub.
+"""
+
+from darl.data.augment import Augment, augment_batch, crop_boxes, normalize
+from darl.data.batches import Batch, batches, evaluation_batches
+from darl.data.dataset import Dataset, load
+from darl.data.order import epoch_order, steps_per_epoch
+from darl.data.places import Defaults, defaults, locate
+from darl.data.splits import Images, Stream
+
+__all__ = [
+    "Augment",
+    "Batch",
+    "Dataset",
+    "Defaults",
+    "Images",
+    "Stream",
+    "augment_batch",
+    "batches",
+    "crop_boxes",
+    "defaults",
+    "epoch_order",
+    "evaluation_batches",
+    "load",
+    "locate",
+    "normalize",
+    "steps_per_epoch",
+]

@@ -1,0 +1,124 @@
+"""Random resized crop and flip: drawn per row of the global batch, applied to a whole batch at once.
+
+The draws are made on the CPU from (seed, epoch, batch, row), so that they are the same for every device, number of
+workers and loader. Boxes are distributed as torchvision's RandomResizedCrop distributes them: an area uniform in
+[crop_min, 1] and an aspect log-uniform in [3/4, 4/3], ten tries, else the centre.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darl.randomness import draw_rows
+from darl.variants import require
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int64, UInt8
+
+__all__ = ["Augment", "augment_batch", "crop_boxes", "draw", "normalize"]
+
+TRIES = 10
+ASPECT = (3 / 4, 4 / 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """What is done to training images at random."""
+
+    crop_min: float = 1.0
+    """Smallest area of a random resized crop, as a fraction of the image, in (0, 1]; 1 is no crop."""
+    flip: bool = False
+    """Flip left to right with probability 1/2."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.crop_min <= 1, "augment.crop_min", "lie in (0, 1]", self.crop_min)
+
+    @property
+    def crops(self) -> bool:
+        """Whether images are cropped at all."""
+        return self.crop_min < 1
+
+
+def draw(rows: range, *parts: int | str) -> tuple[Float[Tensor, "batch tries 4"], Bool[Tensor, " batch"]]:
+    """Uniform numbers for the boxes, and the flips, of these rows of the global batch named by `parts`."""
+    uniform = draw_rows(lambda n, g: torch.rand(n, 4 * TRIES + 1, generator=g), rows, *parts)
+    return uniform[:, 1:].reshape(len(uniform), TRIES, 4), uniform[:, 0] < 0.5
+
+
+def crop_boxes(
+    uniform: Float[Tensor, "batch tries 4"],
+    heights: Int64[Tensor, " batch"],
+    widths: Int64[Tensor, " batch"],
+    crop_min: float,
+) -> Int64[Tensor, "batch 4"]:
+    """Boxes (top, left, height, width) in pixels, of images of these sizes."""
+    H, W = heights[:, None].double(), widths[:, None].double()
+    area_draw, aspect_draw, top_draw, left_draw = uniform.double().unbind(-1)
+    area = H * W * (crop_min + area_draw * (1 - crop_min))
+    low, high = (math.log(aspect) for aspect in ASPECT)
+    aspect = torch.exp(low + aspect_draw * (high - low))
+    height, width = torch.round(torch.sqrt(area / aspect)), torch.round(torch.sqrt(area * aspect))
+    fits = (height >= 1) & (height <= H) & (width >= 1) & (width <= W)
+    top, left = torch.floor(top_draw * (H - height + 1)), torch.floor(left_draw * (W - width + 1))
+    first = fits.byte().argmax(1, keepdim=True)
+    drawn = torch.stack([value.gather(1, first) for value in (top, left, height, width)], -1).squeeze(1)
+    height, width = torch.round(W / ASPECT[0]).minimum(H), torch.round(H * ASPECT[1]).minimum(W)
+    centre = torch.cat([((H - height) / 2).floor(), ((W - width) / 2).floor(), height, width], 1)
+    return torch.where(fits.any(1, keepdim=True), drawn, centre).long()
+
+
+def normalize(
+    pixels: UInt8[Tensor, "batch channels height width"], mean: Sequence[float], std: Sequence[float]
+) -> Float[Tensor, "batch channels height width"]:
+    """`(pixels / 255 - mean) / std`, per channel."""
+    return _normalize_(pixels.float(), mean, std)
+
+
+def _normalize_(
+    pixels: Float[Tensor, "batch channels height width"], mean: Sequence[float], std: Sequence[float]
+) -> Float[Tensor, "batch channels height width"]:
+    """In place: one multiplication and one addition."""
+    scale = pixels.new_tensor([1 / (255 * s) for s in std])[:, None, None]
+    shift = pixels.new_tensor([-m / s for m, s in zip(mean, std, strict=True)])[:, None, None]
+    return pixels.mul_(scale).add_(shift)
+
+
+def augment_batch(
+    pixels: UInt8[Tensor, "batch channels height width"],
+    boxes: Int64[Tensor, "batch 4"] | None,
+    flips: Bool[Tensor, " batch"] | None,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Float[Tensor, "batch channels height width"]:
+    """Crop to `boxes` and resize back (bilinear), flip, normalise; None leaves a step out.
+
+    A crop is never larger than the image, so no antialiasing is needed. The flip costs nothing: it turns the columns
+    that are sampled.
+    """
+    if boxes is None:
+        if flips is not None:
+            pixels = torch.where(flips.to(pixels.device)[:, None, None, None], pixels.flip(3), pixels)
+        return normalize(pixels, mean, std)
+    boxes = boxes.to(pixels.device)
+    y = _sampled(boxes[:, 0], boxes[:, 2], pixels.shape[2])
+    x = _sampled(boxes[:, 1], boxes[:, 3], pixels.shape[3])
+    if flips is not None:
+        x = torch.where(flips.to(pixels.device)[:, None], x.flip(1), x)
+    shape = (len(pixels), pixels.shape[2], pixels.shape[3])
+    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
+    cropped = F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return _normalize_(cropped, mean, std)
+
+
+def _sampled(start: Int64[Tensor, " batch"], length: Int64[Tensor, " batch"], size: int) -> Float[Tensor, "batch size"]:
+    """Where `size` pixels of a resized crop lie, from -1 to 1 over the image; nothing outside the crop is looked at."""
+    within = (torch.arange(size, device=start.device) + 0.5) * (length[:, None] / size) - 0.5
+    place = within.clamp(min=0).minimum(length[:, None] - 1.0) + start[:, None]
+    return (2 * place + 1) / size - 1

@@ -1,0 +1,105 @@
+"""Deterministic batches: batch `k` of an epoch is a function of (seed, epoch, k), whoever asks for it.
+
+So it is the same for any number of workers and loader processes, and a run that resumes at a step starts there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from darl.data.augment import Augment, augment_batch, crop_boxes, normalize
+from darl.data.dataset import Dataset
+from darl.data.loader import CroppedRows, OrderedRows, Plan, loaded
+from darl.data.order import epoch_order, steps_per_epoch
+from darl.data.splits import Images, Stream
+from darl.variants import require
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+__all__ = ["Batch", "batches", "evaluation_batches"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of one global batch."""
+
+    images: Float[Tensor, "rows channels size size"]
+    """Normalised, on the device."""
+    indices: Int64[Tensor, " rows"]
+    """Which images of the training split these are; on the CPU."""
+
+
+def batches(
+    dataset: Dataset,
+    *,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    augment: Augment,
+    device: torch.device | str,
+    rows: range | None = None,
+    first: int = 0,
+) -> Iterator[Batch]:
+    """The training batches of one epoch from number `first` on; the last images that fill no batch are left out.
+
+    Args:
+        rows: the rows of each global batch that this worker takes; all by default. A row's image, box and flip are
+            the same whichever rows are asked for together.
+
+    Raises:
+        UserError: there are fewer images than `batch_size`.
+    """
+    split = dataset.train
+    steps = range(first, steps_per_epoch(len(split), batch_size))
+    rows = range(batch_size) if rows is None else rows
+    require(rows.step == 1 and 0 <= rows.start < rows.stop <= batch_size, "rows", f"lie in 0..{batch_size}", rows)
+    order = epoch_order(split, seed, epoch).numpy()
+    plan = Plan(order, seed, epoch, batch_size, augment, rows)
+    augmented = _stream_batches if isinstance(split, Stream) else _memory_batches
+    return augmented(dataset, plan, steps, torch.device(device))
+
+
+def _memory_batches(dataset: Dataset, plan: Plan, steps: range, device: torch.device) -> Iterator[Batch]:
+    split = dataset.train
+    assert isinstance(split, Images)
+    size = torch.full((len(plan.rows),), split.pixels.shape[-1])
+    for k in steps:
+        indices = plan.indices(k)
+        uniform, flips = plan.draws(k)
+        boxes = None if uniform is None else crop_boxes(uniform, size, size, plan.augment.crop_min)
+        # NumPy gathers: the pixels may be Ray's, read-only, which torch would warn of
+        pixels = torch.from_numpy(split.pixels[indices]).to(device)
+        images = augment_batch(pixels, boxes, flips, dataset.mean, dataset.std)
+        yield Batch(images, torch.from_numpy(indices.copy()))
+
+
+def _stream_batches(dataset: Dataset, plan: Plan, steps: range, device: torch.device) -> Iterator[Batch]:
+    split = dataset.train
+    assert isinstance(split, Stream)
+    rows = loaded(split, CroppedRows(split, plan), steps, device)
+    for k, (pixels, indices) in zip(steps, rows, strict=True):
+        _, flips = plan.draws(k)
+        images = augment_batch(pixels.to(device, non_blocking=True), None, flips, dataset.mean, dataset.std)
+        yield Batch(images, indices)
+
+
+def evaluation_batches(
+    dataset: Dataset, split: Images | Stream, *, batch_size: int, device: torch.device | str
+) -> Iterator[Float[Tensor, "rows channels size size"]]:
+    """All images of a split in order, as they are, normalised; the last batch may be short.
+
+    In a stream, a broken image is shown as the next readable one of its label, so that rows and labels go together.
+    """
+    require(batch_size >= 1, "--batch-size", "be at least 1", batch_size)
+    starts = range(0, len(split), batch_size)
+    if isinstance(split, Stream):
+        pixels = (pixels for pixels, _ in loaded(split, OrderedRows(split, batch_size), starts, torch.device(device)))
+    else:
+        pixels = (torch.from_numpy(split.pixels[start : start + batch_size].copy()) for start in starts)
+    return (normalize(batch.to(device), dataset.mean, dataset.std) for batch in pixels)

@@ -1,0 +1,114 @@
+"""Load a data set: its splits, its classes and the statistics of its training pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from darl.data.decode import decode_many, fit
+from darl.data.order import epoch_order
+from darl.data.places import locate, no_readable_image, open_splits
+from darl.data.sources import Source, hold_out, number_labels
+from darl.data.splits import REMOTE_THREADS, Images, Stream
+from darl.variants import require
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+__all__ = ["Dataset", "load"]
+
+SAMPLE = 1024  # images of a stream that its statistics are taken from
+LEVELS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Two splits, and what is known of them."""
+
+    name: str
+    train: Images | Stream
+    validation: Images | Stream
+    classes: tuple[str, ...] | None
+    mean: tuple[float, ...]
+    """Per channel, of the training pixels in [0, 1]: all of them in memory, of 1,024 images of a stream."""
+    std: tuple[float, ...]
+    skipped: tuple[str, ...]
+    """Broken images found while loading, `path: reason` (`file#row: reason`)."""
+
+
+def load(
+    data: str, *, image_size: int, channels: int, memory_limit: int = 4 * 2**30, loader_workers: int = 0
+) -> Dataset:
+    """Both splits of `data`, at `image_size` and in 1 (grey) or 3 (RGB) channels.
+
+    Validation is the data's own validation split, else its test split, else a held-out fifth of the training images.
+    A split is decoded into memory if it fits there within `memory_limit` bytes (training first), else it is a
+    `Stream`, decoded by `loader_workers` processes as it is used. Raises UserError.
+    """
+    require(channels in (1, 3), "channels", "be 1 or 3", channels)
+    require(image_size >= 1, "--image-size", "be at least 1", image_size)
+    name = locate(data)
+    splits = open_splits(name)
+    train, validation = (splits.train, splits.validation) if splits.validation else hold_out(name, splits.train)
+    train_labels, validation_labels, classes = number_labels(name, train.labels, validation.labels, splits.classes)
+    skipped: dict[str, str] = {}
+    loaded: list[Images | Stream] = []
+    for source, labels in ((train, train_labels), (validation, validation_labels)):
+        size = len(source) * channels * image_size**2
+        if size <= memory_limit:
+            memory_limit -= size
+            loaded.append(_decode(name, source, labels, image_size, channels, skipped))
+        else:
+            loaded.append(
+                Stream(source, labels, image_size=image_size, channels=channels, loader_workers=loader_workers)
+            )
+    mean, std = _statistics(loaded[0], skipped)
+    reports = tuple(f"{path}: {reason}" for path, reason in skipped.items())
+    return Dataset(name, loaded[0], loaded[1], classes, mean, std, reports)
+
+
+def _decode(
+    data: str,
+    source: Source,
+    labels: Int64[np.ndarray, " images"] | None,
+    image_size: int,
+    channels: int,
+    skipped: dict[str, str],
+) -> Images:
+    """All images of a source, without the broken ones, which go to `skipped`."""
+    pixels = np.empty((len(source), channels, image_size, image_size), np.uint8)
+    threads = max(torch.get_num_threads(), REMOTE_THREADS if source.remote else 1)
+    failed = decode_many(lambda i: fit(source.read(i), image_size, channels), range(len(source)), pixels, threads)
+    names = {source.name(index): reason for index, reason in failed.items()}
+    if len(failed) == len(source):
+        raise no_readable_image(data, next((f"{name}: {reason}" for name, reason in names.items()), "it is empty"))
+    skipped.update(names)
+    if failed:
+        kept = np.setdiff1d(np.arange(len(source)), list(failed))
+        pixels, labels = pixels[kept], None if labels is None else labels[kept]
+    return Images(pixels, labels)
+
+
+def _statistics(split: Images | Stream, skipped: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, from the pixels' histograms: exact, and one pass of small integers.
+
+    A deviation is taken to be at least one level of 256, so that constant images can be normalised.
+    """
+    if isinstance(split, Images):
+        pixels = split.pixels
+    else:
+        indices = np.sort(epoch_order(split, 0, 0)[:SAMPLE].numpy())
+        pixels, _, broken = split.decode(indices, split.fitted)
+        skipped.update(broken)
+        split.skipped.update(broken)
+    counts = np.zeros((pixels.shape[1], LEVELS))
+    for start in range(0, len(pixels), SAMPLE):
+        for channel, values in enumerate(pixels[start : start + SAMPLE].swapaxes(0, 1)):
+            counts[channel] += np.bincount(values.ravel(), minlength=LEVELS)
+    weights, levels = counts / counts.sum(1, keepdims=True), np.arange(LEVELS) / (LEVELS - 1)
+    mean = weights @ levels
+    std = np.sqrt((weights * (levels - mean[:, None]) ** 2).sum(1)).clip(min=1 / (LEVELS - 1))
+    return tuple(map(float, mean)), tuple(map(float, std))

@@ -1,0 +1,132 @@
+"""Streams through torch's DataLoader: what its workers do for a batch, and how batches come back from them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from darl.data.augment import Augment, crop_boxes, draw
+from darl.data.decode import open_image, to_pixels, upright
+from darl.data.splits import Stream
+from darl.errors import UserError
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int64, UInt8
+
+__all__ = ["CroppedRows", "OrderedRows", "Plan", "loaded"]
+
+PREFETCH = 2  # batches that each loader worker is ahead
+
+Loaded = tuple[Tensor, Tensor, dict[str, str]]  # uint8 pixels, the indices of the images they show, what was broken
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What decides the rows of every batch of an epoch."""
+
+    order: Int64[np.ndarray, " images"]
+    seed: int
+    epoch: int
+    batch_size: int
+    augment: Augment
+    rows: range
+
+    def indices(self, k: int) -> Int64[np.ndarray, " rows"]:
+        """The images of batch `k`."""
+        start = k * self.batch_size
+        return self.order[start + self.rows.start : start + self.rows.stop]
+
+    def draws(self, k: int) -> tuple[Float[Tensor, "rows tries 4"] | None, Bool[Tensor, " rows"] | None]:
+        """What the boxes of batch `k` are made from, and its flips; None for what is not done."""
+        if not (self.augment.crops or self.augment.flip):
+            return None, None
+        uniform, flips = draw(self.rows, self.seed, "augment", self.epoch, k)
+        return uniform if self.augment.crops else None, flips if self.augment.flip else None
+
+
+class Rows(TorchDataset[Loaded | UserError]):
+    """Batches by number, for DataLoader: a worker's own tracebacks are kept out of the user's errors."""
+
+    def __init__(self, split: Stream) -> None:
+        self.split = split
+
+    def __getitem__(self, number: int) -> Loaded | UserError:
+        try:
+            pixels, indices, broken = self.batch(number)
+        except UserError as error:
+            return error
+        return torch.from_numpy(pixels), torch.from_numpy(indices), broken
+
+    @abstractmethod
+    def batch(self, number: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+        """Pixels, indices of the images shown, broken images."""
+
+
+class CroppedRows(Rows):
+    """Training batches: each row cropped out of the whole image, then resized (bicubic, antialiased)."""
+
+    def __init__(self, split: Stream, plan: Plan) -> None:
+        super().__init__(split)
+        self.plan = plan
+
+    def batch(self, number: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+        """Batch `number` of the epoch."""
+        split, (uniform, _) = self.split, self.plan.draws(number)
+        if uniform is None:
+            return split.decode(self.plan.indices(number), split.fitted)
+
+        def decode(row: int, index: int) -> UInt8[np.ndarray, "channels size size"]:
+            return self._crop(upright(open_image(split.source.read(index)), split.channels), uniform[row : row + 1])
+
+        return split.decode(self.plan.indices(number), decode)
+
+    def _crop(self, image: Image.Image, uniform: Float[Tensor, "1 tries 4"]) -> np.ndarray:
+        height, width = torch.tensor([image.height]), torch.tensor([image.width])
+        top, left, height, width = crop_boxes(uniform, height, width, self.plan.augment.crop_min)[0].tolist()
+        size = (self.split.image_size, self.split.image_size)
+        return to_pixels(image.crop((left, top, left + width, top + height)).resize(size, Image.Resampling.BICUBIC))
+
+
+class OrderedRows(Rows):
+    """The split in its order, in batches numbered by their first row."""
+
+    def __init__(self, split: Stream, batch_size: int) -> None:
+        super().__init__(split)
+        self.batch_size = batch_size
+
+    def batch(self, number: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+        """Rows from `number` on."""
+        return self.split.decode(np.arange(number, min(number + self.batch_size, len(self.split))), self.split.fitted)
+
+
+def loaded(
+    split: Stream, rows: Rows, numbers: range, device: torch.device
+) -> Iterator[tuple[UInt8[Tensor, "rows channels size size"], Int64[Tensor, " rows"]]]:
+    """The batches of these numbers, in order, from the split's loader workers; raises UserError."""
+    workers = split.loader_workers
+    loader = DataLoader(
+        rows,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        prefetch_factor=PREFETCH if workers else None,
+        pin_memory=device.type == "cuda",
+        # network clients do not survive a fork
+        multiprocessing_context="spawn" if workers and split.source.remote else None,
+        generator=torch.Generator(),  # DataLoader draws a seed that nothing here uses: not from the global generator
+    )
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        pixels, indices, broken = item
+        split.report(broken)
+        yield pixels, indices

@@ -1,0 +1,154 @@
+"""A source is one split as it is stored: random access to encoded images, and labels.
+
+The kinds (image folders, Parquet, tar shards, other packages) differ in how they find and read images and in nothing
+else. Splits, held-out images and label numbers are settled here, the same way for all of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from darl.data.decode import Encoded
+from darl.errors import UserError
+from darl.randomness import generator
+from darl.variants import require
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+__all__ = ["Groups", "RawLabels", "Source", "Splits", "Subset", "hold_out", "number_labels"]
+
+RawLabels = Sequence[int | str | None] | None
+"""Labels as they are stored; None for a split that has none."""
+
+HELD_OUT = 5  # one image in so many validates when the data has no validation or test split
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Runs of neighbouring rows that are read together: where each starts, and how many bytes it takes."""
+
+    starts: Int64[np.ndarray, " groups"]
+    sizes: Int64[np.ndarray, " groups"]
+
+    def of(self, indices: Int64[np.ndarray, " rows"]) -> Groups:
+        """The groups of a sorted choice of rows, numbered anew."""
+        starts = np.searchsorted(indices, self.starts)
+        kept = np.diff(np.append(starts, len(indices))) > 0
+        return Groups(starts[kept], self.sizes[kept])
+
+
+class Source(ABC):
+    """Encoded images by index. `read` may raise for a broken image; `groups` is None where any order reads as fast."""
+
+    labels: RawLabels = None
+    groups: Groups | None = None
+    remote: bool = False
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, index: int) -> Encoded:
+        """The encoded image."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What a report about the image calls it: its path, or `file#row`."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What was found at a place; `classes` where the data itself names them."""
+
+    train: Source
+    validation: Source | None
+    classes: tuple[str, ...] | None = None
+
+
+class Subset(Source):
+    """Some rows of another source, in its order."""
+
+    def __init__(self, source: Source, indices: Int64[np.ndarray, " rows"]) -> None:
+        self.source = source
+        self.indices = np.sort(indices)
+        self.labels = None if source.labels is None else [source.labels[i] for i in self.indices]
+        self.groups = None if source.groups is None else source.groups.of(self.indices)
+        self.remote = source.remote
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, index: int) -> Encoded:
+        """The encoded image."""
+        return self.source.read(int(self.indices[index]))
+
+    def name(self, index: int) -> str:
+        """The name in the whole source."""
+        return self.source.name(int(self.indices[index]))
+
+
+def hold_out(data: str, source: Source) -> tuple[Source, Source]:
+    """Training and validation when the data has no split: every fifth image validates, evenly over the classes.
+
+    The choice depends on the data alone, so that all experiments on it validate on the same images.
+    """
+    require(len(source) > 1, "--data", f"hold at least two images, one to validate on, and holds {len(source)}", data)
+    order = torch.randperm(len(source), generator=generator("held-out images")).numpy()
+    if source.labels is not None:
+        _, classes = np.unique(np.asarray(source.labels), return_inverse=True)
+        order = order[np.argsort(classes[order], kind="stable")]
+    held = np.zeros(len(source), dtype=bool)
+    held[order[min(HELD_OUT // 2, len(source) - 1) :: HELD_OUT]] = True
+    return Subset(source, np.flatnonzero(~held)), Subset(source, np.flatnonzero(held))
+
+
+def checked_labels(data: str, split: str, raw: RawLabels) -> np.ndarray | None:
+    """Labels as an array of int64 or str; None where there are none or all are hidden (negative); raises UserError."""
+    if raw is None:
+        return None
+    missing = sum(label is None for label in raw)
+    if missing:
+        raise UserError(
+            f"--data must have a label for every image or for none, got {data!r} with {missing} of {len(raw)} labels "
+            f"null in {split}: fill them in or drop the column"
+        )
+    labels = np.asarray(raw)
+    if labels.dtype.kind == "U":
+        return labels
+    labels = labels.astype(np.int64)
+    hidden = int((labels < 0).sum())
+    if hidden == len(labels):  # Hugging Face's mark for labels that are kept back
+        return None
+    require(hidden == 0, "--data", f"have labels from 0 up ({hidden} in {split} are negative)", data)
+    return labels
+
+
+def number_labels(
+    data: str, train: RawLabels, validation: RawLabels, classes: tuple[str, ...] | None
+) -> tuple[Int64[np.ndarray, " train"] | None, Int64[np.ndarray, " validation"] | None, tuple[str, ...] | None]:
+    """Labels of both splits as class numbers, and the classes' names.
+
+    Numbers that come with names stay as they are; everything else is numbered in sorted order over both splits.
+    """
+    splits = [checked_labels(data, "train", train), checked_labels(data, "validation", validation)]
+    given = [labels for labels in splits if labels is not None]
+    if not given:
+        return None, None, None
+    kinds = {labels.dtype.kind for labels in given}
+    require(len(kinds) == 1, "--data", "have labels of one type in both splits", data)
+    if classes is not None and kinds == {"i"}:
+        top = max(int(labels.max()) for labels in given)
+        require(
+            top < len(classes), "--data", f"have labels below its {len(classes)} named classes (one is {top})", data
+        )
+        return splits[0], splits[1], classes
+    values = np.unique(np.concatenate(given))
+    numbered = [None if labels is None else np.searchsorted(values, labels).astype(np.int64) for labels in splits]
+    return numbered[0], numbered[1], tuple(str(value) for value in values)

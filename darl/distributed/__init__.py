@@ -1,0 +1,1 @@
+"""Everything that imports Ray. Named so because a package called `ray` would shadow Ray itself."""

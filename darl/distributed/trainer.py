@@ -1,0 +1,126 @@
+"""Pretraining over many workers: `darl.train.fit` inside a Ray Train TorchTrainer.
+
+Ray starts the workers, joins them by gloo (CPU) or nccl (GPU), keeps the checkpoints in any storage it knows, and after
+a fault starts all of them again from the last checkpoint. The loop itself does not know.
+"""
+
+import tempfile
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train.torch
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from darl import checkpoint
+from darl.config import Experiment
+from darl.data import Dataset
+from darl.rows import curve_row
+from darl.train import Evaluated, Saved, fit
+
+__all__ = ["Workers", "pretrain", "torch_trainer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """How a run is spread out."""
+
+    count: int = 1
+    gpus: float = 0.0
+    """Per worker."""
+    retries: int = 3
+    """Starts after a fault, each from the last checkpoint."""
+    save_every: int = 1000
+    """Steps between checkpoints, beside those after evaluations."""
+    compiled: bool = False
+
+    @property
+    def device(self) -> str:
+        """`cuda` or `cpu`."""
+        return "cuda" if self.gpus else "cpu"
+
+
+def torch_trainer(
+    experiment: Experiment,
+    dataset: "ray.ObjectRef[Dataset]",
+    workers: Workers,
+    *,
+    storage: str,
+    evaluate_at: list[int],
+    callbacks: list[Any] | None = None,
+    verbose: bool = False,
+) -> TorchTrainer:
+    """The trainer of an experiment. Its name in the storage is the trial's id: the same call again goes on."""
+    config = {
+        "experiment": experiment.to_record(),
+        "dataset": dataset,
+        "evaluate_at": evaluate_at,
+        "save_every": workers.save_every,
+        "compiled": workers.compiled,
+        "verbose": verbose,
+    }
+    return TorchTrainer(
+        train_worker,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(
+            num_workers=workers.count,
+            use_gpu=workers.gpus > 0,
+            resources_per_worker={"CPU": 1, **({"GPU": workers.gpus} if workers.gpus else {})},
+        ),
+        run_config=RunConfig(
+            name=experiment.trial_id,
+            storage_path=storage,
+            callbacks=callbacks or [],
+            failure_config=FailureConfig(max_failures=workers.retries),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+
+
+def train_worker(config: dict[str, Any]) -> None:
+    """What each worker runs. Every report is made by every worker: one that reported alone would wait for ever."""
+    experiment = Experiment.from_record(config["experiment"])
+    dataset = ray.get(config["dataset"])
+    context, found = ray.train.get_context(), ray.train.get_checkpoint()
+    leads = context.get_world_rank() == 0
+    with tempfile.TemporaryDirectory() as place, found.as_directory() if found else nullcontext() as resume:
+        for event in fit(
+            experiment,
+            dataset,
+            device=ray.train.torch.get_device(),  # pyright: ignore[reportArgumentType]
+            folder=Path(place),
+            resume=Path(resume) if resume else None,
+            evaluate_at=config["evaluate_at"],
+            save_every=config["save_every"],
+            compiled=config["compiled"],
+        ):
+            if isinstance(event, Evaluated):
+                ray.train.report(report_of(event))
+                if leads and config["verbose"]:
+                    print(event.describe(experiment.epochs), flush=True)
+            elif isinstance(event, Saved):
+                ray.train.report({"saved": event.step}, Checkpoint.from_directory(event.path) if leads else None)
+
+
+def report_of(event: Evaluated) -> dict[str, Any]:
+    """What Tune, ASHA and the recorder read: the curve's row, flat, and the event as it is."""
+    return {**curve_row(asdict(event)), "event": asdict(event)}
+
+
+def pretrain(
+    experiment: Experiment,
+    dataset: "ray.ObjectRef[Dataset]",
+    workers: Workers,
+    *,
+    storage: str,
+    evaluate_at: list[int],
+) -> list[dict[str, Any]]:
+    """Run an experiment to its end; its evaluations, as the last checkpoint has them."""
+    trainer = torch_trainer(experiment, dataset, workers, storage=storage, evaluate_at=evaluate_at, verbose=True)
+    result = trainer.fit()
+    assert result.checkpoint is not None  # one is written after the last evaluation
+    with result.checkpoint.as_directory() as place:
+        return checkpoint.read_progress(Path(place)).history

@@ -1,0 +1,171 @@
+"""Running a sweep: Ray Tune with Optuna, going on from whatever the tables hold.
+
+The tables are the memory. Trials with a row are not run again (a failed one is, up to `ATTEMPTS` times), trials that
+were started and have no row go on from their checkpoints, and the sampler is told all of it. Tune's own state is thrown
+away: its restore starts unfinished trials anew.
+"""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import ray
+from ray import tune
+from ray.tune import Callback
+from ray.tune.schedulers import FIFOScheduler
+
+from darl.config import Experiment
+from darl.data import Dataset
+from darl.distributed.board import Board
+from darl.distributed.cluster import slots
+from darl.distributed.recorder import Recorder
+from darl.distributed.search import Asha, Known, Search
+from darl.distributed.storage import CheckpointStore
+from darl.distributed.trainer import Workers
+from darl.distributed.trial import Job, resources, run_trial
+from darl.results import Results
+from darl.sweep import Point, Sweep
+
+__all__ = ["run"]
+
+ATTEMPTS = 3
+"""Failures of one trial after which it is not tried again."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the tables and the checkpoints say of a sweep."""
+
+    known: list[Known]
+    """One for each trial of the search (seed 0), by its last attempt."""
+    attempts: Counter[str]
+    done: frozenset[str]
+    """Trials, of any seed, that are not to be run again."""
+    unfinished: list[Experiment]
+
+
+def run(
+    sweep: Sweep, dataset: Dataset, results: Results, workers: Workers, *, max_concurrent: int | None = None
+) -> None:
+    """Run what is missing of a sweep, and write its rows.
+
+    Args:
+        sweep: what to search.
+        dataset: the data of all its trials; shared by the trials of a host through Ray's object store.
+        results: the tables.
+        workers: how each trial is spread out.
+        max_concurrent: trials at a time; as many as the cluster holds where None.
+
+    """
+    job = Job(sweep=sweep, workers=workers, root=results.path)
+    store = CheckpointStore(results.path)
+    concurrent = min(slots(workers.count, workers.gpus), max_concurrent or sweep.trials)
+    shared = (ray.put(dataset),)
+    state = _read(sweep, results, store)
+    done = sum(trial.trial_id in state.done for trial in state.known)
+    board = Board(sweep, done)
+    missing = sweep.trials - done
+    if missing > 0:
+        queue = _queue(sweep, state)[:missing]
+        scheduler = Asha(sweep, state.known) if sweep.rungs else FIFOScheduler()
+        search = Search(sweep, queue, [trial for trial in state.known if trial.trial_id in state.done])
+        recorder = Recorder(job, results, store, state.attempts)
+        settings = tune.TuneConfig(
+            search_alg=search,
+            scheduler=scheduler,
+            num_samples=missing,
+            max_concurrent_trials=min(concurrent, missing),
+            reuse_actors=True,
+        )
+        _tune(job, shared, settings, {}, [recorder, board.follow(recorder)])
+    _repeat(job, shared, results, store, concurrent, board)
+
+
+def _repeat(
+    job: Job, shared: tuple[Any], results: Results, store: CheckpointStore, concurrent: int, board: Board
+) -> None:
+    """The best point and the known first points on the sweep's other seeds."""
+    sweep = job.sweep
+    state = _read(sweep, results, store)
+    finished = [trial for trial in state.known if trial.status == "finished" and trial.values]
+    if sweep.seeds < 2 or not finished:
+        return
+    best = (max if sweep.mode == "max" else min)(finished, key=lambda trial: trial.values[max(trial.values)])
+    points = [best.point, *(point for point in sweep.first.values() if point != best.point)]
+    configs = [
+        {**point, "seed": seed}
+        for seed in range(1, sweep.seeds)
+        for point in points
+        if sweep.experiment(point, seed).trial_id not in state.done
+    ]
+    if configs:
+        recorder = Recorder(job, results, store, state.attempts)
+        settings = tune.TuneConfig(
+            metric=sweep.metric, mode=sweep.mode, max_concurrent_trials=concurrent, reuse_actors=True
+        )
+        _tune(job, shared, settings, {"repeat": tune.grid_search(configs)}, [recorder, board.follow(recorder)])
+
+
+def _tune(
+    job: Job, shared: tuple[Any], settings: tune.TuneConfig, space: dict[str, Any], callbacks: list[Callback]
+) -> None:
+    trainable = tune.with_parameters(run_trial, job=job, dataset=shared)
+    with tempfile.TemporaryDirectory(prefix="darl-tune-") as place:
+        tune.Tuner(
+            tune.with_resources(trainable, resources(job.workers)),
+            tune_config=settings,
+            param_space=space,
+            run_config=tune.RunConfig(storage_path=place, name="sweep", verbose=0, callbacks=callbacks),
+        ).fit()
+
+
+def _queue(sweep: Sweep, state: _State) -> list[Point]:
+    """What runs before the sampler has a say: unfinished trials, failed ones to try again, and the known points."""
+    seen = {trial.trial_id for trial in state.known}
+    unfinished = [point for one in state.unfinished if one.seed == 0 and (point := sweep.point_of(one)) is not None]
+    again = [trial.point for trial in state.known if trial.trial_id not in state.done]
+    first = [dict(point) for point in sweep.first.values() if sweep.experiment(point).trial_id not in seen]
+    queue: list[Point] = []
+    for point in [*unfinished, *again, *first]:
+        if point not in queue:
+            queue.append(point)
+    return queue
+
+
+def _read(sweep: Sweep, results: Results, store: CheckpointStore) -> _State:
+    trials, curves = results.trials(), results.curves()
+    attempts = Counter({str(key): int(rows["attempt"].max()) for key, rows in trials.groupby("trial_id")})
+    failures = Counter(trials.loc[trials["status"] == "failed", "trial_id"].astype(str))
+    last = trials.sort_values("attempt").drop_duplicates("trial_id", keep="last")
+    done = {str(row.trial_id) for row in last.itertuples() if row.status != "failed" or failures[str(row.trial_id)] >= ATTEMPTS}
+    known = [one for row in last.to_dict("records") if (one := _known(sweep, row, curves)) is not None]
+    recorded = set(last["trial_id"].astype(str))
+    unfinished = [one for one in store.started() if one.trial_id not in recorded]
+    return _State(known, attempts, frozenset(done), unfinished)
+
+
+def _known(sweep: Sweep, row: Mapping[str, Any], curves: pd.DataFrame) -> Known | None:
+    """A row as a trial of this sweep's search; None where it is of another configuration or seed."""
+    experiment = _experiment(row["config"])
+    point = experiment and sweep.point_of(experiment)
+    if experiment is None or point is None or experiment.seed != 0:
+        return None
+    own = curves[(curves["trial_id"] == row["trial_id"]) & (curves["attempt"] == row["attempt"]) & (curves["epoch"] > 0)]
+    values = own[["epoch", sweep.metric]].dropna()
+    return Known(
+        trial_id=str(row["trial_id"]),
+        point=point,
+        status=str(row["status"]),
+        values={int(epoch): float(value) for epoch, value in values.itertuples(index=False)},
+    )
+
+
+def _experiment(config: str) -> Experiment | None:
+    try:
+        return Experiment.from_record(json.loads(config))
+    except ValueError:  # of a variant or a field that this code does not know
+        return None

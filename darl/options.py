@@ -1,0 +1,165 @@
+"""Command-line flags, and the experiment that they describe. All sweeps and `darl pretrain` share them."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+from darl import data
+from darl.config import Experiment
+from darl.errors import UserError
+from darl.factory import size_of
+from darl.model import SIZES
+from darl.noise import Noise
+from darl.objective import Objective
+from darl.optim import Optimizer
+from darl.orders import Order
+from darl.positions import Position
+from darl.sweep import METRICS
+from darl.variants import Variant
+
+__all__ = ["Options", "Parser", "add_experiment_flags", "add_run_flags", "add_sweep_flags", "speak_plainly"]
+
+T = TypeVar("T")
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse whose errors are one line."""
+
+    def __init__(self, **settings: Any):
+        settings.setdefault("formatter_class", _Help)
+        super().__init__(**settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit with 2."""
+        self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The description as it is written, and every flag's default."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Parsed flags."""
+
+    flags: argparse.Namespace
+
+    def experiment(self) -> Experiment:
+        """The experiment that the flags describe; what is not given comes from the data. Raises UserError."""
+        flags = self.flags
+        usual = data.defaults(flags.data)
+        small = usual.image_size <= 8
+        goal = Objective.parse(flags.objective)
+        size = size_of(flags.model or ("nano" if small else "tiny"), patch_size=flags.patch_size or usual.patch_size)
+        return Experiment(
+            data=flags.data,
+            image_size=flags.image_size or usual.image_size,
+            channels=usual.channels,
+            augment=usual.augment,
+            model=dataclasses.replace(size, readout=flags.readout),
+            order=Order.parse(flags.order),
+            position=Position.parse(flags.position),
+            causal=not flags.no_causal,
+            objective=goal,
+            noise=Noise.parse(flags.noise) if goal.uses_noise else None,
+            seed=flags.seed,
+            epochs=flags.epochs or (30 if small else 100),
+            batch_size=flags.batch_size,
+            accumulate=flags.accumulate,
+            learning_rate=flags.learning_rate,
+            optim=Optimizer(weight_decay=flags.weight_decay, warmup=flags.warmup, ema=flags.ema),
+            precision=flags.precision,
+        )
+
+
+def add_experiment_flags(parser: argparse.ArgumentParser) -> None:
+    """What is trained, on what."""
+    add = parser.add_argument_group("what is trained").add_argument
+    add("--data", default="digits", help=(
+        "digits (embedded), a folder of images, Parquet with an image column, WebDataset .tar shards, "
+        "torchvision:NAME or hub:OWNER/NAME; paths may be s3:// or gs://"
+    ))
+    add("--model", choices=list(SIZES), help="size; nano for digits, tiny for other data, if not given")
+    add("--image-size", type=_whole, help="pixels; the data's own (8 digits, 32 small images, 224 others) if not given")
+    add("--patch-size", type=_whole, help="pixels; 2 for digits, 4 at 32 pixels, 16 at 224 if not given")
+    add("--objective", default="diffusion", help=_kinds(Objective))
+    add("--noise", default="beta:a=0.03,b=1", help=f"{_kinds(Noise)} (a sweep may search it)")
+    add("--order", default="raster", help=_kinds(Order))
+    add("--position", default="rope2d", help=_kinds(Position))
+    add("--no-causal", action="store_true", help="without the causal mask")
+    add("--readout", default="mean", choices=["mean", "last"], help="what the probes read")
+    add("--epochs", type=_whole, help="30 for digits, 100 for other data if not given")
+    add("--batch-size", type=_whole, default=128, help="images per step, over all workers")
+    add("--accumulate", type=_whole, default=1, help="parts that a batch is cut into, one pass each")
+    add("--learning-rate", type=float, default=2e-3, help="peak")
+    add("--weight-decay", type=float, default=0.05, help="AdamW's")
+    add("--warmup", type=float, default=0.1, help="fraction of the steps in which the learning rate rises")
+    add("--ema", type=float, default=0.0, help="decay of the weights' moving average; 0 keeps none")
+    add("--precision", default="auto", choices=["auto", "float32", "bfloat16"], help="auto is bfloat16 on GPUs")
+    add("--seed", type=_count, default=0, help="of initialisation, data order, augmentation and noise")
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """How it is run, and where the results go."""
+    add = parser.add_argument_group("how it is run").add_argument
+    add("--workers", type=_whole, default=1, help="processes per run")
+    add("--gpus-per-worker", type=_gpus, default=0.0, help="GPUs of each; may be a fraction")
+    add("--compile", action="store_true", help="torch.compile, for GPUs")
+    add("--save-every", type=_whole, default=1000, help="steps between checkpoints, beside those after evaluations")
+    add("--memory-limit", type=float, default=4.0, help="GiB up to which decoded images are held in memory")
+    add("--loader-workers", type=_count, default=0, help="decoding processes of data sets beyond that")
+    add("--results", default="results", help="folder or s3://, gs:// URI of the tables")
+    add("--name", help="of the folder under --results; the command's own if not given")
+
+
+def add_sweep_flags(parser: argparse.ArgumentParser, trials: int) -> None:
+    """What every sweep takes beside."""
+    add = parser.add_argument_group("the sweep").add_argument
+    add("--trials", type=_whole, default=trials, help="points, in all: the same command with more goes on")
+    add("--seeds", type=_whole, default=1, help="above 1: the best and the known points again on seeds 1, 2, …")
+    add("--objective-metric", default="probe_top1", choices=list(METRICS), help="what decides; val_loss needs no labels")
+    add("--max-concurrent", type=_whole, help="trials at a time; as many as fit if not given")
+    add("--dry-run", action="store_true", help="print the space, the trials and the estimated cost; run nothing")
+    add("--report", action="store_true", help="print the tables' answer; run nothing")
+
+
+def speak_plainly(command: Callable[[], T]) -> T:
+    """Run a command; the user's own mistakes are one line and exit code 2, an interruption is 130."""
+    try:
+        return command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; what had ended is in the tables, and the same command goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _kinds(family: type[Variant]) -> str:
+    """Every kind of a family with its options, for the help."""
+    shown: list[str] = []
+    for kind, variant in family.kinds().items():
+        names = ",".join(f"{field.name}={field.default}" for field in dataclasses.fields(variant))
+        shown.append(f"{kind}[:{names}]" if names else kind)
+    return " | ".join(shown)
+
+
+def _number(convert: Callable[[str], Any], least: float, words: str) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = convert(text)
+        except ValueError:
+            value = None
+        if value is None or value < least:
+            raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}")
+        return value
+
+    return parse
+
+
+_whole = _number(int, 1, "a whole number of at least 1")
+_count = _number(int, 0, "a whole number of at least 0")
+_gpus = _number(float, 0, "a number of at least 0")

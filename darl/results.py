@@ -1,0 +1,298 @@
+"""The result tables: the one writer of a sweep's Parquet files, and their reader.
+
+    RESULTS/SWEEP/trials/TRIAL-ATTEMPT.parquet    one row: what the trial was, what it gave, what it cost
+    RESULTS/SWEEP/curves/TRIAL-ATTEMPT.parquet    one row per report of that attempt
+
+Any reader reads such a folder as one table, at any moment. Three things make that so:
+
+- A part appears whole: on a disk it is written to `RESULTS/SWEEP/.writing`, fsynced and renamed; on an object store one
+  PUT is atomic. The unfinished file is not in the table's folder, because polars reads every file of a folder, and its
+  `*.parquet`, like duckdb's, takes in hidden files.
+- Every part carries the same full schema, since pandas and duckdb take the first part's columns for the whole.
+- A value that is absent or not finite is null: pandas, polars and duckdb average a NaN differently.
+
+A sweep that goes on with another set of columns (a new noise schedule with a field of its own, a newer darl) writes
+the columns of both from then on, and a part without rows, first by name, tells them to pandas. Over such a folder
+polars asks for `missing_columns="insert"` and duckdb for `union_by_name=true`; `load` needs nothing.
+"""
+
+# pyarrow and pandas come without types: what they return is unknown, and only that is let pass.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeStubs=false
+
+import contextlib
+import math
+import os
+import re
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from darl.config import columns
+from darl.errors import UserError
+from darl.objective import GAMMA_GRID, gamma_column
+from darl.variants import require
+
+__all__ = ["SCHEMA_VERSION", "Results", "TableWriteError", "curves_schema", "load", "trials_schema"]
+
+SCHEMA_VERSION = 1
+"""Goes up when a column changes its meaning; a new column alone needs no new version."""
+
+_VERSION_KEY = b"darl_schema_version"
+_TRIALS, _CURVES, _WRITING = "trials", "curves", ".writing"
+_COLUMNS_PART = "0-columns"
+"""Sorts before every trial's part."""
+_STALE = 600.0
+"""Seconds after which an unfinished file is a crash's: a write takes milliseconds."""
+
+_ARROW: dict[object, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+_PANDAS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+"""What pandas would otherwise make float64 and object where a value is null."""
+
+_GAMMAS = dict.fromkeys(map(gamma_column, GAMMA_GRID), float)
+_BEFORE_RECORD: dict[str, type] = {
+    "sweep": str, "trial_id": str, "attempt": int, "status": str, "seed": int, "epochs": int, "images_seen": int,
+}  # fmt: skip
+_AFTER_RECORD: dict[str, type] = {
+    "config": str, "probe_top1": float, "knn_top1": float, "val_loss": float, "train_loss": float,
+    "init_probe_top1": float, "init_knn_top1": float, **_GAMMAS, "seconds": float, "images_per_second": float,
+    "device": str, "workers": int, "flops": float, "git_commit": str, "darl_version": str, "torch_version": str,
+}  # fmt: skip
+_CURVE: dict[str, type] = {
+    "sweep": str, "trial_id": str, "attempt": int, "epoch": int, "step": int, "images_seen": int,
+    "train_loss": float, "learning_rate": float, "probe_top1": float, "knn_top1": float, "val_loss": float,
+    **_GAMMAS, "seconds": float, "schema_version": int,
+}  # fmt: skip
+
+
+class TableWriteError(OSError):
+    """A part of a table could not be written; the table is as it was before."""
+
+
+def trials_schema() -> pa.Schema:
+    """One row per attempt of a trial.
+
+    `epochs` is what it ran; the planned number is in `config`. Its other columns between `images_seen` and `config` are
+    the record's (`darl.config.columns`).
+    """
+    record = {name: kind for name, kind in columns().items() if name not in _BEFORE_RECORD}
+    fields = [(name, _ARROW[kind]) for name, kind in {**_BEFORE_RECORD, **record, **_AFTER_RECORD}.items()]
+    fields += [("started_at", pa.timestamp("us", "UTC"))]
+    fields += [("host", pa.string()), ("error", pa.string()), ("schema_version", pa.int64())]
+    return _stamped(fields)
+
+
+def curves_schema() -> pa.Schema:
+    """One row per report of an attempt."""
+    return _stamped([(name, _ARROW[kind]) for name, kind in _CURVE.items()])
+
+
+class Results:
+    """The tables of one sweep.
+
+    Args:
+        root: the user's --results: a local path, `file://`, `s3://` or `gs://`.
+        sweep: the user's --name: the folder in it.
+
+    """
+
+    def __init__(self, root: str, sweep: str) -> None:
+        named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", sweep) is not None
+        require(named, "--name", "be letters, digits, dots, dashes and underscores", sweep)
+        place, mark, query = root.partition("?") if "://" in root else (root, "", "")
+        self.sweep = sweep
+        self._filesystem, self._folder = _locate(f"{place.rstrip('/')}/{sweep}{mark}{query}", "--results")
+        self._local = isinstance(self._filesystem, fs.LocalFileSystem)
+        address = (self._folder, "") if self._local else (f"{place.rstrip('/')}/{sweep}", mark + query)
+        self.path, self.trials_path, self.curves_path = (
+            f"{address[0]}{below}{address[1]}" for below in ("", f"/{_TRIALS}", f"/{_CURVES}")
+        )
+        self._schemas = {_TRIALS: trials_schema(), _CURVES: curves_schema()}
+
+    def prepare(self) -> None:
+        """Make the folders, and see that the tables can be written and gone on with; raises UserError where not."""
+        try:
+            self._prove()
+        except OSError as error:
+            raise UserError(
+                f"--results must be a place that can be written, got {self.path!r} ({_reason(error)}); "
+                "give another one or mend its permissions"
+            ) from None
+        for table, schema in self._schemas.items():
+            parts = _read(self._filesystem, f"{self._folder}/{table}")
+            whole = self._schemas[table] = _union(f"{self._folder}/{table}", schema, parts)
+            if parts and not set(whole.names) <= set(parts[0].column_names):
+                self._write(table, _COLUMNS_PART, whole.empty_table())
+
+    def add_trial(self, row: dict[str, Any]) -> None:
+        """Add the row of an attempt that has ended; one that is there already stays as it is.
+
+        `sweep` and `schema_version` are filled in. Raises TableWriteError, and KeyError for a column there is not.
+        """
+        name = f"{row['trial_id']}-{row['attempt']}"
+        info = self._filesystem.get_file_info(f"{self._folder}/{_TRIALS}/{name}.parquet")
+        if info.type == fs.FileType.NotFound:
+            self._write(_TRIALS, name, self._table(_TRIALS, [row]))
+
+    def add_curve(self, trial_id: str, attempt: int, rows: list[dict[str, Any]]) -> None:
+        """Set all reports of an attempt so far, in place of the earlier ones. Raises as `add_trial` does."""
+        own = {"trial_id": trial_id, "attempt": attempt}
+        self._write(_CURVES, f"{trial_id}-{attempt}", self._table(_CURVES, [row | own for row in rows]))
+
+    def trials(self) -> pd.DataFrame:
+        """Every attempt so far; see `load`."""
+        return _frame(self._filesystem, f"{self._folder}/{_TRIALS}")
+
+    def curves(self) -> pd.DataFrame:
+        """Every report so far; see `load`."""
+        return _frame(self._filesystem, f"{self._folder}/{_CURVES}")
+
+    def _table(self, table: str, rows: list[dict[str, Any]]) -> pa.Table:
+        schema = self._schemas[table]
+        for name in (name for row in rows for name in row if name not in schema.names):
+            raise KeyError(f"{table} has no column {name!r}")
+        filled = {"sweep": self.sweep, "schema_version": SCHEMA_VERSION}
+        whole = [{name: _storable(value) for name, value in (row | filled).items()} for row in rows]
+        return pa.Table.from_pylist(whole, schema)
+
+    def _write(self, table: str, name: str, part: pa.Table) -> None:
+        buffer = pa.BufferOutputStream()
+        pq.write_table(part, buffer)
+        path = f"{self._folder}/{table}/{name}.parquet"
+        try:
+            self._put(path, buffer.getvalue())
+        except OSError as error:
+            raise TableWriteError(f"{path} could not be written ({_reason(error)})") from error
+
+    def _put(self, path: str, data: pa.Buffer) -> None:
+        if self._local:
+            _replace(Path(path), data, Path(self._folder, _WRITING, f"{Path(path).name}.{uuid.uuid4().hex}"))
+        else:
+            with self._filesystem.open_output_stream(path) as stream:
+                stream.write(data)
+
+    def _prove(self) -> None:
+        writing = f"{self._folder}/{_WRITING}"
+        if self._local:
+            for folder in (writing, *(f"{self._folder}/{table}" for table in self._schemas)):
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(f"{folder} is read-only")
+            for file in Path(writing).iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - file.stat().st_mtime > _STALE:
+                        file.unlink()
+        probe = f"{writing}/{uuid.uuid4().hex}"
+        self._put(probe, pa.py_buffer(b"can this be written?"))
+        self._filesystem.delete_file(probe)
+
+
+def load(path: str) -> pd.DataFrame:
+    """A table's folder as a frame, whatever versions of darl wrote its parts; rows by file name.
+
+    Integers are Int64 and truth values boolean, so that a null does not change a column's type. A column that a part
+    does not have is null there; a folder without parts is a frame without rows. Raises UserError.
+    """
+    filesystem, folder = _locate(path, "path")
+    found = filesystem.get_file_info(folder).type == fs.FileType.Directory
+    require(found, "path", "be a folder of Parquet parts, such as RESULTS/SWEEP/trials", path)
+    return _frame(filesystem, folder)
+
+
+def _frame(filesystem: fs.FileSystem, folder: str) -> pd.DataFrame:
+    parts = _read(filesystem, folder)
+    is_curves = "status" not in parts[0].column_names if parts else folder.endswith(_CURVES)
+    schema = _union(folder, curves_schema() if is_curves else trials_schema(), parts)
+    whole = pa.concat_tables([schema.empty_table(), *parts], promote_options="permissive")
+    return whole.replace_schema_metadata(None).to_pandas(types_mapper=_PANDAS.get)
+
+
+def _read(filesystem: fs.FileSystem, folder: str) -> list[pa.Table]:
+    """All parts, by name; no more than one request each, since a store answers in tens of milliseconds."""
+
+    def read(path: str) -> pa.Table:
+        with filesystem.open_input_stream(path) as stream:
+            data = stream.read()
+        try:
+            part = pq.ParquetFile(pa.BufferReader(data)).read()
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path} must be whole ({_reason(error)}); move it away") from None
+        remedy = f"be of schema version {SCHEMA_VERSION} or older (pip install --upgrade darl reads newer ones)"
+        require(_version(part) <= SCHEMA_VERSION, path, remedy, _version(part))
+        return part
+
+    infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    paths = sorted(info.path for info in infos if info.extension == "parquet" and not info.base_name.startswith("."))
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(read, paths))
+
+
+def _version(part: pa.Table) -> int:
+    """Of the metadata, or of the column where another program has rewritten the part."""
+    stamped = int((part.schema.metadata or {}).get(_VERSION_KEY, 0))
+    rows = part["schema_version"].drop_null().to_pylist() if "schema_version" in part.column_names else []
+    return max(stamped, *rows, 0)
+
+
+def _union(folder: str, schema: pa.Schema, parts: list[pa.Table]) -> pa.Schema:
+    try:
+        return pa.unify_schemas([schema, *(part.schema for part in parts)], promote_options="permissive")
+    except pa.ArrowTypeError as error:
+        raise UserError(f"{folder} must hold one type per column ({_reason(error)}); give another --name") from None
+
+
+def _locate(place: str, field: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or address, and the path in it."""
+    try:
+        if "://" in place:
+            filesystem, path = fs.FileSystem.from_uri(place)
+            return filesystem, path.rstrip("/")
+        return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111
+    except (OSError, pa.ArrowException) as error:
+        remedy = "be a folder, or an address at s3:// or gs://"
+        raise UserError(f"{field} must {remedy}, got {place!r} ({_reason(error)})") from None
+
+
+def _replace(path: Path, data: pa.Buffer, temporary: Path) -> None:
+    """Make `path` hold `data` at one instant, also after a crash of the machine."""
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # Some network file systems cannot sync a folder; the part is there all the same.
+        with contextlib.suppress(OSError):
+            os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _stamped(fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
+    return pa.schema(fields, metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()})
+
+
+def _storable(value: Any) -> Any:
+    """A value as it may stand in a table: no NaN, no infinity, no text that is not Unicode (a path's stray byte)."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _reason(error: Exception) -> str:
+    """One line."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:300]

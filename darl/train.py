@@ -1,0 +1,292 @@
+"""Pretraining: a plain torch loop that yields events.
+
+The loop knows neither Ray nor files of results: progress bars, Ray's reports and the tables take the events. Every draw
+is a function of (seed, step, row of the global batch), so a run that stops after any checkpoint goes on exactly, and
+several workers see what one would have seen.
+"""
+
+import math
+import time
+from collections.abc import Collection, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from darl import checkpoint
+from darl.checkpoint import Progress
+from darl.config import Experiment
+from darl.data import Batch, Dataset, batches, steps_per_epoch
+from darl.evaluate import evaluate
+from darl.model import Darl
+from darl.objective import Corruption
+from darl.optim import build_optimizer, build_schedule
+from darl.variants import require
+
+__all__ = ["Evaluated", "Event", "NonFiniteLossError", "Saved", "Stepped", "World", "evenly", "fit"]
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """An optimiser step was taken; on a GPU told some steps later."""
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The model was evaluated; told again, first, by a run that goes on from a checkpoint."""
+
+    epoch: int
+    step: int
+    images_seen: int
+    metrics: dict[str, float | None]
+    train_loss: float | None
+    """Mean of the steps since the last evaluation."""
+    learning_rate: float
+    seconds: float
+    images_per_second: float | None
+
+    def describe(self, epochs: int) -> str:
+        """A line for people."""
+        shown = {"train loss": self.train_loss, "val loss": self.metrics["val_loss"]}
+        parts = [f"{name} {value:.4f}" for name, value in shown.items() if value is not None]
+        tops = {"probe": self.metrics["probe_top1"], "kNN": self.metrics["knn_top1"]}
+        parts += [f"{name} {100 * value:.1f} %" for name, value in tops.items() if value is not None]
+        return f"epoch {self.epoch:>4} of {epochs} | {' | '.join(parts)} | {self.seconds:.0f} s"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A whole checkpoint lies at `path`."""
+
+    step: int
+    path: Path
+
+
+Event = Stepped | Evaluated | Saved
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss is not a number any more; nothing was saved since."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among the workers of a run."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> "World":
+        """torch.distributed's, or one process by itself."""
+        return cls(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else cls()
+
+    def rows(self, batch_size: int) -> range:
+        """This worker's rows of each global batch; raises UserError where the batch cannot be shared out evenly."""
+        require(batch_size % self.size == 0, "batch_size", f"be a multiple of the {self.size} workers", batch_size)
+        part = batch_size // self.size
+        return range(self.rank * part, (self.rank + 1) * part)
+
+
+def evenly(epochs: int, count: int) -> list[int]:
+    """At most `count` epochs to evaluate at, evenly spaced, the last one among them."""
+    return sorted({math.ceil(epochs * (index + 1) / count) for index in range(count)})
+
+
+def fit(
+    experiment: Experiment,
+    dataset: Dataset,
+    *,
+    device: torch.device,
+    folder: Path | None = None,
+    resume: Path | None = None,
+    evaluate_at: Collection[int] = (),
+    save_every: int = 1000,
+    compiled: bool = False,
+) -> Iterator[Event]:
+    """Pretrain, and yield events as they happen.
+
+    Args:
+        experiment: what to train.
+        dataset: its data, from `darl.data.load`.
+        device: where.
+        folder: checkpoints go here, after every evaluation and every `save_every` steps; None keeps none.
+        resume: a checkpoint of the same experiment to go on from.
+        evaluate_at: epochs to evaluate after, 0 (the initial weights) and the last one always among them.
+        save_every: steps between checkpoints.
+        compiled: `torch.compile` the model (for GPUs: on a CPU nothing was gained).
+
+    Raises:
+        UserError: batch size and workers or data do not fit together.
+        NonFiniteLossError: naming step, learning rate and the batch's indices.
+
+    """
+    run = _Run(experiment, dataset, device, compiled)
+    if resume is not None:
+        run.restore(resume)
+        for row in run.progress.history:
+            yield Evaluated(**row)
+    else:
+        yield run.evaluate(0)
+    evaluations = {*evaluate_at, experiment.epochs}
+    started = run.progress.step // run.steps
+    for epoch in range(started, experiment.epochs):
+        first = run.progress.step - epoch * run.steps
+        for batch in run.batches(epoch, first):
+            yield from run.step(batch)
+            if folder is not None and run.progress.step % save_every == 0:
+                yield from run.settle()
+                yield run.save(folder)
+        yield from run.settle()
+        if epoch + 1 in evaluations:
+            yield run.evaluate(epoch + 1)
+            if folder is not None:
+                yield run.save(folder)
+
+
+class _Run:
+    """The state of one run: model, average, optimiser, progress."""
+
+    def __init__(self, experiment: Experiment, dataset: Dataset, device: torch.device, compiled: bool):
+        self.experiment, self.dataset, self.device, self.world = experiment, dataset, device, World.current()
+        self.rows = self.world.rows(experiment.batch_size)
+        whole = len(self.rows) % experiment.accumulate == 0
+        require(whole, "accumulate", f"divide a worker's {len(self.rows)} images", experiment.accumulate)
+        self.steps = steps_per_epoch(len(dataset.train), experiment.batch_size)
+        self.model: Darl = experiment.build().to(device)
+        self.ema = ModelEmaV3(self.model, decay=experiment.optim.ema) if experiment.optim.ema else None
+        self.optimizer = build_optimizer(self.model, experiment.optim, experiment.learning_rate)
+        self.schedule = build_schedule(self.optimizer, experiment.optim, self.steps * experiment.epochs)
+        self.progress = Progress()
+        self.pending: list[tuple[Stepped, Tensor, Tensor]] = []
+        self.clock = time.monotonic()
+        self.parallel: nn.Module = torch.compile(self.model) if compiled else self.model  # pyright: ignore
+        if self.world.size > 1:
+            self.parallel = DistributedDataParallel(self.parallel)
+        bfloat = experiment.precision == "bfloat16" or (experiment.precision == "auto" and device.type == "cuda")
+        self.autocast = torch.autocast(device.type, torch.bfloat16) if bfloat else nullcontext()
+
+    def batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        return batches(
+            self.dataset,
+            seed=self.experiment.seed,
+            epoch=epoch,
+            batch_size=self.experiment.batch_size,
+            augment=self.experiment.augment,
+            device=self.device,
+            rows=self.rows,
+            first=first,
+        )
+
+    def step(self, batch: Batch) -> Iterator[Stepped]:
+        """One optimiser step, from all parts of the batch."""
+        began, step = time.monotonic(), self.progress.step + 1
+        self.schedule.step_update(step)
+        parts = self.experiment.accumulate
+        size, total = len(self.rows) // parts, torch.zeros((), device=self.device)
+        for part in range(parts):
+            images = batch.images[part * size : (part + 1) * size]
+            start = self.rows.start + part * size
+            corruption = self.model.draw(range(start, start + size), self.experiment.seed, step, device=self.device)
+            total += self._backward(images, corruption, parts, last=part == parts - 1)
+        if self.experiment.optim.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.experiment.optim.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema is not None:
+            self.ema.update(self.model, step)
+        self.progress.step = step
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        self.pending.append((Stepped(step, step / self.steps, math.nan, rate), total, batch.indices))
+        self.progress.train_seconds += time.monotonic() - began
+        # Reading a loss waits for the GPU: there, twenty steps at a time.
+        if self.device.type == "cpu" or len(self.pending) == 20:
+            yield from self.settle()
+
+    def _backward(self, images: Tensor, corruption: Corruption | None, parts: int, last: bool) -> Tensor:
+        parallel = self.parallel
+        hold = not last and isinstance(parallel, DistributedDataParallel)
+        with parallel.no_sync() if hold else nullcontext():  # pyright: ignore[reportAttributeAccessIssue]
+            with self.autocast:
+                loss = parallel(images, corruption)["loss"] / parts
+            loss.backward()
+        return loss.detach()
+
+    def settle(self) -> Iterator[Stepped]:
+        """Read the losses of the steps since the last time, averaged over the workers."""
+        if not self.pending:
+            return
+        began = time.monotonic()
+        losses = torch.stack([loss for _, loss, _ in self.pending])
+        if self.world.size > 1:
+            dist.all_reduce(losses)
+            losses /= self.world.size
+        pending, self.pending = self.pending, []
+        for (event, _, indices), loss in zip(pending, losses.tolist(), strict=True):
+            if not math.isfinite(loss):
+                shown = ", ".join(map(str, indices[:8].tolist())) + (", …" if len(indices) > 8 else "")
+                raise NonFiniteLossError(
+                    f"loss is {loss} at step {event.step} with learning rate {event.learning_rate:.3g}; "
+                    f"the batch's images are {shown}"
+                )
+            self.progress.loss_sum += loss
+            self.progress.loss_count += 1
+            yield Stepped(event.step, event.epoch, loss, event.learning_rate)
+        self.progress.train_seconds += time.monotonic() - began
+
+    def evaluate(self, epoch: int) -> Evaluated:
+        """Evaluate the weights, or their moving average where there is one."""
+        judged = self.model if self.ema is None else self.ema.module
+        with self.autocast:
+            metrics = evaluate(judged, self.dataset, device=self.device)  # pyright: ignore[reportArgumentType]
+        progress, seen = self.progress, self.progress.step * self.experiment.batch_size
+        event = Evaluated(
+            epoch=epoch,
+            step=progress.step,
+            images_seen=seen,
+            metrics=metrics,
+            train_loss=progress.loss_sum / progress.loss_count if progress.loss_count else None,
+            learning_rate=float(self.optimizer.param_groups[0]["lr"]) if progress.step else 0.0,
+            seconds=self._seconds(),
+            images_per_second=seen / progress.train_seconds if seen else None,
+        )
+        progress.loss_sum, progress.loss_count = 0.0, 0
+        progress.history.append(asdict(event))
+        return event
+
+    def save(self, folder: Path) -> Saved:
+        self._seconds()
+        path = folder / f"step-{self.progress.step:08d}"
+        if self.world.rank == 0:
+            checkpoint.save(
+                folder,
+                experiment=self.experiment,
+                statistics=(self.dataset.mean, self.dataset.std),
+                model=self.model,
+                ema=self.ema.module if self.ema else None,
+                optimizer=self.optimizer,
+                progress=self.progress,
+            )
+        return Saved(self.progress.step, path)
+
+    def restore(self, path: Path) -> None:
+        ema = self.ema.module if self.ema else None
+        self.progress = checkpoint.restore(
+            path, model=self.model, ema=ema, optimizer=self.optimizer, device=self.device
+        )
+
+    def _seconds(self) -> float:
+        now = time.monotonic()
+        self.progress.seconds += now - self.clock
+        self.clock = now
+        return self.progress.seconds

@@ -1,0 +1,112 @@
+"""Families of alternatives: a variant is a small frozen dataclass, known by its `kind`.
+
+A family (patch order, position encoding, noise schedule, objective) is a base class; a variant is a concrete subclass
+with a `kind`. A family knows its variants by Python's own subclass list, so a new one is one class in one file: once it
+is defined it can be parsed on the command line, written to and read from a record, and it goes through the
+conformance tests. Names are turned into types only at the edges (command line, record); inside, types decide.
+"""
+
+import dataclasses
+import inspect
+from abc import ABC
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from darl.errors import UserError
+
+__all__ = ["Record", "Variant", "require"]
+
+Record = dict[str, Any]
+
+
+def require(holds: bool, field: str, remedy: str, value: object) -> None:
+    """Raise `UserError("FIELD must REMEDY, got VALUE")` unless `holds`."""
+    if not holds:
+        raise UserError(f"{field} must {remedy}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(ABC):
+    """One alternative of a family. Fields are int, float, bool or str, each with a default."""
+
+    family: ClassVar[str]
+    kind: ClassVar[str]
+
+    @classmethod
+    def kinds(cls) -> dict[str, type[Self]]:
+        """Every concrete variant of this family that is defined so far, by `kind`."""
+        below = [sub for child in cls.__subclasses__() for sub in child.kinds().values()]
+        own = [cls] if "kind" in vars(cls) and not inspect.isabstract(cls) else []
+        return {sub.kind: sub for sub in [*own, *below]}
+
+    @classmethod
+    def of(cls, kind: str) -> type[Self]:
+        """The variant named `kind`; raises UserError with the names there are."""
+        kinds = cls.kinds()
+        require(kind in kinds, cls.family, f"be one of {', '.join(kinds)}", kind)
+        return kinds[kind]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`KIND`, `KIND:VALUE,VALUE` in field order, or `KIND:field=value,…`; raises UserError."""
+        kind, _, rest = text.partition(":")
+        variant = cls.of(kind)
+        fields = [field.name for field in dataclasses.fields(variant)]
+        values: Record = {}
+        for place, item in enumerate(filter(None, rest.split(","))):
+            name, equals, value = item.partition("=")
+            if not equals:
+                require(place < len(fields), f"{cls.family} {kind}", f"have at most {len(fields)} values", text)
+                name, value = fields[place], item
+            require(name.strip() not in values, f"{cls.family}.{name.strip()}", "be given once", text)
+            values[name.strip()] = value.strip()
+        return variant.from_record({"kind": kind, **values})
+
+    def to_record(self) -> Record:
+        """Plain values of the fields' types, `kind` first: what JSON holds. Equal variants give the same JSON."""
+        fields = dataclasses.fields(self)
+        return {"kind": self.kind} | {
+            field.name: _convert(field.name, field.type, getattr(self, field.name)) for field in fields
+        }
+
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """The inverse of `to_record`; also takes every value as text. Raises UserError."""
+        variant = cls.of(record.get("kind", ""))
+        types = {field.name: field.type for field in dataclasses.fields(variant)}
+        values: Record = {}
+        for name, value in record.items():
+            if name != "kind":
+                where = f"{cls.family}.{name}"
+                require(name in types, cls.family, f"have a field among {', '.join(types) or '(none)'}", name)
+                values[name] = _convert(where, types[name], value)
+        return variant(**values)
+
+    def __str__(self) -> str:
+        values = ",".join(f"{name}={_text(value)}" for name, value in dataclasses.asdict(self).items())
+        return f"{self.kind}:{values}" if values else self.kind
+
+
+def _convert(where: str, kind: object, value: Any) -> Any:
+    """`value` as the plain type `kind`, from itself or from text; raises UserError where that would change it."""
+    if kind is bool and isinstance(value, str):
+        require(value.lower() in ("true", "false"), where, "be true or false", value)
+        return value.lower() == "true"
+    assert isinstance(kind, type), f"{where}: a variant's module must not postpone its annotations"
+    try:
+        converted = kind(value)
+        kept = isinstance(value, str) or converted == value
+    except (TypeError, ValueError, OverflowError):
+        converted, kept = None, False
+    require(kept, where, f"be {_NAMES.get(kind, kind.__name__)}", value)
+    return converted
+
+
+_NAMES: dict[type, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+
+
+def _text(value: object) -> str:
+    """The shortest text that gives `value` back: 1 for 1.0."""
+    if isinstance(value, float) and float(short := f"{value:g}") == value:
+        return short
+    return str(value)
