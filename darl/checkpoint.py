@@ -69,7 +69,9 @@ def save(
     draft = folder / f".{target.name}-{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    metadata = {"experiment": experiment.to_json(), "statistics": json.dumps(statistics)}
+    mean, std = statistics
+    # One key: safetensors writes several in no fixed order, and equal weights would be unequal files.
+    metadata = {"darl": json.dumps({"experiment": experiment.to_record(), "mean": mean, "std": std})}
     save_file(model.state_dict(), draft / "model.safetensors", metadata)
     if ema is not None:
         save_file(ema.state_dict(), draft / "ema.safetensors", metadata)
@@ -125,13 +127,13 @@ def load_pretrained(path: str | Path) -> Pretrained:
         weights = load_file(place)
     except (SafetensorError, OSError) as error:
         raise UserError(f"checkpoint must be a whole safetensors file, got {str(place)!r} ({error})") from None
-    if "experiment" not in metadata:
-        raise UserError(f"checkpoint must hold darl's metadata (experiment), got {str(place)!r} without it")
-    experiment = Experiment.from_record(json.loads(metadata["experiment"]))
+    if "darl" not in metadata:
+        raise UserError(f"checkpoint must hold darl's metadata, got {str(place)!r} without it")
+    described = json.loads(metadata["darl"])
+    experiment = Experiment.from_record(described["experiment"])
     model = experiment.build()
     model.load_state_dict(weights)
-    mean, std = json.loads(metadata["statistics"])
-    return Pretrained(model, experiment, tuple(mean), tuple(std))
+    return Pretrained(model, experiment, tuple(described["mean"]), tuple(described["std"]))
 
 
 def _steps(folder: Path) -> list[Path]:

@@ -24,7 +24,7 @@ from darl.results import Results
 from darl.results import load as load_table
 from darl.rows import curve_row, now, provenance, trial_row
 from darl.sweep import Sweep
-from darl.train import Evaluated, NonFiniteLossError, World, evenly, fit
+from darl.train import Evaluated, World, evenly, fit
 from darl.variants import require
 
 __all__ = ["main", "run_sweep"]
@@ -154,7 +154,7 @@ def _pretrain(flags: argparse.Namespace) -> None:
     began, error = now(), None
     try:
         evaluations = (_pretrain_here if flags.no_ray else _pretrain_on_ray)(experiment, dataset, results, flags)
-    except NonFiniteLossError as problem:
+    except ArithmeticError as problem:  # diverged
         evaluations, error = [], f"{type(problem).__name__}: {problem}"
     row = trial_row(
         experiment,

@@ -54,8 +54,11 @@ def readouts(
     with torch.no_grad(), _evaluating(model):
         batches = evaluation_batches(dataset, split, batch_size=BATCH, device=device)
         features = [model.forward_head(model.forward_features(images), pre_logits=True).float() for images in batches]
+    x = torch.cat(features)
+    if not x.isfinite().all():
+        raise ArithmeticError("the features are not finite: training has diverged; try a lower learning rate")
     assert split.labels is not None
-    return torch.cat(features), torch.as_tensor(split.labels, device=device)
+    return x, torch.as_tensor(split.labels, device=device)
 
 
 def linear_probe(

@@ -142,11 +142,6 @@ class TimmEncoder(Encoder):
         self.head.to(self.start_token.device).apply(init_weights_vit_timm)
 
     @torch.jit.ignore
-    def no_weight_decay(self) -> set[str]:
-        """Parameters that weight decay leaves alone."""
-        return {"start_token", "position.table"}
-
-    @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layers for layer-wise learning rates."""
         blocks = [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]

@@ -129,6 +129,7 @@ def fit(
     Raises:
         UserError: batch size and workers or data do not fit together.
         NonFiniteLossError: naming step, learning rate and the batch's indices.
+        ArithmeticError: the model's features are no numbers any more.
 
     """
     run = _Run(experiment, dataset, device, compiled)
@@ -144,7 +145,8 @@ def fit(
         first = run.progress.step - epoch * run.steps
         for batch in run.batches(epoch, first):
             yield from run.step(batch)
-            if folder is not None and run.progress.step % save_every == 0:
+            ends = run.progress.step == (epoch + 1) * run.steps and epoch + 1 in evaluations  # saved after that
+            if folder is not None and run.progress.step % save_every == 0 and not ends:
                 yield from run.settle()
                 yield run.save(folder)
         yield from run.settle()

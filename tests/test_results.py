@@ -4,7 +4,7 @@ import datetime
 import math
 import os
 import pickle
-import signal
+import random
 import subprocess
 import sys
 import time
@@ -48,7 +48,7 @@ def readers(folder: str) -> dict[str, pd.DataFrame]:
         "pandas": pd.read_parquet(folder),
         "polars": pl.scan_parquet(f"{folder}/*.parquet").collect().to_pandas(),
         "polars folder": pl.read_parquet(folder).to_pandas(),
-        "duckdb": duckdb.sql(f"select * from read_parquet('{folder}/*.parquet')").df(),
+        "duckdb": duckdb.sql(f"select * from read_parquet('{folder}/*.parquet')").to_arrow_table().to_pandas(),
         "darl": load(folder),
     }
 
@@ -59,8 +59,8 @@ class TestSchema:
         contract = (
             "sweep trial_id attempt status seed epochs images_seen noise noise_a noise_b order position causal "
             "objective model_width learning_rate config probe_top1 knn_top1 val_loss train_loss init_probe_top1 "
-            "init_knn_top1 val_loss_gamma_0_0 val_loss_gamma_0_9 seconds images_per_second device workers flops git_commit "
-            "darl_version torch_version started_at host error schema_version"
+            "init_knn_top1 val_loss_gamma_0_0 val_loss_gamma_0_9 seconds images_per_second device workers flops "
+            "git_commit darl_version torch_version started_at host error schema_version"
         )
         assert set(contract.split()) <= set(names)
         assert set(columns()) <= set(names)
@@ -345,7 +345,7 @@ class TestWholeness:
         with pytest.raises(TableWriteError, match=r"trials/aa-0\.parquet could not be written \(No such file"):
             results.add_trial(row())
 
-    @pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.chaos)])
+    @pytest.mark.parametrize("kills", [1, pytest.param(30, marks=pytest.mark.chaos)])
     def test_a_killed_writer_tears_nothing(self, results: Results, kills: int):
         code = (
             "import itertools, os, sys; from darl.results import Results\n"
@@ -355,15 +355,20 @@ class TestWholeness:
             "    results.add_curve('aa', 0, [{'epoch': epoch} for epoch in range(i + 1)])\n"
         )
         root = str(Path(results.path).parent)
+        count = 0
         for kill in range(kills):
-            with subprocess.Popen([sys.executable, "-c", code, root], stdout=subprocess.PIPE) as writer:
+            writer = subprocess.Popen([sys.executable, "-c", code, root], stdout=subprocess.PIPE)
+            try:
                 assert writer.stdout is not None
                 writer.stdout.readline()
-                time.sleep(0.02 + 0.0037 * kill)
-                count = len(pd.read_parquet(results.trials_path, columns=["trial_id"]))
-                writer.send_signal(signal.SIGKILL)
+                until = time.monotonic() + random.Random(kill).uniform(0.2, 0.4)
+                while results.trials().empty or time.monotonic() < until:
+                    count = len(results.trials())
+            finally:
+                writer.kill()
+                writer.communicate()
             for frame in readers(results.trials_path).values():
-                assert len(frame) >= count
+                assert len(frame) >= max(count, 1)
                 assert set(frame["error"].str.len()) <= {1_000_000}
             epochs = load(results.curves_path)["epoch"].tolist()
             assert epochs == list(range(len(epochs)))

@@ -128,12 +128,14 @@ def decode_many(
 
     starts = range(0, len(indices), CHUNK)
     with quiet():
-        began = time.perf_counter()
+        # the first chunk also opens files and loads PIL's plug-ins: the second tells
         parts = [decode_chunk(start) for start in starts[:1]]
-        slow = time.perf_counter() - began > SLOW * min(CHUNK, len(indices))
+        began = time.perf_counter()
+        parts += [decode_chunk(start) for start in starts[1:2]]
+        slow = time.perf_counter() - began > SLOW * CHUNK
         if threads > 1 and slow:
             with ThreadPoolExecutor(threads) as pool:
-                parts += pool.map(decode_chunk, starts[1:])
+                parts += pool.map(decode_chunk, starts[2:])
         else:
-            parts += map(decode_chunk, starts[1:])
+            parts += map(decode_chunk, starts[2:])
     return {index: reason for part in parts for index, reason in part.items()}

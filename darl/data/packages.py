@@ -154,8 +154,8 @@ def open_hub(name: str) -> Splits:
         hub = importlib.import_module("datasets")
     except ImportError:
         raise UserError(
-            f"--data must be a local path or URI where the package datasets is missing, got 'hub:{name}': "
-            "pip install 'darl[hub]'"
+            f"--data must be an existing path or, with the package datasets, a name on the Hub, got 'hub:{name}': "
+            "mend the path or pip install 'darl[hub]'"
         ) from None
     try:
         splits = hub.load_dataset(name)

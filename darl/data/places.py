@@ -62,7 +62,8 @@ def locate(data: str) -> str:
 
 
 def _matches(path: str) -> bool:
-    return glob.has_magic(path) and next(glob.iglob(path, recursive=True), None) is not None  # noqa: PTH207 - takes absolute patterns
+    # pathlib's glob takes no absolute patterns
+    return glob.has_magic(path) and next(glob.iglob(path, recursive=True), None) is not None  # noqa: PTH207
 
 
 def open_splits(data: str) -> Splits:

@@ -101,8 +101,9 @@ def hold_out(data: str, source: Source) -> tuple[Source, Source]:
     """
     require(len(source) > 1, "--data", f"hold at least two images, one to validate on, and holds {len(source)}", data)
     order = torch.randperm(len(source), generator=generator("held-out images")).numpy()
-    if source.labels is not None:
-        _, classes = np.unique(np.asarray(source.labels), return_inverse=True)
+    labels = checked_labels(data, "train", source.labels)
+    if labels is not None:
+        _, classes = np.unique(labels, return_inverse=True)
         order = order[np.argsort(classes[order], kind="stable")]
     held = np.zeros(len(source), dtype=bool)
     held[order[min(HELD_OUT // 2, len(source) - 1) :: HELD_OUT]] = True

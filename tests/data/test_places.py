@@ -68,7 +68,7 @@ def test_missing_path():
     assert "--data must be a place that can be read, got '/no/such' (there is no such file or folder)" in error_of(
         "/no/such"
     )
-    assert "got 's9://x'" not in error_of("file:///no/such")
+    assert "got 'file:///no/such' (there is no such file or folder)" in error_of("file:///no/such")
 
 
 def test_path_that_may_not_be_read(tmp_path, monkeypatch):
@@ -165,7 +165,7 @@ def test_sizes():
 def test_hub_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     message = error_of("hub:owner/name")
-    assert message.endswith("got 'hub:owner/name': pip install 'darl[hub]'")
+    assert message.endswith("got 'hub:owner/name': mend the path or pip install 'darl[hub]'")
 
 
 def test_torchvision_without_a_network(tmp_path, monkeypatch):
@@ -178,3 +178,9 @@ def test_torchvision_without_a_network(tmp_path, monkeypatch):
         "--data must be a torchvision data set that is in or can be downloaded to "
         f"DARL_DATA_ROOT={tmp_path}/root, got 'torchvision:CIFAR10' (no network)"
     )
+
+
+def test_truncated_shard(tmp_path):
+    shard = write_tar(tmp_path / "x.tar", {f"{i}.png": png for i, png in enumerate(pngs(4))})
+    shard.write_bytes(shard.read_bytes()[:700])  # in the first image
+    assert error_of(tmp_path).endswith(f"got '{shard}' (unexpected end of data): download or write it again")

@@ -1,0 +1,80 @@
+"""The real image sets load as they are known, and fast enough."""
+
+import pickle
+import time
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from torchvision import transforms
+
+from darl.data import Augment, Defaults, batches, crop_boxes, defaults, load
+from darl.data.augment import augment_batch, draw
+from tests.data.pictures import write_parquet
+
+RICH = Augment(crop_min=0.2, flip=True)
+
+
+def test_cifar(real_data):
+    folder = real_data / "cifar10"
+    assert defaults(str(folder)) == Defaults(32, 3, 4, RICH)
+    data = load(str(folder / "test-*.parquet"), image_size=32, channels=3)
+    assert (len(data.train), len(data.validation)) == (8000, 2000)
+    assert data.classes[:3] == ("airplane", "automobile", "bird")
+    assert np.bincount(data.validation.labels).tolist() == [200] * 10
+    np.testing.assert_allclose(data.mean, (0.494, 0.485, 0.450), atol=2e-3)
+    np.testing.assert_allclose(data.std, (0.247, 0.243, 0.262), atol=2e-3)
+    assert data.skipped == ()
+
+
+@pytest.mark.slow
+def test_all_of_cifar(real_data):
+    data = load(str(real_data / "cifar10"), image_size=32, channels=3)
+    assert (len(data.train), len(data.validation)) == (50_000, 10_000)
+    np.testing.assert_allclose(data.mean, (0.4914, 0.4822, 0.4465), atol=1e-4)  # the published ones
+    np.testing.assert_allclose(data.std, (0.2470, 0.2435, 0.2616), atol=1e-4)
+
+
+def test_photographs_in_memory_and_as_a_stream(real_data, tmp_path):
+    folder = real_data / "imagenette_subset"
+    assert defaults(str(folder)) == Defaults(224, 3, 16, RICH)
+    rows = pandas.read_parquet(folder / "validation-00000-of-00001.parquet")[:80]
+    write_parquet(tmp_path / "x.parquet", [row["bytes"] for row in rows["image"]], rows["label"].tolist())
+    memory = load(str(tmp_path), image_size=64, channels=3)
+    stream = load(str(tmp_path), image_size=64, channels=3, memory_limit=0, loader_workers=2)
+    np.testing.assert_allclose(memory.mean, stream.mean, rtol=1e-6)
+    np.testing.assert_allclose(memory.mean, (0.46, 0.45, 0.42), atol=0.08)
+    (batch,) = batches(stream, seed=0, epoch=0, batch_size=60, augment=RICH, device="cpu")
+    assert batch.images.shape == (60, 3, 64, 64)
+    assert abs(float(batch.images.mean())) < 0.3
+    assert pickle.loads(pickle.dumps(stream)).train.labels.tolist() == stream.train.labels.tolist()
+
+
+@pytest.mark.benchmark
+def test_augmentation_is_eight_times_as_fast_as_per_image():
+    torch.set_num_threads(1)
+    pixels = torch.randint(0, 256, (256, 3, 32, 32), dtype=torch.uint8)
+    mean, std, size = (0.5,) * 3, (0.25,) * 3, torch.full((256,), 32)
+    per_image = transforms.Compose([
+        transforms.RandomResizedCrop(32, (0.2, 1.0)),
+        transforms.RandomHorizontalFlip(),
+        transforms.ConvertImageDtype(torch.float32),
+        transforms.Normalize(mean, std),
+    ])  # fmt: skip
+
+    def ours(k):
+        uniform, flips = draw(range(256), 0, "augment", 0, k)
+        augment_batch(pixels, crop_boxes(uniform, size, size, 0.2), flips, mean, std)
+
+    def seconds(call, times):
+        call(0)
+        began = time.perf_counter()
+        for k in range(times):
+            call(k)
+        return (time.perf_counter() - began) / times
+
+    fast = min(seconds(ours, 10) for _ in range(3))
+    slow = min(seconds(lambda _: torch.stack([per_image(image) for image in pixels]), 1) for _ in range(3))
+    print(f"{slow / 256 * 1e6:.0f} -> {fast / 256 * 1e6:.1f} microseconds an image: {slow / fast:.1f} times")
+    assert slow / fast > 8
