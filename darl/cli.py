@@ -30,7 +30,7 @@ from darl.variants import require
 __all__ = ["main", "run_sweep"]
 
 
-def run_sweep(build: Callable[[Options], Sweep], description: str, *, trials: int) -> None:
+def run_sweep(build: Callable[[Options], Sweep], description: str | None, *, trials: int) -> None:
     """A sweep script's whole command line. `build` makes the sweep from the flags; `trials` is its default number."""
     parser = Parser(description=description)
     add_experiment_flags(parser)
@@ -47,7 +47,9 @@ def _sweep(sweep: Sweep, flags: argparse.Namespace) -> None:
     dataset = _load(sweep.base, flags)
     labelled = dataset.train.labels is not None
     if not labelled and sweep.metric != "val_loss":
-        raise UserError(f"--data must have labels for {sweep.metric}, got {flags.data!r}; or take --objective-metric val_loss")
+        raise UserError(
+            f"--data must have labels for {sweep.metric}, got {flags.data!r}; or take --objective-metric val_loss"
+        )
     _check_batch(sweep.base, dataset, flags)
     if flags.dry_run:
         return _dry_run(sweep, dataset, flags)
@@ -73,7 +75,7 @@ def _answer(sweep: Sweep, results: Results) -> None:
     console.print(f"\nTables: {results.path}\n", highlight=False, soft_wrap=True)
     console.print(f'  pandas.read_parquet("{results.trials_path}")', highlight=False, soft_wrap=True)
     console.print(f'  pandas.read_parquet("{results.curves_path}")', highlight=False, soft_wrap=True)
-    if len(trials) and (trials["status"] == "failed").all():
+    if set(trials["status"]) == {"failed"}:
         sys.exit(1)
 
 
@@ -88,7 +90,8 @@ def _dry_run(sweep: Sweep, dataset: Dataset, flags: argparse.Namespace) -> None:
     repeats = (sweep.seeds - 1) * (1 + len(sweep.first))
     images = steps_per_epoch(len(dataset.train), base.batch_size) * base.batch_size * base.epochs
     total = sweep.trials + repeats
-    console.print(f"trials: {sweep.trials} points on seed 0" + (f" + {repeats} repeats on other seeds" if repeats else ""))
+    others = f" + {repeats} repeats on other seeds" if repeats else ""
+    console.print(f"trials: {sweep.trials} points on seed {base.seed}{others}")
     console.print(f"each: {base.epochs} epochs of {len(dataset.train):,} images")
     if sweep.rungs:
         console.print(f"those not in the best third are stopped after epochs {sweep.rungs} (not the first points)")
@@ -100,14 +103,16 @@ def _dry_run(sweep: Sweep, dataset: Dataset, flags: argparse.Namespace) -> None:
     else:
         seconds = _step_seconds(base, dataset) * images / base.batch_size
         console.print(
-            f"estimated cost: {total * seconds / 3600:.2g} CPU-hours on one core, {seconds:.0f} s a trial, probes aside "
-            f"(three steps were timed on this machine)"
+            f"estimated cost: {total * seconds / 3600:.2g} CPU-hours on one core, {seconds:.0f} s a trial, "
+            f"probes aside (three steps were timed on this machine)"
         )
 
 
 def _step_seconds(experiment: Experiment, dataset: Dataset) -> float:
     torch.set_num_threads(1)
-    steps = (event for event in fit(experiment, dataset, device=torch.device("cpu")) if not isinstance(event, Evaluated))
+    steps = (
+        event for event in fit(experiment, dataset, device=torch.device("cpu")) if not isinstance(event, Evaluated)
+    )
     next(steps)
     began = time.process_time()
     for _ in itertools.islice(steps, 3):
@@ -148,7 +153,7 @@ def _pretrain(flags: argparse.Namespace) -> None:
     results = Results(_results_root(flags.results), flags.name or "pretrain")
     trials = results.trials()
     own = trials[trials["trial_id"] == experiment.trial_id]
-    if (own["status"] == "finished").any():
+    if "finished" in set(own["status"]):
         print(f"{experiment.trial_id} is finished already: {results.trials_path}")
         return
     began, error = now(), None
@@ -328,9 +333,7 @@ def _check_batch(experiment: Experiment, dataset: Dataset, flags: argparse.Names
 def _workers(flags: argparse.Namespace) -> Any:
     from darl.distributed.trainer import Workers
 
-    return Workers(
-        count=flags.workers, gpus=flags.gpus_per_worker, save_every=flags.save_every, compiled=flags.compile
-    )
+    return Workers(count=flags.workers, gpus=flags.gpus_per_worker, save_every=flags.save_every, compiled=flags.compile)
 
 
 def _results_root(results: str) -> str:

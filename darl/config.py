@@ -67,14 +67,24 @@ class Experiment:
         require(self.channels in (1, 3), "channels", "be 1 (grey) or 3 (RGB)", self.channels)
         require(self.seed >= 0, "seed", "be 0 or more", self.seed)
         require(self.learning_rate > 0, "learning_rate", "be positive", self.learning_rate)
-        require(self.precision in ("auto", "float32", "bfloat16"), "precision", "be auto, float32 or bfloat16", self.precision)
+        require(
+            self.precision in ("auto", "float32", "bfloat16"),
+            "precision",
+            "be auto, float32 or bfloat16",
+            self.precision,
+        )
         whole = self.batch_size % self.accumulate == 0
         require(whole, "batch_size", f"be a multiple of accumulate {self.accumulate}", self.batch_size)
         needs = self.objective.uses_noise
         remedy = f"be {'given' if needs else 'left out'} for objective {self.objective.kind}"
         require((self.noise is not None) == needs, "noise", remedy, self.noise and str(self.noise))
         grid = grid_of((self.image_size, self.image_size), self.model.patch_size)
-        require(grid != (1, 1), "patch_size", f"leave more than one patch of image_size {self.image_size}", self.model.patch_size)
+        require(
+            grid != (1, 1),
+            "patch_size",
+            f"leave more than one patch of image_size {self.image_size}",
+            self.model.patch_size,
+        )
         self.position.build(grid, self.model.width, self.model.width // self.model.heads)
 
     def build(self) -> Darl:
@@ -136,12 +146,12 @@ def _flat(record: Record, prefix: str) -> Iterator[tuple[str, Any]]:
             yield (prefix[:-1] if name == "kind" else prefix + name), value
 
 
-def _columns(kind: type, prefix: str) -> Iterator[tuple[str, type]]:
+def _columns(kind: Any, prefix: str) -> Iterator[tuple[str, type]]:
     if issubclass(kind, Variant):
         yield prefix[:-1], str
         for variant in kind.kinds().values():
             for item in dataclasses.fields(variant):
-                yield from _columns(cast("type", item.type), f"{prefix}{item.name}_")
+                yield from _columns(item.type, f"{prefix}{item.name}_")
     elif dataclasses.is_dataclass(kind):
         for name, hint in get_type_hints(kind).items():
             yield from _columns(_bare(hint), f"{prefix}{name}_")
@@ -162,7 +172,7 @@ def _bare(hint: Any) -> type:
     return hint
 
 
-def _read(kind: type, value: Any, where: str) -> Any:
+def _read(kind: Any, value: Any, where: str) -> Any:
     if value is None or not isinstance(value, dict):
         return value
     record = cast("Record", value)

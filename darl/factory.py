@@ -8,7 +8,6 @@ import dataclasses
 from itertools import islice
 from typing import Any
 
-import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
@@ -141,13 +140,11 @@ class TimmEncoder(Encoder):
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         self.head.to(self.start_token.device).apply(init_weights_vit_timm)
 
-    @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layers for layer-wise learning rates."""
         blocks = [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]
         return {"stem": r"^start_token|^patch_embed|^position", "blocks": blocks}
 
-    @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute the blocks in the backward pass instead of saving their activations."""
         self.grad_checkpointing = enable
@@ -216,7 +213,13 @@ def _create(name: str, size: str, patch_size: int, pretrained: bool, **options: 
     options.setdefault("patch_size", patch_size)
     features = {"out_indices": options.pop("out_indices", 3), "feature_cls": "getter"}
     return build_model_with_cfg(
-        TimmEncoder, name, pretrained, pretrained_filter_fn=_from_pretraining, feature_cfg=features, size=size, **options
+        TimmEncoder,
+        name,
+        pretrained,
+        pretrained_filter_fn=_from_pretraining,
+        feature_cfg=features,
+        size=size,
+        **options,
     )
 
 

@@ -13,6 +13,7 @@ W width, P pixel values of a patch, H heads, D head width.
 """
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -149,10 +150,8 @@ class Encoder(nn.Module):
 
     def trunk(self, tokens_BTW: Tensor, grid: Grid) -> Tensor:
         """[start, tokens] (B, T, W) through all blocks and the last norm."""
-        x = tokens_BTW
-        for x in self.states(tokens_BTW, grid):
-            pass
-        return self.norm(x)
+        last = deque(self.states(tokens_BTW, grid), maxlen=1)
+        return self.norm(last[0])
 
     def raster(self, tokens_BTW: Tensor, grid: Grid) -> Tensor:
         """Patch tokens (B, N, W) in raster order, from [start, tokens]."""
@@ -207,7 +206,9 @@ class Encoder(nn.Module):
         """Raster index of the last patch in the order; a grid that is not the model's own is taken to be square."""
         side = math.isqrt(patches)
         grid = self.grid if patches == len(self.order) else (side, side)
-        require(grid[0] * grid[1] == patches, "readout", "be mean for a grid that is neither the model's nor square", "last")
+        require(
+            grid[0] * grid[1] == patches, "readout", "be mean for a grid that is neither the model's nor square", "last"
+        )
         return int(_visit(self.patch_order, grid)[0][-1])
 
     def _rotary_table(self, grid: Grid) -> Tensor | None:

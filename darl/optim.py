@@ -18,7 +18,7 @@ __all__ = ["Optimizer", "build_optimizer", "build_schedule"]
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """The optimiser's settings but for the peak learning rate (DARL, appendix: AdamW, betas (0.9, 0.95), decay 0.05)."""
+    """AdamW's settings but for the peak learning rate; the defaults are the paper's."""
 
     weight_decay: float = 0.05
     beta1: float = 0.9

@@ -78,10 +78,14 @@ class Options:
 def add_experiment_flags(parser: argparse.ArgumentParser) -> None:
     """What is trained, on what."""
     add = parser.add_argument_group("what is trained").add_argument
-    add("--data", default="digits", help=(
-        "digits (embedded), a folder of images, Parquet with an image column, WebDataset .tar shards, "
-        "torchvision:NAME or hub:OWNER/NAME; paths may be s3:// or gs://"
-    ))
+    add(
+        "--data",
+        default="digits",
+        help=(
+            "digits (embedded), a folder of images, Parquet with an image column, WebDataset .tar shards, "
+            "torchvision:NAME or hub:OWNER/NAME; paths may be s3:// or gs://"
+        ),
+    )
     add("--model", choices=list(SIZES), help="size; nano for digits, tiny for other data, if not given")
     add("--image-size", type=_whole, help="pixels; the data's own (8 digits, 32 small images, 224 others) if not given")
     add("--patch-size", type=_whole, help="pixels; 2 for digits, 4 at 32 pixels, 16 at 224 if not given")
@@ -120,7 +124,9 @@ def add_sweep_flags(parser: argparse.ArgumentParser, trials: int) -> None:
     add = parser.add_argument_group("the sweep").add_argument
     add("--trials", type=_whole, default=trials, help="points, in all: the same command with more goes on")
     add("--seeds", type=_whole, default=1, help="above 1: the best and the known points again on seeds 1, 2, …")
-    add("--objective-metric", default="probe_top1", choices=list(METRICS), help="what decides; val_loss needs no labels")
+    add(
+        "--objective-metric", default="probe_top1", choices=list(METRICS), help="what decides; val_loss needs no labels"
+    )
     add("--max-concurrent", type=_whole, help="trials at a time; as many as fit if not given")
     add("--dry-run", action="store_true", help="print the space, the trials and the estimated cost; run nothing")
     add("--report", action="store_true", help="print the tables' answer; run nothing")

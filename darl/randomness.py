@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = ["ROWS", "draw_rows", "generator", "seed_of"]
 
 ROWS = 32
-"""Rows (images) that share one seeding: few enough that a worker draws little beyond its own, many enough to be fast."""
+"""Rows (images) that share one seeding: few, so that a worker draws little beyond its own; many, to be fast."""
 
 
 def seed_of(*parts: int | str) -> int:

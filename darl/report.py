@@ -69,7 +69,7 @@ def answer(trials: pd.DataFrame, metric: str = "probe_top1", baseline: Record = 
     best: Record = ranked.head(1).to_dict("records")[0]
     what = ", ".join(f"{name} {_text(best[name])}" for name in _fields(ranked, metric)) or "the only configuration"
     parts = [f"Best of {len(ranked)} by {_name(metric)}: {what} with {_score(best[metric], metric)}"]
-    parts += _over_init(best) + _over_baseline(ranked, metric, baseline)
+    parts += _over_init(best, metric) + _over_baseline(ranked, metric, baseline)
     return ", ".join(parts) + f"; {_hedge(ranked)}."
 
 
@@ -127,9 +127,10 @@ def _fields(ranked: pd.DataFrame, metric: str) -> list[str]:
     return names[1 : names.index(metric)]
 
 
-def _over_init(best: Record) -> list[str]:
-    gain = best["probe_top1"] - best["init_probe_top1"]
-    return [] if pd.isna(gain) else [f"its linear probe {_points(gain)} the random initialisation's"]
+def _over_init(best: Record, metric: str) -> list[str]:
+    probe, whose = ("probe_top1", "its linear probe ") if _is_loss(metric) else (metric, "")
+    gain = best[probe] - best[f"init_{probe}"]
+    return [] if pd.isna(gain) else [f"{whose}{_points(gain)} random initialisation"]
 
 
 def _over_baseline(ranked: pd.DataFrame, metric: str, baseline: Record) -> list[str]:

@@ -34,8 +34,8 @@ class LogUniform:
 class Sweep:
     """A search for the best point of a space.
 
-    The search runs on seed 0. With `seeds` > 1 its best point and the known first points then run again on the seeds
-    1 … seeds - 1, so that they can be compared in pairs and the winner's figure is not the luck of one seed.
+    The search runs on the base's seed. With `seeds` > 1 its best point and the known first points then run again on
+    the seeds that follow, so that they can be compared in pairs and the winner's figure is not the luck of one seed.
     """
 
     name: str
@@ -73,9 +73,9 @@ class Sweep:
         """The epochs after which a trial may be stopped."""
         return [epoch for epoch in (self.grace, self.grace * self.reduction) if epoch < self.base.epochs]
 
-    def experiment(self, point: Mapping[str, Any], seed: int = 0) -> Experiment:
-        """The experiment at a point; raises UserError where the point cannot be used."""
-        return self.base.changed({**point, "seed": seed})
+    def experiment(self, point: Mapping[str, Any], repeat: int = 0) -> Experiment:
+        """The experiment at a point, on the base's seed + `repeat`; raises UserError where it cannot be used."""
+        return self.base.changed({**point, "seed": self.base.seed + repeat})
 
     def point_of(self, experiment: Experiment) -> Point | None:
         """The point that an experiment of this search lies at; None where it is not of this search."""
@@ -87,4 +87,4 @@ class Sweep:
             if not isinstance(value, float):
                 return None
             point[path] = value
-        return point if self.experiment(point, experiment.seed) == experiment else None
+        return point if self.base.changed({**point, "seed": experiment.seed}) == experiment else None

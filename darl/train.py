@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -172,7 +173,7 @@ class _Run:
         self.progress = Progress()
         self.pending: list[tuple[Stepped, Tensor, Tensor]] = []
         self.clock = time.monotonic()
-        self.parallel: nn.Module = torch.compile(self.model) if compiled else self.model  # pyright: ignore
+        self.parallel = cast("nn.Module", torch.compile(self.model) if compiled else self.model)
         if self.world.size > 1:
             self.parallel = DistributedDataParallel(self.parallel)
         bfloat = experiment.precision == "bfloat16" or (experiment.precision == "auto" and device.type == "cuda")
@@ -217,8 +218,8 @@ class _Run:
 
     def _backward(self, images: Tensor, corruption: Corruption | None, parts: int, last: bool) -> Tensor:
         parallel = self.parallel
-        hold = not last and isinstance(parallel, DistributedDataParallel)
-        with parallel.no_sync() if hold else nullcontext():  # pyright: ignore[reportAttributeAccessIssue]
+        alone = parallel.no_sync() if isinstance(parallel, DistributedDataParallel) and not last else nullcontext()
+        with alone:
             with self.autocast:
                 loss = parallel(images, corruption)["loss"] / parts
             loss.backward()

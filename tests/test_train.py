@@ -74,7 +74,9 @@ def test_training_lowers_the_loss_and_tells_what_it_does(small: Dataset) -> None
 
 
 @pytest.mark.parametrize("stop", range(1, 12))
-@pytest.mark.parametrize("changes", [{}, {"objective": Mse(), "noise": None, "optim": Optimizer(ema=0.9)}], ids=["diffusion", "mse-ema"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"objective": Mse(), "noise": None, "optim": Optimizer(ema=0.9)}], ids=["diffusion", "mse-ema"]
+)
 def test_a_run_stopped_at_any_step_goes_on_bit_for_bit(
     small: Dataset, tmp_path: Path, stop: int, changes: dict[str, Any]
 ) -> None:
@@ -167,7 +169,7 @@ def test_a_checkpoint_stands_alone(small: Dataset, tmp_path: Path) -> None:
 
 
 def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="checkpoint must be a folder or a .safetensors file that darl wrote, got"):
+    with pytest.raises(UserError, match=r"checkpoint must be a folder or a .safetensors file that darl wrote, got"):
         checkpoint.load_pretrained(tmp_path)
     torn = tmp_path / "model.safetensors"
     torn.write_bytes(b"\x10\0\0\0\0\0\0\0{")

@@ -61,7 +61,7 @@ class Board(Callback):
         said = row["error"] if row["status"] == "failed" else f"{self.sweep.metric} {self._value(value)}"
         place = "  ".join(f"{path} {row[path.replace('.', '_')]:<8.4g}" for path in self.sweep.space)
         color = {"finished": "green", "stopped": "yellow", "failed": "red"}[row["status"]]
-        count = f"{self.done:>3}/{self.sweep.trials}" if row["seed"] == 0 else f"seed {row['seed']}"
+        count = f"{self.done:>3}/{self.sweep.trials}" if row["seed"] == self.sweep.base.seed else f"seed {row['seed']}"
         return f"{count}  {place}  [{color}]{row['status']:<8}[/] after {row['epochs']:>3} epochs  {said}"
 
     def _table(self, running: list[Any]) -> Table:

@@ -1,10 +1,12 @@
 """Joining or starting Ray, and saying what it has before asking too much of it."""
 
+import logging
 import os
 from pathlib import Path
 
 import ray
 from ray._private.state import state as cluster_state
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from darl.errors import UserError
 
@@ -31,7 +33,7 @@ def connect(*, log_to_driver: bool) -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if not ray.is_initialized():
-        ray.init(logging_level="ERROR", log_to_driver=log_to_driver)
+        ray.init(logging_level=logging.ERROR, log_to_driver=log_to_driver)
 
 
 def require_resources(workers: int, gpus_per_worker: float) -> None:
@@ -40,7 +42,10 @@ def require_resources(workers: int, gpus_per_worker: float) -> None:
     What an autoscaling cluster may grow to counts as there.
     """
     largest = _capacity()
-    for kind, field, needed in (("CPU", "workers", float(workers)), ("GPU", "gpus-per-worker", workers * gpus_per_worker)):
+    for kind, field, needed in (
+        ("CPU", "workers", float(workers)),
+        ("GPU", "gpus-per-worker", workers * gpus_per_worker),
+    ):
         there = largest.get(kind, 0.0)
         if needed > there:
             raise UserError(
@@ -63,7 +68,7 @@ def require_shared(path: str) -> None:
     if "://" in path or len({node["NodeManagerHostname"] for node in nodes}) < 2:
         return
     for node in nodes:
-        place = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         if not ray.get(_sees.options(scheduling_strategy=place).remote(path)):
             raise UserError(
                 f"--results must be on storage that all hosts share (s3://…, gs://… or a network file system): "

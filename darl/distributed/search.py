@@ -1,7 +1,7 @@
 """Ray's OptunaSearch and ASHA, told the truth.
 
-Ray's own OptunaSearch tells Optuna that a trial which ASHA stopped is complete at its early value, that an errored one is
-complete at its last value, and leaves a trial that ended in a NaN running for ever (all three seen with Ray 2.60 and
+Ray's own OptunaSearch tells Optuna that a trial which ASHA stopped is complete at its early value, that an errored one
+is complete at its last value, and leaves a trial that ended in a NaN running for ever (all three seen with Ray 2.60 and
 Optuna 5.0). Here a stopped trial is PRUNED with its intermediate values and an errored or non-finite one FAIL.
 """
 
@@ -129,10 +129,11 @@ class Asha(ASHAScheduler):
             reduction_factor=sweep.reduction,
         )
         self._spared = [dict(point) for point in sweep.first.values()]
+        sign = 1 if sweep.mode == "max" else -1
         for milestone, recorded in self._brackets[0]._rungs:
             for trial in known:
-                if milestone in trial.values:
-                    recorded[trial.trial_id] = self._metric_op * trial.values[milestone]
+                if int(milestone) in trial.values:
+                    recorded[trial.trial_id] = sign * trial.values[int(milestone)]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop or continue."""

@@ -7,7 +7,6 @@ A trial that has an experiment here and no row in the tables is unfinished, and 
 """
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from darl import checkpoint
 from darl.config import Experiment
 from darl.errors import UserError
 

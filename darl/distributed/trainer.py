@@ -83,7 +83,7 @@ def torch_trainer(
 def train_worker(config: dict[str, Any]) -> None:
     """What each worker runs. Every report is made by every worker: one that reported alone would wait for ever."""
     experiment = Experiment.from_record(config["experiment"])
-    dataset = ray.get(config["dataset"])
+    dataset: Dataset = ray.get(config["dataset"])  # pyright: ignore[reportAssignmentType]
     context, found = ray.train.get_context(), ray.train.get_checkpoint()
     leads = context.get_world_rank() == 0
     with tempfile.TemporaryDirectory() as place, found.as_directory() if found else nullcontext() as resume:

@@ -35,9 +35,9 @@ class Job:
     """RESULTS/SWEEP."""
 
     def experiment(self, config: dict[str, Any]) -> Experiment:
-        """The experiment that a Tune config stands for: a point, or one to repeat on another seed."""
-        point = dict(config.get("repeat", config))
-        return self.sweep.experiment(point, int(point.pop("seed", 0)))
+        """The experiment that a Tune config stands for: a point, or `{"again": (point, repeat)}` on another seed."""
+        point, repeat = config.get("again", (config, 0))
+        return self.sweep.experiment(point, repeat)
 
 
 def resources(workers: Workers) -> dict[str, float]:

@@ -41,7 +41,7 @@ class _State:
     """What the tables and the checkpoints say of a sweep."""
 
     known: list[Known]
-    """One for each trial of the search (seed 0), by its last attempt."""
+    """One for each trial of the search (not of its repeats on other seeds), by its last attempt."""
     attempts: Counter[str]
     done: frozenset[str]
     """Trials, of any seed, that are not to be run again."""
@@ -96,18 +96,18 @@ def _repeat(
         return
     best = (max if sweep.mode == "max" else min)(finished, key=lambda trial: trial.values[max(trial.values)])
     points = [best.point, *(point for point in sweep.first.values() if point != best.point)]
-    configs = [
-        {**point, "seed": seed}
-        for seed in range(1, sweep.seeds)
+    again = [
+        (point, repeat)
+        for repeat in range(1, sweep.seeds)
         for point in points
-        if sweep.experiment(point, seed).trial_id not in state.done
+        if sweep.experiment(point, repeat).trial_id not in state.done
     ]
-    if configs:
+    if again:
         recorder = Recorder(job, results, store, state.attempts)
         settings = tune.TuneConfig(
             metric=sweep.metric, mode=sweep.mode, max_concurrent_trials=concurrent, reuse_actors=True
         )
-        _tune(job, shared, settings, {"repeat": tune.grid_search(configs)}, [recorder, board.follow(recorder)])
+        _tune(job, shared, settings, {"again": tune.grid_search(again)}, [recorder, board.follow(recorder)])
 
 
 def _tune(
@@ -126,7 +126,9 @@ def _tune(
 def _queue(sweep: Sweep, state: _State) -> list[Point]:
     """What runs before the sampler has a say: unfinished trials, failed ones to try again, and the known points."""
     seen = {trial.trial_id for trial in state.known}
-    unfinished = [point for one in state.unfinished if one.seed == 0 and (point := sweep.point_of(one)) is not None]
+    unfinished = [
+        point for one in state.unfinished if one.seed == sweep.base.seed and (point := sweep.point_of(one)) is not None
+    ]
     again = [trial.point for trial in state.known if trial.trial_id not in state.done]
     first = [dict(point) for point in sweep.first.values() if sweep.experiment(point).trial_id not in seen]
     queue: list[Point] = []
@@ -137,14 +139,14 @@ def _queue(sweep: Sweep, state: _State) -> list[Point]:
 
 
 def _read(sweep: Sweep, results: Results, store: CheckpointStore) -> _State:
-    trials, curves = results.trials(), results.curves()
-    attempts = Counter({str(key): int(rows["attempt"].max()) for key, rows in trials.groupby("trial_id")})
-    failures = Counter(trials.loc[trials["status"] == "failed", "trial_id"].astype(str))
-    last = trials.sort_values("attempt").drop_duplicates("trial_id", keep="last")
-    done = {str(row.trial_id) for row in last.itertuples() if row.status != "failed" or failures[str(row.trial_id)] >= ATTEMPTS}
-    known = [one for row in last.to_dict("records") if (one := _known(sweep, row, curves)) is not None]
-    recorded = set(last["trial_id"].astype(str))
-    unfinished = [one for one in store.started() if one.trial_id not in recorded]
+    rows: list[dict[str, Any]] = results.trials().sort_values("attempt").to_dict("records")
+    curves = results.curves()
+    last: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in rows}
+    attempts = Counter({key: int(row["attempt"]) for key, row in last.items()})
+    failures = Counter(row["trial_id"] for row in rows if row["status"] == "failed")
+    done = {key for key, row in last.items() if row["status"] != "failed" or failures[key] >= ATTEMPTS}
+    known = [one for row in last.values() if (one := _known(sweep, row, curves)) is not None]
+    unfinished = [one for one in store.started() if one.trial_id not in last]
     return _State(known, attempts, frozenset(done), unfinished)
 
 
@@ -152,16 +154,12 @@ def _known(sweep: Sweep, row: Mapping[str, Any], curves: pd.DataFrame) -> Known 
     """A row as a trial of this sweep's search; None where it is of another configuration or seed."""
     experiment = _experiment(row["config"])
     point = experiment and sweep.point_of(experiment)
-    if experiment is None or point is None or experiment.seed != 0:
+    if experiment is None or point is None or experiment.seed != sweep.base.seed:
         return None
-    own = curves[(curves["trial_id"] == row["trial_id"]) & (curves["attempt"] == row["attempt"]) & (curves["epoch"] > 0)]
-    values = own[["epoch", sweep.metric]].dropna()
-    return Known(
-        trial_id=str(row["trial_id"]),
-        point=point,
-        status=str(row["status"]),
-        values={int(epoch): float(value) for epoch, value in values.itertuples(index=False)},
-    )
+    own = curves[(curves["trial_id"] == row["trial_id"]) & (curves["attempt"] == row["attempt"])]
+    told = own.loc[own["epoch"] > 0, ["epoch", sweep.metric]].dropna()
+    values = {int(epoch): float(value) for epoch, value in told.to_numpy().tolist()}
+    return Known(trial_id=row["trial_id"], point=point, status=row["status"], values=values)
 
 
 def _experiment(config: str) -> Experiment | None:

@@ -13,7 +13,7 @@ from darl.model import ModelSize
 from darl.optim import Optimizer, build_optimizer
 from darl.patches import patchify
 
-__all__ = ["Vit", "peer_optimizer", "our_optimizer", "training_step"]
+__all__ = ["Vit", "our_optimizer", "peer_optimizer", "training_step"]
 
 LEARNING_RATE = 1e-4
 
