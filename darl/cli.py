@@ -340,3 +340,7 @@ def _results_root(results: str) -> str:
     """A relative path starts here, or in the home folder within a `ray job`, whose own folder is thrown away."""
     start = Path.home() if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
     return results if "://" in results else str(start / results)
+
+
+if __name__ == "__main__":
+    main()

@@ -40,7 +40,7 @@ class Experiment:
     channels: int = 1
     """1 (grey) or 3 (RGB)."""
     augment: Augment = field(default_factory=Augment)
-    model: ModelSize = field(default_factory=ModelSize)
+    model: ModelSize = field(default_factory=lambda: ModelSize(width=64, depth=4, heads=4, patch_size=2))
     order: Order = field(default_factory=Raster)
     position: Position = field(default_factory=Rotary2d)
     causal: bool = True
@@ -49,12 +49,12 @@ class Experiment:
     """Given for an objective that uses noise, None for others."""
     seed: int = 0
     """Of the initialisation, the data order, the augmentation and the noise."""
-    epochs: int = 40
+    epochs: int = 30
     batch_size: int = 128
     """Images per step over all workers."""
     accumulate: int = 1
     """Parts that a batch is cut into, one forward and backward pass each."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Peak."""
     optim: Optimizer = field(default_factory=Optimizer)
     precision: str = "auto"
@@ -65,7 +65,7 @@ class Experiment:
         for name in ("image_size", "epochs", "batch_size", "accumulate"):
             require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
         require(self.channels in (1, 3), "channels", "be 1 (grey) or 3 (RGB)", self.channels)
-        require(self.seed >= 0, "seed", "be 0 or more", self.seed)
+        require(0 <= self.seed < 2**63, "seed", "be in [0, 2^63)", self.seed)
         require(self.learning_rate > 0, "learning_rate", "be positive", self.learning_rate)
         require(
             self.precision in ("auto", "float32", "bfloat16"),

@@ -5,9 +5,9 @@
 
 Any reader reads such a folder as one table, at any moment. Three things make that so:
 
-- A part appears whole: on a disk it is written to `RESULTS/SWEEP/.writing`, fsynced and renamed; an object
-  store shows an object once it is whole. The unfinished file is not in the table's folder, because polars reads every file of a folder, and its
-  `*.parquet`, like duckdb's, takes in hidden files.
+- A part appears whole: on a disk it is written to `RESULTS/SWEEP/.writing`, fsynced and renamed; an object store shows
+  an object once it is whole. The unfinished file is not in the table's folder, because polars reads every file of a
+  folder, and its `*.parquet`, like duckdb's, takes in hidden files.
 - Every part carries the same full schema, since pandas and duckdb take the first part's columns for the whole.
 - A value that is absent or not finite is null: pandas, polars and duckdb average a NaN differently.
 

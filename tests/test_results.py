@@ -345,7 +345,7 @@ class TestWholeness:
         with pytest.raises(TableWriteError, match=r"trials/aa-0\.parquet could not be written \(No such file"):
             results.add_trial(row())
 
-    @pytest.mark.parametrize("kills", [1, pytest.param(30, marks=pytest.mark.chaos)])
+    @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.chaos)])
     def test_a_killed_writer_tears_nothing(self, results: Results, kills: int):
         code = (
             "import itertools, os, sys; from darl.results import Results\n"

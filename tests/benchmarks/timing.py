@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Clock", "Ratio", "Row", "cpu_seconds", "cuda_seconds", "side_by_side"]
+__all__ = ["Clock", "Ratio", "Row", "Step", "cpu_seconds", "cuda_seconds", "side_by_side", "turns"]
 
 WARM_UP = 2
 
@@ -50,21 +50,21 @@ class Ratio(NamedTuple):
         return cls(statistics.median(ours), statistics.median(peer), median, low, high)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Row:
     """A line of the table. `at_least` turns the bound around; without a bound there is nothing to hold."""
 
     name: str
     ours: str
     peer: str
-    value: float | None = None
-    spread: tuple[float, float] | None = None
+    value: float
+    quartiles: tuple[float, float] | None = None
     bound: float | None = None
     at_least: bool = False
 
     @property
     def holds(self) -> bool | None:
-        if self.bound is None or self.value is None:
+        if self.bound is None:
             return None
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
