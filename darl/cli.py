@@ -264,12 +264,18 @@ def _generate(flags: argparse.Namespace) -> None:
 def _report_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", help="a sweep's folder, RESULTS/SWEEP")
     parser.add_argument("--metric", default="probe_top1", help="what is ranked by")
+    parser.add_argument("--figure", help="also draw the trials and their learning curves: a .png, .svg or .pdf file")
 
 
 def _report(flags: argparse.Namespace) -> None:
     trials = load_table(f"{flags.results.rstrip('/')}/trials")
     Console().print(report.summary(trials, flags.metric))
     Console().print(report.answer(trials, flags.metric), highlight=False)
+    if flags.figure:
+        from darl.figures import overview
+
+        overview(trials, load_table(f"{flags.results.rstrip('/')}/curves"), flags.metric).savefig(flags.figure, dpi=110)
+        print(flags.figure)
 
 
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:

@@ -130,7 +130,7 @@ class Encoder(nn.Module):
 
     def embed(
         self, patches: "Float[Tensor, 'batch read patch_dim']", grid: Grid, first: int = 0
-    ) -> "Float[Tensor, 'batch read width']":
+    ) -> "Float[Tensor, 'batch read features']":
         """Tokens of patch vectors in the order of prediction, the first of them at place `first` of the order."""
         projection, additive = self.patch_embed.proj, self.position.additive(grid)
         tokens = F.linear(patches, projection.weight.flatten(1), projection.bias)
@@ -167,7 +167,7 @@ class Encoder(nn.Module):
 
     def forward_features(
         self, images: "Float[Tensor, 'batch channels height width']"
-    ) -> "Float[Tensor, 'batch tokens width']":
+    ) -> "Float[Tensor, 'batch tokens features']":
         """One feature vector for each patch, in raster order; all patches are read."""
         patches, grid = self.patches(images)
         return self.raster(self.trunk(self.embed(patches, grid), grid), grid)
@@ -178,7 +178,7 @@ class Encoder(nn.Module):
         return patchify(images, self.size.patch_size)[:, self._order(grid)], grid
 
     def forward_head(
-        self, features: "Float[Tensor, 'batch tokens width']", pre_logits: bool = False
+        self, features: "Float[Tensor, 'batch tokens features']", pre_logits: bool = False
     ) -> "Float[Tensor, 'batch outputs']":
         """The readout (B, W) of raster-order features; through the classifier unless `pre_logits`."""
         pooled = features.mean(dim=1) if self.readout == "mean" else features[:, self._last(features.shape[1])]
@@ -326,7 +326,7 @@ class Darl(nn.Module):
 
     def forward_features(
         self, images: "Float[Tensor, 'batch channels height width']"
-    ) -> "Float[Tensor, 'batch tokens width']":
+    ) -> "Float[Tensor, 'batch tokens features']":
         """One feature vector for each patch, in raster order; all patches are read."""
         return self.encoder.forward_features(images)
 

@@ -17,11 +17,13 @@ from darl.cli import run_sweep
 from darl.noise import Beta, Cosine, nearest_beta
 from darl.options import Options
 from darl.sweep import LogUniform, Sweep
+from darl.variants import require
 
 
 def noise_schedule(options: Options) -> Sweep:
     """The search that the flags describe."""
     flags, base = options.flags, options.experiment()
+    require(base.objective.uses_noise, "--objective", "be diffusion: others have no noise schedule", flags.objective)
     known = {"paper": Beta(a=0.03, b=1.0), "uniform": Beta(a=1.0, b=1.0), "cosine": nearest_beta(Cosine())}
     return Sweep(
         name="noise_schedule",

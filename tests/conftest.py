@@ -1,14 +1,24 @@
-"""Shared by all tests: where the real data lies, and small things to train."""
+"""Shared by all tests: shapes checked at run time, where the real data lies, and small things to train."""
 
+import builtins
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 
-from darl.data import Dataset, load
+import tests.shapes  # the import hook looks it up by attribute
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+# The library names shapes in quoted annotations and does not need jaxtyping to run. Here they are read and checked.
+for name in ("Bool", "Float", "Int", "Int64", "UInt8"):
+    setattr(builtins, name, getattr(jaxtyping, name))
+CHECKED = ["data.augment", "evaluate", "model", "noise", "objective", "orders", "patches", "positions"]
+jaxtyping.install_import_hook([f"darl.{name}" for name in CHECKED], "tests.shapes.checked")
+
+from darl.data import Dataset, load  # noqa: E402  (the hook comes first)
 
 DATA = Path(os.environ.get("DARL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -6,12 +6,15 @@ from typing import Any
 from ray.tune import Callback
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from darl.distributed.recorder import Recorder
 from darl.sweep import Sweep
 
 __all__ = ["Board"]
+
+SHORT = {"probe_top1": "probe", "knn_top1": "kNN", "val_loss": "val loss"}
 
 
 class Board(Callback):
@@ -44,7 +47,7 @@ class Board(Callback):
         assert self.recorder is not None
         for row in self.recorder.rows[self.shown :]:
             self.done += 1
-            self.console.print(self._line(row), highlight=False)
+            self.console.print(self._line(row), highlight=False, soft_wrap=True)
         self.shown = len(self.recorder.rows)
         if self.live is not None:
             self.live.update(self._table([trial for trial in trials if trial.status == "RUNNING"]))
@@ -58,7 +61,7 @@ class Board(Callback):
 
     def _line(self, row: dict[str, Any]) -> str:
         value = row.get(self.sweep.metric)
-        said = row["error"] if row["status"] == "failed" else f"{self.sweep.metric} {self._value(value)}"
+        said = escape(row["error"]) if row["status"] == "failed" else f"{SHORT[self.sweep.metric]} {self._value(value)}"
         place = "  ".join(f"{path} {row[path.replace('.', '_')]:<8.4g}" for path in self.sweep.space)
         color = {"finished": "green", "stopped": "yellow", "failed": "red"}[row["status"]]
         count = f"{self.done:>3}/{self.sweep.trials}" if row["seed"] == self.sweep.base.seed else f"seed {row['seed']}"
@@ -68,7 +71,7 @@ class Board(Callback):
         assert self.recorder is not None
         minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
         table = Table(title=f"{self.sweep.name}: {self.done} of {self.sweep.trials} trials, {minutes}:{seconds:02}")
-        for name in ("running", *self.sweep.space, "epoch", self.sweep.metric):
+        for name in ("running", *self.sweep.space, "epoch", SHORT[self.sweep.metric]):
             table.add_column(name, justify="right")
         for trial in running:
             experiment = self.recorder.job.experiment(trial.config)
@@ -78,7 +81,7 @@ class Board(Callback):
             table.add_row(
                 experiment.trial_id,
                 *(f"{point.get(path, float('nan')):.4g}" for path in self.sweep.space),
-                f"{last['epoch'] if last else 0}/{experiment.epochs}",
+                f"{self.recorder.at_epoch.get(trial.trial_id, 0):.1f} of {experiment.epochs}",
                 self._value(last["metrics"][self.sweep.metric] if last else None),
             )
         return table

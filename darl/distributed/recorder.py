@@ -24,6 +24,8 @@ class Recorder(Callback):
         self.started: dict[str, datetime] = {}
         self.events: dict[str, dict[int, dict[str, Any]]] = {}
         self.errors: dict[str, str] = {}
+        self.at_epoch: dict[str, float] = {}
+        """How far each trial is said to be."""
         self.rows: list[dict[str, Any]] = []
         """Written so far by this driver."""
 
@@ -42,7 +44,10 @@ class Recorder(Callback):
         """Keep an evaluation; one that is told again takes the place of the first."""
         if result.get("error"):
             self.errors[trial.trial_id] = result["error"]
+        elif "at_epoch" in result:
+            self.at_epoch[trial.trial_id] = result["at_epoch"]
         elif "event" in result:
+            self.at_epoch[trial.trial_id] = result["epoch"]
             self.events[trial.trial_id][result["epoch"]] = result["event"]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

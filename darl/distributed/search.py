@@ -81,7 +81,7 @@ class Search(OptunaSearch):
                 params=dict(known.point),
                 distributions=dict(distributions),
                 intermediate_values=dict(known.values),
-                value=known.values[max(known.values)] if state == TrialState.COMPLETE else None,
+                value=known.values[max(known.values)] if known.values and state != TrialState.FAIL else None,
                 user_attrs={"trial_id": known.trial_id},
             )
             self.study.add_trial(trial)
@@ -130,10 +130,11 @@ class Asha(ASHAScheduler):
         )
         self._spared = [dict(point) for point in sweep.first.values()]
         sign = 1 if sweep.mode == "max" else -1
-        for milestone, recorded in self._brackets[0]._rungs:
-            for trial in known:
-                if int(milestone) in trial.values:
-                    recorded[trial.trial_id] = sign * trial.values[int(milestone)]
+        bracket = self._brackets[0]
+        bracket._rungs = [(milestone, {}) for milestone, _ in bracket._rungs if int(milestone) in sweep.rungs]
+        for milestone, recorded in bracket._rungs:
+            seen = {trial.trial_id: trial.values.get(int(milestone)) for trial in known}
+            recorded.update({name: sign * value for name, value in seen.items() if value is not None})
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop or continue."""

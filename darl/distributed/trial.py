@@ -6,6 +6,7 @@ actor only waits for it.
 """
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,10 @@ from darl.sweep import Sweep
 from darl.train import Evaluated, Saved, fit
 
 __all__ = ["Job", "resources", "run_trial"]
+
+
+HEARTBEAT = 2.0
+"""Seconds between a trial's signs of life, for the live display."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +48,7 @@ class Job:
 def resources(workers: Workers) -> dict[str, float]:
     """What Tune sets aside for a trial's actor. The TorchTrainer's workers are set aside by Train itself."""
     if workers.count > 1:
-        return {"CPU": 0.001}  # the actor must cost next to nothing, or it takes the place of its own workers
+        return {"memory": 1.0}  # a byte: any CPU share would take the place of one of its own workers
     return {"CPU": 1, **({"GPU": workers.gpus} if workers.gpus else {})}
 
 
@@ -64,7 +69,7 @@ def run_trial(config: dict[str, Any], *, job: Job, dataset: "tuple[ray.ObjectRef
 
 def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
     torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
-    store = CheckpointStore(job.root)
+    store, told = CheckpointStore(job.root), time.monotonic()
     with store.folder(experiment.trial_id) as folder:
         for event in fit(
             experiment,
@@ -80,6 +85,9 @@ def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
                 tune.report(report_of(event))
             elif isinstance(event, Saved):
                 store.saved(experiment.trial_id, event.path)
+            elif time.monotonic() - told > HEARTBEAT:
+                tune.report({"at_epoch": event.epoch, "loss": event.loss})
+                told = time.monotonic()
 
 
 def _over_workers(experiment: Experiment, job: Job, dataset: "ray.ObjectRef[Dataset]") -> None:

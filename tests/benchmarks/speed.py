@@ -1,6 +1,6 @@
 """Is DARL as fast and as lean as a plain ViT? Side by side with its peers, in one run.
 
-    python -m tests.benchmarks.speed                        # one core; about 4 minutes of it alone, 10 of it shared
+    python -m tests.benchmarks.speed                        # about 6 minutes of one core
     python -m tests.benchmarks.speed --only step-base augment --rounds 21
 
 Everything is timed in turns (ours, peer, ours, peer …) in one thread, by CPU time; a row's value is the median of the
@@ -28,15 +28,18 @@ from tests.memory import bytes_per_token_and_layer, square_tensors
 Measurement = Callable[[int], list[Row]]
 
 
-def mse_step(size: str, image_size: int, batch: int, bound: float, rounds: int) -> list[Row]:
-    """Forward, backward and fused AdamW of the MSE objective, and of timm's ViT with as many tokens."""
+def mse_step(size: str, image_size: int, batch: int, bound: float, repeats: int, rounds: int) -> list[Row]:
+    """Forward, backward and fused AdamW of the MSE objective, and of timm's ViT with as many tokens.
+
+    `repeats` times as many rounds: the smaller the step, the more a neighbour on a shared core moves its ratio.
+    """
     images = torch.randn(batch, 3, image_size, image_size)
     ours = darl.create_model(size, image_size=image_size, objective="mse")
     peer = Vit(SIZES[size], image_size)
     ratio = side_by_side(
         training_step(ours, our_optimizer(ours), images),
         training_step(peer, peer_optimizer(peer), images),
-        rounds,
+        repeats * rounds,
         cpu_seconds,
     )
     return [step_row(f"MSE step / timm ViT, {size}, {image_size} px, batch {batch}", ratio, bound)]
@@ -85,9 +88,9 @@ def memory(_rounds: int) -> list[Row]:
 
 
 MEASUREMENTS: dict[str, Measurement] = {
-    "step-tiny": partial(mse_step, "tiny", 224, 2, 1.05),
-    "step-small": partial(mse_step, "small", 224, 1, 1.05),
-    "step-base": partial(mse_step, "base", 224, 1, 1.05),
+    "step-tiny": partial(mse_step, "tiny", 224, 2, 1.05, 4),
+    "step-small": partial(mse_step, "small", 224, 1, 1.05, 3),
+    "step-base": partial(mse_step, "base", 224, 1, 1.05, 2),
     "diffusion-base": partial(diffusion_step, "base", 224, 1, 1.20),
     "diffusion-large": partial(diffusion_step, "large", 112, 2, 1.12),
     "augment": partial(augmentation, 256, 32, 8.0),
@@ -113,7 +116,9 @@ def table_of(rows: list[Row]) -> Table:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11, help="of each measurement, after two of warm-up (default 11)")
+    parser.add_argument(
+        "--rounds", type=int, default=11, help="after two of warm-up; quick steps take more (default 11)"
+    )
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}")
     options = parser.parse_args()
     if options.rounds < 2:

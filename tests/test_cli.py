@@ -1,0 +1,120 @@
+"""A user's mistake: one line that names the field, the value and the remedy, exit code 2, and nothing written."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from darl import cli
+
+SWEEP = str(Path(__file__).parents[1] / "sweeps" / "noise_schedule.py")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Data that cannot be used, each in its own way."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 and no more")
+    pd.DataFrame({"x": [1, 2], "label": [0, 1]}).to_parquet(tmp_path / "blind.parquet")
+    (tmp_path / "flat").mkdir()
+    for index in range(40):
+        pixels = np.random.default_rng(index).integers(0, 255, (8, 8, 3), dtype="uint8")
+        Image.fromarray(pixels).save(tmp_path / "flat" / f"{index}.png")
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["noise_schedule.py", *arguments])
+    runpy.run_path(SWEEP, run_name="__main__")
+
+
+MISTAKES = [
+    (["--data", "nosuch"], "--data must be digits, a folder of images"),
+    (["--data", "{place}/missing"], "--data must be a place that can be read"),
+    (["--data", "{place}/empty"], "--data must hold images"),
+    (["--data", "{place}/torn.parquet"], "--data must hold Parquet files that can be read"),
+    (["--data", "{place}/blind.parquet"], "--data must have an image column"),
+    (["--data", "{place}/flat", "--batch-size", "8"], "--data must have labels for probe_top1, got"),
+    (["--patch-size", "3"], "image_size must be a multiple of patch_size 3, got 8"),
+    (["--noise", "beta:a=-1,b=1"], "noise.a must be positive, got -1.0"),
+    (["--noise", "beta:1,-2"], "noise.b must be positive, got -2.0"),
+    (["--noise", "gauss"], "noise must be one of"),
+    (["--order", "zigzag"], "order must be one of"),
+    (["--objective", "mse"], "--objective must be diffusion"),
+    (["--trials", "0"], "argument --trials: must be a whole number of at least 1, got '0'"),
+    (["--epochs", "many"], "argument --epochs: must be a whole number of at least 1, got 'many'"),
+    (["--model", "giant"], "argument --model: invalid choice: 'giant'"),
+    (["--learning-rate", "0"], "learning_rate must be positive, got 0.0"),
+    (["--batch-size", "5000"], "--batch-size must be between 1 and the 1438 training images, got 5000"),
+    (["--workers", "3"], "batch_size must be a multiple of the 3 workers, got 128"),
+    (["--nonsense"], "unrecognized arguments: --nonsense"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_code_2(
+    arguments: list[str],
+    message: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = place / "results"
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "--results", str(results), *(word.format(place=place) for word in arguments))
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not results.exists()
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    from darl.options import speak_plainly
+
+    def broken() -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        speak_plainly(broken)
+
+
+def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "--dry-run", "--results", str(tmp_path / "results"), "--trials", "7", "--seeds", "3", "--epochs", "2")
+    said = capsys.readouterr().out
+    assert "noise.a: log-uniform in [0.003, 10]" in said
+    assert "first: paper: noise.a = 0.03, noise.b = 1" in said
+    assert "trials: 7 points on seed 0 + 8 repeats on other seeds" in said
+    assert "estimated cost:" in said
+    assert "CPU-hours" in said
+    assert not (tmp_path / "results").exists()
+
+
+def test_help_names_every_flag_of_the_contract_and_every_kind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "--help")
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    flags = "data model image-size patch-size objective epochs batch-size trials seeds max-concurrent workers"
+    for flag in [*flags.split(), "gpus-per-worker", "results", "name", "dry-run", "report"]:
+        assert f"--{flag}" in said
+    for kind in ("nested_raster", "rope2d", "cosine", "diffusion"):
+        assert kind in said
+    assert "default: results" in said
+
+
+def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["darl", "doctor"])
+    cli.main()
+    said = capsys.readouterr().out
+    assert "torch" in said
+    assert "digits" in said
