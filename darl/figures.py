@@ -27,7 +27,9 @@ def draw_map(trials: pd.DataFrame, axes: Axes, metric: str = "probe_top1") -> No
     """Beta's a and b in log axes: finished trials coloured by their result, stopped ones small and hollow."""
     beta = trials[trials["noise"] == "beta"]
     finished, stopped = (beta[beta["status"] == status] for status in ("finished", "stopped"))
-    axes.scatter(stopped["noise_a"], stopped["noise_b"], s=22, facecolors="none", edgecolors="0.45", label="stopped early")
+    axes.scatter(
+        stopped["noise_a"], stopped["noise_b"], s=22, facecolors="none", edgecolors="0.45", label="stopped early"
+    )
     known = pd.Series(False, index=finished.index)
     shown = None
     for name, (a, b, marker) in KNOWN.items():

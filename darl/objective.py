@@ -8,6 +8,7 @@ At gamma = 0 the noisy patch y says nothing of x_t, and the diffusion objective 
 Layouts: B batch, N patches in the order of prediction, W width, P pixel values of a patch, H heads, D head width.
 """
 
+import itertools
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -202,7 +203,7 @@ class DiffusionDecoder(PatchDecoder):
 
         prepared, x = self.prepare(context), normal()
         levels = [math.sin(math.pi / 2 * step / steps) ** 2 for step in range(steps)] + [1.0]
-        for now, after in zip(levels, levels[1:], strict=False):
+        for now, after in itertools.pairwise(levels):
             clean = self.denoise(prepared, x, torch.full(shape[:2], now, device=x.device, dtype=x.dtype))
             kept = now / after
             mean = after**0.5 * (1 - kept) * clean + kept**0.5 * (1 - after) * x
@@ -235,7 +236,7 @@ class DiffusionDecoder(PatchDecoder):
 class PairBlock(nn.Module):
     """A pre-norm Transformer block over a pair, for the second of the two tokens.
 
-    A softmax over two scores is a sigmoid of their difference, so attention is v_y + sigmoid(q·(k_z - k_y)) (v_z - v_y).
+    A softmax over two scores is a sigmoid of their difference: attention is v_y + sigmoid(q·(k_z - k_y)) (v_z - v_y).
     """
 
     def __init__(self, width: int, heads: int, mlp_ratio: float):

@@ -8,7 +8,7 @@ import jaxtyping
 import pytest
 import torch
 
-import tests.shapes  # the import hook looks it up by attribute
+import tests.shapes  # noqa: F401  (the import hook looks it up by attribute)
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 

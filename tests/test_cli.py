@@ -86,7 +86,18 @@ def test_a_bug_keeps_its_traceback() -> None:
 def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(monkeypatch, "--dry-run", "--results", str(tmp_path / "results"), "--trials", "7", "--seeds", "3", "--epochs", "2")
+    run(
+        monkeypatch,
+        "--dry-run",
+        "--results",
+        str(tmp_path / "results"),
+        "--trials",
+        "7",
+        "--seeds",
+        "3",
+        "--epochs",
+        "2",
+    )
     said = capsys.readouterr().out
     assert "noise.a: log-uniform in [0.003, 10]" in said
     assert "first: paper: noise.a = 0.03, noise.b = 1" in said

@@ -272,7 +272,7 @@ def test_turning_as_complex_numbers_is_timms_rotation() -> None:
 @pytest.mark.parametrize("position", ["rope2d", "learned"])
 def test_generation_with_the_cache_agrees_with_the_whole_sequence(objective: str, position: str) -> None:
     model = small(objective, position=position, order="spiral")
-    patches, grid = model.encoder.patches(images())
+    patches, _ = model.encoder.patches(images())
     whole = model.context(patches)
     cache = [None] * 2
     for place in range(len(model.order)):

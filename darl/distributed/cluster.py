@@ -2,10 +2,12 @@
 
 import logging
 import os
+import socket
 from pathlib import Path
 
 import ray
 from ray._private.state import state as cluster_state
+from ray._private.utils import read_ray_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from darl.errors import UserError
@@ -32,8 +34,17 @@ def connect(*, log_to_driver: bool) -> None:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if not ray.is_initialized():
-        ray.init(logging_level=logging.ERROR, log_to_driver=log_to_driver)
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": log_to_driver}
+    if "RAY_ADDRESS" in os.environ or read_ray_address() is not None:
+        ray.init(**quiet)
+        return
+    # Where several Rays are on a host (another user's, another sweep's), Train's cleaner of placement groups finds more
+    # than one, gives up, and the groups of stopped trials keep their CPUs: tell it which one is ours.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {"env_vars": {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}}
+    ray.init(dashboard_host="127.0.0.1", dashboard_port=port, runtime_env=environment, **quiet)
 
 
 def require_resources(workers: int, gpus_per_worker: float) -> None:

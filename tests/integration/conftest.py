@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import ray
 from PIL import Image
-from ray.util.state import list_placement_groups
 from sklearn.datasets import load_digits
 
 from darl.distributed import cluster
@@ -26,7 +25,7 @@ def ray_address() -> Iterator[str]:
     os.environ.update(cluster.QUIET)
     context = ray.init(num_cpus=2, logging_level="ERROR", log_to_driver=False)
     yield context.address_info["address"]
-    left = [group for group in list_placement_groups(limit=1000) if group.state != "REMOVED"]
+    left = [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
     ray.shutdown()
     assert not left
 

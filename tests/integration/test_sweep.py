@@ -35,7 +35,9 @@ def test_a_sweep_ends_with_an_answer_and_its_tables(command: Command, pictures: 
     assert len(trials) == trials["trial_id"].nunique() == 5
     assert set(trials["status"]) <= {"finished", "stopped"}
     known = trials[trials["status"] == "finished"]
-    assert {(0.03, 1.0), (1.0, 1.0), (0.5, 0.5)} <= set(zip(known["noise_a"].round(6), known["noise_b"].round(6), strict=True))
+    assert {(0.03, 1.0), (1.0, 1.0), (0.5, 0.5)} <= set(
+        zip(known["noise_a"].round(6), known["noise_b"].round(6), strict=True)
+    )
     assert list(trials.columns) == trials_schema().names
     for name in NUMBERS:
         assert np.issubdtype(trials[name].dtype, np.number), name
