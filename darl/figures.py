@@ -3,8 +3,11 @@
 Colour-blind safe: probes by lightness (cividis), kinds of points by shape as well.
 """
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 __all__ = ["draw_curves", "draw_map", "overview"]
@@ -25,21 +28,26 @@ def overview(trials: pd.DataFrame, curves: pd.DataFrame, metric: str = "probe_to
 
 def draw_map(trials: pd.DataFrame, axes: Axes, metric: str = "probe_top1") -> None:
     """Beta's a and b in log axes: finished trials coloured by their result, stopped ones small and hollow."""
-    beta = trials[trials["noise"] == "beta"]
-    finished, stopped = (beta[beta["status"] == status] for status in ("finished", "stopped"))
-    axes.scatter(
-        stopped["noise_a"], stopped["noise_b"], s=22, facecolors="none", edgecolors="0.45", label="stopped early"
+    finished, stopped = (
+        trials.query(f"noise == 'beta' and status == '{status}'") for status in ("finished", "stopped")
     )
-    known = pd.Series(False, index=finished.index)
-    shown = None
+    hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": "0.45", "label": "stopped early"}
+    axes.scatter(stopped["noise_a"], stopped["noise_b"], s=22, **hollow)
+    factor = 1 if metric == "val_loss" else 100
+    values = [factor * float(value) for value in finished[metric]]
+    shades = Normalize(min(values, default=0.0), max(values, default=1.0))
+    filled: dict[str, Any] = {"norm": shades, "cmap": "cividis", "edgecolors": "black", "linewidths": 0.7}
+    rest = finished
     for name, (a, b, marker) in KNOWN.items():
-        at = (finished["noise_a"] - a).abs().lt(1e-6 * a) & (finished["noise_b"] - b).abs().lt(1e-6 * b)
-        known |= at
-        shown = _points(axes, finished[at], metric, finished, marker, name, 190 if marker == "*" else 90) or shown
-    shown = _points(axes, finished[~known], metric, finished, "o", "finished", 90) or shown
+        here = f"abs(noise_a - {a}) < 1e-6 and abs(noise_b - {b}) < 1e-6"
+        rows, rest = finished.query(here), rest.query(f"not ({here})")
+        size = 190 if marker == "*" else 90
+        axes.scatter(
+            rows["noise_a"], rows["noise_b"], c=factor * rows[metric], marker=marker, s=size, label=name, **filled
+        )
+    shown = axes.scatter(rest["noise_a"], rest["noise_b"], c=factor * rest[metric], s=90, label="finished", **filled)
     axes.set(xscale="log", yscale="log", xlabel="a  (small: much noise)", ylabel="b", title="Trials over Beta(a, b)")
-    if shown is not None:
-        axes.figure.colorbar(shown, ax=axes, label=NAMES[metric])
+    axes.figure.colorbar(shown, ax=axes, label=NAMES[metric])
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
     axes.grid(alpha=0.25)
 
@@ -47,28 +55,17 @@ def draw_map(trials: pd.DataFrame, axes: Axes, metric: str = "probe_top1") -> No
 def draw_curves(trials: pd.DataFrame, curves: pd.DataFrame, axes: Axes, metric: str = "probe_top1") -> None:
     """The metric over epochs: the best trial and the paper's in colour, all others grey."""
     scale = 1 if metric == "val_loss" else 100
-    finished = trials[trials["status"] == "finished"].sort_values(metric, ascending=metric == "val_loss")
-    best = None if finished.empty else finished["trial_id"].iloc[0]
-    paper = trials[(trials["noise_a"] == KNOWN["paper (0.03, 1)"][0]) & (trials["noise_b"] == 1.0)]["trial_id"].tolist()
+    finished = trials.query("status == 'finished'").sort_values(metric, ascending=metric == "val_loss")
+    best = finished["trial_id"].tolist()[:1]
+    paper = trials.query("abs(noise_a - 0.03) < 1e-6 and abs(noise_b - 1) < 1e-6")["trial_id"].tolist()
     for trial, rows in curves.sort_values("epoch").groupby("trial_id"):
         style = {"color": "0.75", "linewidth": 1.0, "zorder": 1}
-        if trial == best:
+        if trial in best:
             style = {"color": "#0072B2", "linewidth": 2.4, "zorder": 3, "marker": "o", "label": "best"}
         elif trial in paper:
             style = {"color": "#D55E00", "linewidth": 2.0, "zorder": 2, "marker": "*", "label": "paper (0.03, 1)"}
         axes.plot(rows["epoch"], scale * rows[metric], **style)
     axes.set(xlabel="epoch  (0: random initialisation)", ylabel=NAMES[metric], title="Learning curves")
-    axes.legend(fontsize=8, loc="lower right")
+    if best or paper:
+        axes.legend(fontsize=8, loc="lower right")
     axes.grid(alpha=0.25)
-
-
-def _points(
-    axes: Axes, rows: pd.DataFrame, metric: str, scale: pd.DataFrame, marker: str, label: str, size: int
-) -> "object | None":
-    if rows.empty:
-        return None
-    factor = 1 if metric == "val_loss" else 100
-    return axes.scatter(
-        rows["noise_a"], rows["noise_b"], c=factor * rows[metric], cmap="cividis", marker=marker, s=size, label=label,
-        vmin=factor * scale[metric].min(), vmax=factor * scale[metric].max(), edgecolors="black", linewidths=0.7,
-    )  # fmt: skip
