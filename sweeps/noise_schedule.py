@@ -8,7 +8,7 @@ Space      a and b, each log-uniform. Known points run first: the paper's, the u
 Objective  The linear probe's accuracy on frozen features. Training losses under different schedules cannot be
            compared, so they decide nothing.
 Search     Optuna's TPE; after 1/9 and 1/3 of the epochs, trials whose probe is not in the best third are stopped.
-Cost       The default (digits, a nano model, 16 trials of 40 epochs): some 3 minutes on 2 CPU cores.
+Cost       The default (digits, a nano model, 12 trials of 30 epochs): some 3 minutes on 2 CPU cores.
 Result     RESULTS/noise_schedule/trials and curves, Parquet tables for pandas. The same command goes on where it
            stopped, and with more --trials searches further.
 """
@@ -38,4 +38,4 @@ def noise_schedule(options: Options) -> Sweep:
 
 
 if __name__ == "__main__":
-    run_sweep(noise_schedule, __doc__, trials=16)
+    run_sweep(noise_schedule, __doc__, trials=12)
