@@ -67,7 +67,8 @@ def save(
     """Write `FOLDER/step-…` and delete all but the newest `keep`; returns its path."""
     target = folder / f"step-{progress.step:08d}"
     draft = folder / f".{target.name}-{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
+    for leftover in folder.glob(".step-*"):  # of a run that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     draft.mkdir(parents=True)
     mean, std = statistics
     # One key: safetensors writes several in no fixed order, and equal weights would be unequal files.
@@ -87,9 +88,8 @@ def save(
 
 
 def latest(folder: Path) -> Path | None:
-    """The newest whole checkpoint in a folder, None where there is none."""
-    steps = _steps(folder)
-    return steps[-1] if steps else None
+    """The newest checkpoint in a folder that a run can go on from, None where there is none."""
+    return next((step for step in reversed(_steps(folder)) if (step / "trainer.pt").exists()), None)
 
 
 def restore(
@@ -116,7 +116,7 @@ def load_pretrained(path: str | Path) -> Pretrained:
     The moving average is taken where there is one. Raises UserError where there is no checkpoint or it cannot be read.
     """
     place = Path(path)
-    place = latest(place) or place
+    place = next(reversed(_steps(place)), place)
     if place.is_dir():
         place = place / ("ema.safetensors" if (place / "ema.safetensors").exists() else "model.safetensors")
     if not place.is_file():

@@ -1,10 +1,8 @@
 """The commands: `darl …`, and what every script under sweeps/ runs."""
 
 import argparse
-import itertools
 import os
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +22,7 @@ from darl.results import Results
 from darl.results import load as load_table
 from darl.rows import curve_row, now, provenance, trial_row
 from darl.sweep import Sweep
-from darl.train import Evaluated, World, evenly, fit
+from darl.train import Evaluated, evenly, fit, step_seconds, worker_part
 from darl.variants import require
 
 __all__ = ["main", "run_sweep"]
@@ -45,7 +43,7 @@ def _sweep(sweep: Sweep, flags: argparse.Namespace) -> None:
     if flags.report:
         return _answer(sweep, Results(_results_root(flags.results), sweep.name))
     dataset = _load(sweep.base, flags)
-    labelled = dataset.train.labels is not None
+    labelled = dataset.train.labels is not None and dataset.validation.labels is not None
     if not labelled and sweep.metric != "val_loss":
         raise UserError(
             f"--data must have labels for {sweep.metric}, got {flags.data!r}; or take --objective-metric val_loss"
@@ -65,11 +63,15 @@ def _sweep(sweep: Sweep, flags: argparse.Namespace) -> None:
 
 
 def _answer(sweep: Sweep, results: Results) -> None:
-    trials = results.trials()
+    everything = results.trials()
+    own = [sweep.holds(config) for config in everything["config"]]
+    trials = everything.loc[own]
     console = Console()
     console.print()
     console.print(report.summary(trials, sweep.metric))
     console.print(report.answer(trials, sweep.metric), highlight=False)
+    if len(trials) < len(everything):
+        console.print(f"({len(everything) - len(trials)} trials of other settings are in the tables too)")
     for error in trials.loc[trials["status"] == "failed", "error"].unique()[:3]:
         console.print(f"failed: {error}", style="red", markup=False, highlight=False)
     console.print(f"\nTables: {results.path}\n", highlight=False, soft_wrap=True)
@@ -101,23 +103,11 @@ def _dry_run(sweep: Sweep, dataset: Dataset, flags: argparse.Namespace) -> None:
         hours = total * flops / 1e14 / 3600
         console.print(f"estimated cost: {hours:.2g} GPU-hours at 100 TFLOP/s (assumed, not measured), probes aside")
     else:
-        seconds = _step_seconds(base, dataset) * images / base.batch_size
+        seconds = step_seconds(base, dataset) * images / base.batch_size
         console.print(
             f"estimated cost: {total * seconds / 3600:.2g} CPU-hours on one core, {seconds:.0f} s a trial, "
             f"probes aside (three steps were timed on this machine)"
         )
-
-
-def _step_seconds(experiment: Experiment, dataset: Dataset) -> float:
-    torch.set_num_threads(1)
-    steps = (
-        event for event in fit(experiment, dataset, device=torch.device("cpu")) if not isinstance(event, Evaluated)
-    )
-    next(steps)
-    began = time.process_time()
-    for _ in itertools.islice(steps, 3):
-        pass
-    return (time.process_time() - began) / 3
 
 
 def main() -> None:
@@ -156,11 +146,8 @@ def _pretrain(flags: argparse.Namespace) -> None:
     if "finished" in set(own["status"]):
         print(f"{experiment.trial_id} is finished already: {results.trials_path}")
         return
-    began, error = now(), None
-    try:
-        evaluations = (_pretrain_here if flags.no_ray else _pretrain_on_ray)(experiment, dataset, results, flags)
-    except ArithmeticError as problem:  # diverged
-        evaluations, error = [], f"{type(problem).__name__}: {problem}"
+    began = now()
+    evaluations, error = (_pretrain_here if flags.no_ray else _pretrain_on_ray)(experiment, dataset, results, flags)
     row = trial_row(
         experiment,
         evaluations,
@@ -182,30 +169,33 @@ def _pretrain(flags: argparse.Namespace) -> None:
 
 def _pretrain_here(
     experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace
-) -> list[dict[str, Any]]:
-    if "://" in results.path:
-        raise UserError(f"--results must be a local folder with --no-ray, got {flags.results!r}")
+) -> tuple[list[dict[str, Any]], str | None]:
+    require("://" not in results.path, "--results", "be a local folder with --no-ray", flags.results)
+    require(not flags.gpus_per_worker or torch.cuda.is_available(), "--gpus-per-worker", "be 0: no GPU is here", 1)
     results.prepare()
     folder, evaluations = Path(results.path) / "checkpoints" / experiment.trial_id, list[dict[str, Any]]()
-    for event in fit(
-        experiment,
-        dataset,
-        device=torch.device("cuda" if flags.gpus_per_worker else "cpu"),
-        folder=folder,
-        resume=checkpoint.latest(folder),
-        evaluate_at=evenly(experiment.epochs, flags.evaluations),
-        save_every=flags.save_every,
-        compiled=flags.compile,
-    ):
-        if isinstance(event, Evaluated):
-            evaluations.append(asdict(event))
-            print(event.describe(experiment.epochs), flush=True)
-    return evaluations
+    try:
+        for event in fit(
+            experiment,
+            dataset,
+            device=torch.device("cuda" if flags.gpus_per_worker else "cpu"),
+            folder=folder,
+            resume=checkpoint.latest(folder),
+            evaluate_at=evenly(experiment.epochs, flags.evaluations),
+            save_every=flags.save_every,
+            compiled=flags.compile,
+        ):
+            if isinstance(event, Evaluated):
+                evaluations.append(asdict(event))
+                print(event.describe(experiment.epochs), flush=True)
+    except ArithmeticError as error:  # diverged
+        return evaluations, f"{type(error).__name__}: {error}"
+    return evaluations, None
 
 
 def _pretrain_on_ray(
     experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], str | None]:
     import ray
 
     from darl.distributed import cluster, trainer
@@ -235,6 +225,8 @@ def _evaluate(flags: argparse.Namespace) -> None:
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = replace(pretrained.experiment, data=flags.data or pretrained.experiment.data)
     dataset = replace(_load(experiment, flags), mean=pretrained.mean, std=pretrained.std)
+    require(flags.device in ("cpu", "cuda"), "--device", "be cpu or cuda", flags.device)
+    require(flags.device == "cpu" or torch.cuda.is_available(), "--device", "be cpu: no GPU is here", flags.device)
     device = torch.device(flags.device)
     metrics = evaluate(pretrained.model.to(device), dataset, device=device)
     table = Table("metric", "value", title=f"{flags.checkpoint} on {experiment.data}")
@@ -333,7 +325,7 @@ def _load(experiment: Experiment, flags: argparse.Namespace) -> Dataset:
 
 def _check_batch(experiment: Experiment, dataset: Dataset, flags: argparse.Namespace) -> None:
     steps_per_epoch(len(dataset.train), experiment.batch_size)
-    World(size=flags.workers).rows(experiment.batch_size)
+    worker_part(experiment, flags.workers)
 
 
 def _workers(flags: argparse.Namespace) -> Any:
@@ -345,7 +337,7 @@ def _workers(flags: argparse.Namespace) -> Any:
 def _results_root(results: str) -> str:
     """A relative path starts here, or in the home folder within a `ray job`, whose own folder is thrown away."""
     start = Path.home() if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
-    return results if "://" in results else str(start / results)
+    return results if "://" in results else str(start / Path(results).expanduser())
 
 
 if __name__ == "__main__":

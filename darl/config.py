@@ -7,6 +7,7 @@ it is evaluated) is not in it, nor is the code's version: the tables hold that.
 import dataclasses
 import hashlib
 import json
+import math
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ class Experiment:
             require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
         require(self.channels in (1, 3), "channels", "be 1 (grey) or 3 (RGB)", self.channels)
         require(0 <= self.seed < 2**63, "seed", "be in [0, 2^63)", self.seed)
-        require(self.learning_rate > 0, "learning_rate", "be positive", self.learning_rate)
+        finite = 0 < self.learning_rate < math.inf
+        require(finite, "learning_rate", "be positive", self.learning_rate)
         require(
             self.precision in ("auto", "float32", "bfloat16"),
             "precision",
@@ -104,7 +106,7 @@ class Experiment:
 
     def to_record(self) -> Record:
         """Plain JSON values, nested as the fields are."""
-        return {item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
+        return cast("Record", _plain(self))
 
     @classmethod
     def from_record(cls, record: Record) -> Self:
@@ -162,7 +164,14 @@ def _columns(kind: Any, prefix: str) -> Iterator[tuple[str, type]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Variant):
         return value.to_record()
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+    if not dataclasses.is_dataclass(value):
+        return value
+    hints = get_type_hints(type(value))
+    record: Record = {}
+    for name, hint in hints.items():  # 1 for a float is 1.0: equal experiments have equal texts
+        part = getattr(value, name)
+        record[name] = float(part) if hint is float else _plain(part)
+    return record
 
 
 def _bare(hint: Any) -> type:

@@ -111,8 +111,8 @@ def knn(
     right = 0
     for x, y in zip(test_x.split(BATCH), test_y.split(BATCH), strict=True):
         similarity, index = (x @ train_x.T).topk(min(neighbours, len(train_x)), dim=1)
-        votes = torch.zeros(len(x), classes, device=x.device)
-        votes.scatter_add_(1, train_y[index], (similarity / temperature).exp())
+        weight = (similarity / temperature).exp().unsqueeze(-1)
+        votes = (F.one_hot(train_y[index], classes) * weight).sum(1)
         right += int((votes.argmax(1) == y).sum())
     return right / len(test_y)
 
@@ -135,7 +135,7 @@ def denoising_losses(model: Darl, dataset: Dataset, *, device: torch.device) -> 
                 shape = (size, n, model.patch_dim)
                 return torch.randn(shape, generator=generator, device=generator.device)
 
-            noise = draw_rows(normal, rows, "validation", device=device)
+            noise = draw_rows(normal, rows, "validation").to(device)  # the same on every device
             for gamma in GAMMA_GRID:
                 corruption = Corruption(torch.full(clean.shape[:2], gamma, device=clean.device), noise)
                 estimate = model.decoder.denoise(prepared, corruption.apply(clean), corruption.gamma)

@@ -153,6 +153,8 @@ class Diffusion(Objective):
         require(self.prediction in ("x0", "eps"), "objective.prediction", "be x0 or eps", self.prediction)
 
     def build(self, width: int, heads: int, patch_dim: int, mlp_ratio: float) -> "DiffusionDecoder":
+        even = width % 2 == 0 or not self.gamma_conditioning
+        require(even, "model.width", "be even for objective.gamma_conditioning", width)
         return DiffusionDecoder(self, width, heads, patch_dim, mlp_ratio)
 
     def flops(self, width: int, patch_dim: int, mlp_ratio: float) -> float:

@@ -17,6 +17,7 @@ from darl.objective import Objective
 from darl.optim import Optimizer
 from darl.orders import Order
 from darl.positions import Position
+from darl.results import TableWriteError
 from darl.sweep import METRICS
 from darl.variants import Variant
 
@@ -139,6 +140,9 @@ def speak_plainly(command: Callable[[], T]) -> T:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except TableWriteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("stopped; what had ended is in the tables, and the same command goes on", file=sys.stderr)
         sys.exit(130)

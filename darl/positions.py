@@ -124,6 +124,9 @@ class Rotary1d(Position):
     kind: ClassVar[str] = "rope1d"
     temperature: float = 10_000.0
 
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, "position.temperature", "be positive", self.temperature)
+
     def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
         require(head_width % 2 == 0, "model.width / model.heads", "be a multiple of 2 for position rope1d", head_width)
         return _Rotary(head_width, self.temperature, flat=True)
@@ -135,6 +138,9 @@ class Rotary2d(Position):
 
     kind: ClassVar[str] = "rope2d"
     temperature: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, "position.temperature", "be positive", self.temperature)
 
     def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
         require(head_width % 4 == 0, "model.width / model.heads", "be a multiple of 4 for position rope2d", head_width)

@@ -1,10 +1,12 @@
 """A sweep as plain data: which experiments, in what order of knowledge, judged by what. No Ray."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from darl.config import Experiment
+from darl.errors import UserError
 from darl.variants import require
 
 __all__ = ["METRICS", "LogUniform", "Point", "Sweep"]
@@ -76,6 +78,13 @@ class Sweep:
     def experiment(self, point: Mapping[str, Any], repeat: int = 0) -> Experiment:
         """The experiment at a point, on the base's seed + `repeat`; raises UserError where it cannot be used."""
         return self.base.changed({**point, "seed": self.base.seed + repeat})
+
+    def holds(self, config: str) -> bool:
+        """Whether a trial of the tables, by its `config`, is of this search or repeats a point of it."""
+        try:
+            return self.point_of(Experiment.from_record(json.loads(config))) is not None
+        except UserError:  # of a variant or a field that this code does not know
+            return False
 
     def point_of(self, experiment: Experiment) -> Point | None:
         """The point that an experiment of this search lies at; None where it is not of this search."""

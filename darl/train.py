@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -29,7 +30,18 @@ from darl.objective import Corruption
 from darl.optim import build_optimizer, build_schedule
 from darl.variants import require
 
-__all__ = ["Evaluated", "Event", "NonFiniteLossError", "Saved", "Stepped", "World", "evenly", "fit"]
+__all__ = [
+    "Evaluated",
+    "Event",
+    "NonFiniteLossError",
+    "Saved",
+    "Stepped",
+    "World",
+    "evenly",
+    "fit",
+    "step_seconds",
+    "worker_part",
+]
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,27 @@ class World:
         return range(self.rank * part, (self.rank + 1) * part)
 
 
+def worker_part(experiment: Experiment, workers: int) -> int:
+    """Images of each pass of a worker; raises UserError where a batch cannot be cut so."""
+    images = len(World(size=workers).rows(experiment.batch_size))
+    remedy = f"divide a worker's {images} images of each batch"
+    require(images % experiment.accumulate == 0, "accumulate", remedy, experiment.accumulate)
+    return images // experiment.accumulate
+
+
+def step_seconds(experiment: Experiment, dataset: Dataset, steps: int = 3) -> float:
+    """CPU seconds of a training step on one core, after one to warm up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run = _Run(experiment, dataset, torch.device("cpu"), compiled=False)
+    began = 0.0
+    for number, batch in enumerate(islice(run.batches(0, 0), steps + 1)):
+        began = time.process_time() if number == 1 else began
+        list(run.step(batch))
+    torch.set_num_threads(threads)
+    return (time.process_time() - began) / min(steps, max(1, run.steps - 1))
+
+
 def evenly(epochs: int, count: int) -> list[int]:
     """At most `count` epochs to evaluate at, evenly spaced, the last one among them."""
     return sorted({math.ceil(epochs * (index + 1) / count) for index in range(count)})
@@ -162,12 +195,11 @@ class _Run:
 
     def __init__(self, experiment: Experiment, dataset: Dataset, device: torch.device, compiled: bool):
         self.experiment, self.dataset, self.device, self.world = experiment, dataset, device, World.current()
+        worker_part(experiment, self.world.size)
         self.rows = self.world.rows(experiment.batch_size)
-        whole = len(self.rows) % experiment.accumulate == 0
-        require(whole, "accumulate", f"divide a worker's {len(self.rows)} images", experiment.accumulate)
         self.steps = steps_per_epoch(len(dataset.train), experiment.batch_size)
         self.model: Darl = experiment.build().to(device)
-        self.ema = ModelEmaV3(self.model, decay=experiment.optim.ema) if experiment.optim.ema else None
+        self.ema = ModelEmaV3(self.model, decay=experiment.optim.ema, use_warmup=True) if experiment.optim.ema else None
         self.optimizer = build_optimizer(self.model, experiment.optim, experiment.learning_rate)
         self.schedule = build_schedule(self.optimizer, experiment.optim, self.steps * experiment.epochs)
         self.progress = Progress()
@@ -175,7 +207,7 @@ class _Run:
         self.clock = time.monotonic()
         self.parallel = cast("nn.Module", torch.compile(self.model) if compiled else self.model)
         if self.world.size > 1:
-            self.parallel = DistributedDataParallel(self.parallel)
+            self.parallel = DistributedDataParallel(self.parallel, broadcast_buffers=False)
         bfloat = experiment.precision == "bfloat16" or (experiment.precision == "auto" and device.type == "cuda")
         self.autocast = torch.autocast(device.type, torch.bfloat16) if bfloat else nullcontext()
 
@@ -196,7 +228,7 @@ class _Run:
         began, step = time.monotonic(), self.progress.step + 1
         self.schedule.step_update(step)
         parts = self.experiment.accumulate
-        size, total = len(self.rows) // parts, torch.zeros((), device=self.device)
+        size, total = worker_part(self.experiment, self.world.size), torch.zeros((), device=self.device)
         for part in range(parts):
             images = batch.images[part * size : (part + 1) * size]
             start = self.rows.start + part * size

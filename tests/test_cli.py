@@ -50,6 +50,7 @@ MISTAKES = [
     (["--model", "giant"], "argument --model: invalid choice: 'giant'"),
     (["--learning-rate", "0"], "learning_rate must be positive, got 0.0"),
     (["--batch-size", "5000"], "--batch-size must be between 1 and the 1438 training images, got 5000"),
+    (["--workers", "4", "--accumulate", "64"], "accumulate must divide a worker's 32 images of each batch, got 64"),
     (["--workers", "3"], "batch_size must be a multiple of the 3 workers, got 128"),
     (["--nonsense"], "unrecognized arguments: --nonsense"),
 ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 
@@ -69,6 +70,7 @@ def test_the_contracts_columns() -> None:
 
 def test_ids_are_equal_where_experiments_are_and_in_every_process() -> None:
     script = "from darl import Experiment; print(Experiment().trial_id)"
+    assert Experiment(learning_rate=1).trial_id == Experiment(learning_rate=1.0).trial_id
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     assert other == Experiment().trial_id == Experiment(noise=Beta(a=0.03, b=1)).trial_id
     assert len(other) == 12
@@ -91,6 +93,7 @@ def test_fields_are_changed_by_path() -> None:
         ({"channels": 2}, r"channels must be 1 \(grey\) or 3 \(RGB\), got 2"),
         ({"seed": -1}, r"seed must be in \[0, 2\^63\), got -1"),
         ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+        ({"learning_rate": math.inf}, "learning_rate must be positive, got inf"),
         ({"batch_size": 10, "accumulate": 4}, "batch_size must be a multiple of accumulate 4, got 10"),
         ({"precision": "int4"}, "precision must be auto, float32 or bfloat16, got 'int4'"),
         ({"noise": None}, "noise must be given for objective diffusion, got None"),

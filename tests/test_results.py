@@ -92,7 +92,7 @@ class TestRows:
     def test_epochs_are_those_that_ran(self, results: Results):
         results.add_trial(row(epochs=3))
         assert results.trials()["epochs"].tolist() == [3]
-        assert '"epochs":40' in results.trials()["config"][0]
+        assert '"epochs":30' in results.trials()["config"][0]
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
     def test_what_is_no_number_is_null(self, results: Results, value: float | None):

@@ -53,11 +53,20 @@ def test_each_end_is_told_as_what_it_is() -> None:
     ]
 
 
+def test_a_sign_of_life_at_the_end_and_a_past_told_again_change_nothing() -> None:
+    search = Search(sweep(), [], [])
+    search.suggest("a")
+    report(search, "a", (0, 0.1), (3, 0.4), (0, 0.1), (3, 0.4), (18, 0.9))
+    search.on_trial_result("a", {"saved": 54})
+    search.on_trial_complete("a", {"saved": 54})
+    assert states(search) == [(TrialState.COMPLETE, 0.9, {3: 0.4, 18: 0.9})]
+
+
 def test_an_end_is_told_once() -> None:
     search = Search(sweep(), [], [])
     search.suggest("a")
-    search.on_trial_complete("a", {"epoch": 18, "probe_top1": 0.5})
-    search.on_trial_complete("a", {"epoch": 18, "probe_top1": 0.7})
+    search.on_trial_complete("a", report(search, "a", (18, 0.5)))
+    search.on_trial_complete("a", report(search, "a", (18, 0.7)))
     assert states(search)[0][1] == 0.5
 
 

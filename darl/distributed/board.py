@@ -46,14 +46,17 @@ class Board(Callback):
         """Show what is new."""
         assert self.recorder is not None
         for row in self.recorder.rows[self.shown :]:
-            self.done += 1
+            self.done += row["seed"] == self.sweep.base.seed and row["attempt"] == 1
             self.console.print(self._line(row), highlight=False, soft_wrap=True)
         self.shown = len(self.recorder.rows)
         if self.live is not None:
             self.live.update(self._table([trial for trial in trials if trial.status == "RUNNING"]))
 
-    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Leave only the lines."""
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave only the lines, also where the sweep is interrupted."""
         if self.live is not None:
             self.live.update("")
             self.live.stop()

@@ -1,27 +1,31 @@
 """Joining or starting Ray, and saying what it has before asking too much of it."""
 
 import logging
+import math
 import os
 import socket
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import ray
-from ray._private.state import state as cluster_state
+import yaml
 from ray._private.utils import read_ray_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from darl.errors import UserError
+from darl.variants import require
 
 __all__ = ["connect", "require_resources", "require_shared", "slots"]
 
 QUIET = {
-    "RAY_TRAIN_METRICS_ENABLED": "0",  # with the next two: 15 % less time for a small TorchTrainer
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
     "RAY_DEDUP_LOGS": "1",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a report of a failure has no metric
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the search quietly, and the sweep would go on
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our tables are the record
     "RAY_AIR_NEW_OUTPUT": "0",
 }
@@ -35,14 +39,22 @@ def connect(*, log_to_driver: bool) -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": log_to_driver}
-    if "RAY_ADDRESS" in os.environ or read_ray_address() is not None:
-        ray.init(**quiet)
+    address = os.environ.get("RAY_ADDRESS") or read_ray_address()
+    if address:
+        try:
+            ray.init(**quiet)
+        except ConnectionError:
+            raise UserError(
+                f"RAY_ADDRESS (or the last `ray start` here) must name a Ray that runs, got {address!r}; "
+                "start it, or unset RAY_ADDRESS and run `ray stop`"
+            ) from None
         return
     # Where several Rays are on a host (another user's, another sweep's), Train's cleaner of placement groups finds more
     # than one, gives up, and the groups of stopped trials keep their CPUs: tell it which one is ours.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # no machine of ours is preempted
     environment = {"env_vars": {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}}
     ray.init(dashboard_host="127.0.0.1", dashboard_port=port, runtime_env=environment, **quiet)
 
@@ -50,51 +62,72 @@ def connect(*, log_to_driver: bool) -> None:
 def require_resources(workers: int, gpus_per_worker: float) -> None:
     """Raise UserError, saying what was asked and what is there, where a trial could never start.
 
-    What an autoscaling cluster may grow to counts as there.
+    What an autoscaling cluster may grow to counts as there. A worker lies on one node.
     """
-    largest = _capacity()
-    for kind, field, needed in (
-        ("CPU", "workers", float(workers)),
-        ("GPU", "gpus-per-worker", workers * gpus_per_worker),
-    ):
-        there = largest.get(kind, 0.0)
-        if needed > there:
-            raise UserError(
-                f"--{field} must fit the cluster: {workers} workers need {needed:g} {kind}s, and there are {there:g}; "
-                f"ask for fewer or start more nodes"
-            )
+    whole = 0 <= gpus_per_worker <= 1 or (gpus_per_worker > 1 and float(gpus_per_worker).is_integer())
+    require(whole, "--gpus-per-worker", "be a whole number, or a fraction of one GPU", gpus_per_worker)
+    nodes = _nodes()
+    if _places(nodes, gpus_per_worker) < workers:
+        there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes) or "none"
+        field = "gpus-per-worker" if gpus_per_worker and _places(nodes, 0) >= workers else "workers"
+        raise UserError(
+            f"--{field} must fit the cluster: {workers} workers need 1 CPU and {gpus_per_worker:g} GPUs each, and the "
+            f"nodes have {there}; ask for fewer or start more nodes"
+        )
 
 
 def slots(workers: int, gpus_per_worker: float) -> int:
     """How many trials can run at a time."""
-    capacity = _capacity()
-    by_cpu = int(capacity.get("CPU", 0)) // workers
-    by_gpu = int(capacity.get("GPU", 0) / (workers * gpus_per_worker)) if gpus_per_worker else by_cpu
-    return max(1, min(by_cpu, by_gpu))
+    return max(1, _places(_nodes(), gpus_per_worker) // workers)
 
 
 def require_shared(path: str) -> None:
-    """Raise UserError where a local results path is not seen by all hosts of the cluster."""
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    if "://" in path or len({node["NodeManagerHostname"] for node in nodes}) < 2:
+    """Raise UserError where a local results folder is not seen by all hosts of the cluster."""
+    if "://" in path:
         return
-    for node in nodes:
-        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        if not ray.get(_sees.options(scheduling_strategy=place).remote(path)):
-            raise UserError(
-                f"--results must be on storage that all hosts share (s3://…, gs://… or a network file system): "
-                f"{path} is not on host {node['NodeManagerHostname']}"
-            )
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if _autoscaled():
+        raise UserError(f"--results must be on storage that hosts to come share (s3://…, gs://…), got {path!r}")
+    with tempfile.NamedTemporaryFile(dir=path, prefix=".shared-") as token:
+        for node in nodes:
+            place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            if len(nodes) > 1 and not ray.get(_sees.options(scheduling_strategy=place).remote(token.name)):
+                raise UserError(
+                    f"--results must be on storage that all hosts share (s3://…, gs://… or a network file system): "
+                    f"{path} is not the same on host {node['NodeManagerHostname']}"
+                )
 
 
 @ray.remote(num_cpus=0)
 def _sees(path: str) -> bool:
-    return Path(path).is_dir()
+    return Path(path).is_file()
 
 
-def _capacity() -> dict[str, float]:
-    """What is there or, on an autoscaling cluster, what may come."""
-    there: dict[str, float] = dict(ray.cluster_resources())
-    for kind, most in (cluster_state.get_max_resources_from_cluster_config() or {}).items():
-        there[kind] = max(there.get(kind, 0.0), float(most))
-    return there
+def _places(nodes: list[dict[str, float]], gpus: float) -> int:
+    """Workers that fit on the nodes, with one CPU each."""
+    return sum(int(min(node.get("CPU", 0), node.get("GPU", 0) / gpus if gpus else math.inf)) for node in nodes)
+
+
+def _nodes() -> list[dict[str, float]]:
+    """The resources of each node that is there or, where `ray up` has started the cluster, that may come."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]] if not _autoscaled() else _to_come()
+
+
+def _to_come() -> list[dict[str, float]]:
+    config = yaml.safe_load(BOOTSTRAP.read_text())
+    kinds: dict[str, Any] = config["available_node_types"]
+    return [
+        kind.get("resources", {})
+        for name, kind in kinds.items()
+        for _ in range(
+            1 if name == config["head_node_type"] else min(kind.get("max_workers", 0), config["max_workers"])
+        )
+    ]
+
+
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml").expanduser()
+"""The cluster file with every node type's resources, as `ray up` leaves it on the head, where jobs are driven from."""
+
+
+def _autoscaled() -> bool:
+    return BOOTSTRAP.is_file() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ

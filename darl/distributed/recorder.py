@@ -24,6 +24,7 @@ class Recorder(Callback):
         self.started: dict[str, datetime] = {}
         self.events: dict[str, dict[int, dict[str, Any]]] = {}
         self.errors: dict[str, str] = {}
+        self.written: set[str] = set()
         self.at_epoch: dict[str, float] = {}
         """How far each trial is said to be."""
         self.rows: list[dict[str, Any]] = []
@@ -56,12 +57,14 @@ class Recorder(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write the rows of a trial whose process died."""
-        cause = trial.get_error() if hasattr(trial, "get_error") else None
-        text = str(cause or "the trial's process died").strip().splitlines()
-        self.errors.setdefault(trial.trial_id, f"{type(cause).__name__}: {text[-1]}" if cause else text[0])
+        lines = str(trial.get_error() or "the trial's process died").strip().splitlines()
+        self.errors.setdefault(trial.trial_id, lines[-1].strip())
         self._write(trial)
 
     def _write(self, trial: Any) -> None:
+        if trial.trial_id in self.written:  # Tune calls on_trial_error where another callback raises
+            return
+        self.written.add(trial.trial_id)
         experiment = self.job.experiment(trial.config)
         evaluations = [event for _, event in sorted(self.events.get(trial.trial_id, {}).items())]
         error = self.errors.get(trial.trial_id)
@@ -84,4 +87,5 @@ class Recorder(Callback):
         self.results.add_curve(key, self.attempts[key], [curve_row(event) for event in evaluations])
         self.results.add_trial(row)
         self.rows.append(row)
-        self.store.finish(key, keep_weights=status == "finished")
+        if status != "failed":  # a failed trial is tried again, from its last checkpoint
+            self.store.finish(key, keep_weights=status == "finished")

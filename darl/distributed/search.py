@@ -47,6 +47,8 @@ class Search(OptunaSearch):
     def __init__(self, sweep: Sweep, queue: list[Point], known: list[Known]):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep = sweep
+        self._last: dict[str, tuple[int, float | None]] = {}
+        """Each trial's last epoch told, and the metric there."""
         distributions = {path: FloatDistribution(part.low, part.high, log=True) for path, part in sweep.space.items()}
         # constant_liar: several trials run at a time, and the sampler must not propose the same place to all of them.
         # The seed moves on with what is known, so that a sweep that goes on does not draw the same points again.
@@ -95,21 +97,26 @@ class Search(OptunaSearch):
         return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Tell an intermediate value, at our epoch."""
+        """Tell an intermediate value, at our epoch; once, though a trial that starts again tells its past again."""
         value, epoch = result.get(self.metric), result.get("epoch")
-        if trial_id not in self._completed_trials and epoch and isinstance(value, float) and math.isfinite(value):
-            self._ot_trials[trial_id].report(value, epoch)
+        if trial_id in self._completed_trials or not epoch:
+            return
+        if self._last.get(trial_id, (0, None))[0] < epoch:
+            self._last[trial_id] = (epoch, value)
+            if isinstance(value, float) and math.isfinite(value):
+                self._ot_trials[trial_id].report(value, epoch)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the end: COMPLETE only for a trial that ran all its epochs to a finite value."""
         if trial_id in self._completed_trials:
             return
         self._completed_trials.add(trial_id)
-        trial, result = self._ot_trials[trial_id], result or {}
-        value = result.get(self.metric)
-        if error or result.get("error") or not isinstance(value, float) or not math.isfinite(value):
+        trial = self._ot_trials[trial_id]
+        epoch, value = self._last.get(trial_id, (0, None))  # `result` may be a sign of life or of a checkpoint
+        failed = error or (result or {}).get("error")
+        if failed or not isinstance(value, float) or not math.isfinite(value):
             self.study.tell(trial, state=TrialState.FAIL)
-        elif result["epoch"] < self._sweep.base.epochs:
+        elif epoch < self._sweep.base.epochs:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             self.study.tell(trial, value)

@@ -6,6 +6,7 @@
 A trial that has an experiment here and no row in the tables is unfinished, and goes on from its newest checkpoint.
 """
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +33,6 @@ class CheckpointStore:
         self.remote = "://" in root
         self.files, path = fs.FileSystem.from_uri(root) if self.remote else (fs.LocalFileSystem(), root)
         self.root = f"{path}/checkpoints"
-        self.uri = f"{root}/checkpoints"
 
     def begin(self, experiment: Experiment) -> None:
         """Note that a trial starts."""
@@ -52,9 +52,15 @@ class CheckpointStore:
     def finish(self, trial_id: str, *, keep_weights: bool) -> None:
         """Drop what a trial needed to go on; its last weights stay where wanted."""
         folder = f"{self.root}/{trial_id}"
-        for info in self.files.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True)):
-            if info.is_file and not (keep_weights and info.path.endswith((".safetensors", ".whole"))):
-                self.files.delete_file(info.path)
+        infos = self.files.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
+        weights = sorted(
+            info.path for info in infos if info.base_name.endswith(".safetensors") and "/." not in info.path
+        )
+        newest = weights[-1].rpartition("/")[0] if weights and keep_weights else None
+        for info in infos:
+            if info.is_file and not (newest and info.path in weights and info.path.startswith(newest)):
+                with contextlib.suppress(FileNotFoundError):  # workers that are being stopped may still tidy up
+                    self.files.delete_file(info.path)
         if not keep_weights and self.files.get_file_info(folder).type == fs.FileType.Directory:
             self.files.delete_dir(folder)
 

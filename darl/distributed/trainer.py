@@ -12,12 +12,13 @@ from typing import Any
 
 import ray
 import ray.train.torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
+from ray.util.queue import Queue
 
-from darl import checkpoint
 from darl.config import Experiment
 from darl.data import Dataset
+from darl.errors import UserError
 from darl.rows import curve_row
 from darl.train import Evaluated, Saved, fit
 
@@ -81,7 +82,17 @@ def torch_trainer(
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """What each worker runs. Every report is made by every worker: one that reported alone would wait for ever."""
+    """What each worker runs. Every report is made by every worker: one that reported alone would wait for ever.
+
+    An error that would come again is reported by all of them and not raised: a retry would only repeat it.
+    """
+    try:
+        _train(config)
+    except (ArithmeticError, UserError) as error:
+        ray.train.report({"error": f"{type(error).__name__}: {error}"})
+
+
+def _train(config: dict[str, Any]) -> None:
     experiment = Experiment.from_record(config["experiment"])
     dataset: Dataset = ray.get(config["dataset"])  # pyright: ignore[reportAssignmentType]
     context, found = ray.train.get_context(), ray.train.get_checkpoint()
@@ -102,12 +113,23 @@ def train_worker(config: dict[str, Any]) -> None:
                 if leads and config["verbose"]:
                     print(event.describe(experiment.epochs), flush=True)
             elif isinstance(event, Saved):
-                ray.train.report({"saved": event.step}, Checkpoint.from_directory(event.path) if leads else None)
+                saved = Checkpoint.from_directory(event.path) if leads else None
+                ray.train.report({"saved": event.step}, saved, checkpoint_dir_name=event.path.name)
 
 
 def report_of(event: Evaluated) -> dict[str, Any]:
     """What Tune, ASHA and the recorder read: the curve's row, flat, and the event as it is."""
     return {**curve_row(asdict(event)), "event": asdict(event)}
+
+
+class _Listener(UserCallback):
+    """Hands the reports to whoever started the trainer; it lives in Train's controller."""
+
+    def __init__(self, queue: Queue):
+        self.queue = queue
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None) -> None:
+        self.queue.put(metrics[0])
 
 
 def pretrain(
@@ -117,10 +139,15 @@ def pretrain(
     *,
     storage: str,
     evaluate_at: list[int],
-) -> list[dict[str, Any]]:
-    """Run an experiment to its end; its evaluations, as the last checkpoint has them."""
-    trainer = torch_trainer(experiment, dataset, workers, storage=storage, evaluate_at=evaluate_at, verbose=True)
-    result = trainer.fit()
-    assert result.checkpoint is not None  # one is written after the last evaluation
-    with result.checkpoint.as_directory() as place:
-        return checkpoint.read_progress(Path(place)).history
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Run an experiment to its end; its evaluations, oldest first, and the error that ended it if one did."""
+    queue = Queue(actor_options={"num_cpus": 0})
+    listener = _Listener(queue)
+    torch_trainer(
+        experiment, dataset, workers, storage=storage, evaluate_at=evaluate_at, callbacks=[listener], verbose=True
+    ).fit()
+    reports = queue.get_nowait_batch(queue.qsize())
+    queue.shutdown()
+    evaluations = {report["epoch"]: report["event"] for report in reports if "event" in report}
+    error = next((report["error"] for report in reports if "error" in report), None)
+    return [event for _, event in sorted(evaluations.items())], error

@@ -20,6 +20,7 @@ from darl.config import Experiment
 from darl.data import Dataset
 from darl.distributed.storage import CheckpointStore
 from darl.distributed.trainer import Workers, report_of, torch_trainer
+from darl.errors import UserError
 from darl.sweep import Sweep
 from darl.train import Evaluated, Saved, fit
 
@@ -53,7 +54,10 @@ def resources(workers: Workers) -> dict[str, float]:
 
 
 def run_trial(config: dict[str, Any], *, job: Job, dataset: "tuple[ray.ObjectRef[Dataset]]") -> None:
-    """Train the point `config`, and report its evaluations; an error is reported as one, not raised.
+    """Train the point `config`, and report its evaluations.
+
+    An error that would come again (the training diverges, the values do not fit together) is reported as one. Any other
+    is raised: Tune starts the trial again in a new process, which goes on from the last checkpoint.
 
     The reference to the data comes in a tuple, so that Tune hands it on and does not fetch it.
     """
@@ -63,7 +67,7 @@ def run_trial(config: dict[str, Any], *, job: Job, dataset: "tuple[ray.ObjectRef
             _over_workers(experiment, job, dataset[0])
         else:
             _here(experiment, job, ray.get(dataset[0]))
-    except Exception as error:  # whatever a trial raises is a row, and the sweep goes on
+    except (ArithmeticError, UserError) as error:
         tune.report({"error": f"{type(error).__name__}: {error}"})
 
 

@@ -71,17 +71,18 @@ def run(
     missing = sweep.trials - done
     if missing > 0:
         queue = _queue(sweep, state)[:missing]
-        scheduler = Asha(sweep, state.known) if sweep.rungs else FIFOScheduler()
-        search = Search(sweep, queue, [trial for trial in state.known if trial.trial_id in state.done])
+        known = [trial for trial in state.known if trial.trial_id in state.done]
+        scheduler = Asha(sweep, known) if sweep.rungs else FIFOScheduler()
+        search = Search(sweep, queue, known)
         recorder = Recorder(job, results, store, state.attempts)
         settings = tune.TuneConfig(
             search_alg=search,
             scheduler=scheduler,
             num_samples=missing,
             max_concurrent_trials=min(concurrent, missing),
-            reuse_actors=True,
+            reuse_actors=workers.count == 1,  # a stopped TorchTrainer ends with its actor only
         )
-        _tune(job, shared, settings, {}, [recorder, board.follow(recorder)])
+        _tune(job, shared, settings, {}, recorder, board)
     _repeat(job, shared, results, store, concurrent, board)
 
 
@@ -105,21 +106,35 @@ def _repeat(
     if again:
         recorder = Recorder(job, results, store, state.attempts)
         settings = tune.TuneConfig(
-            metric=sweep.metric, mode=sweep.mode, max_concurrent_trials=concurrent, reuse_actors=True
+            metric=sweep.metric, mode=sweep.mode, max_concurrent_trials=concurrent, reuse_actors=job.workers.count == 1
         )
-        _tune(job, shared, settings, {"again": tune.grid_search(again)}, [recorder, board.follow(recorder)])
+        _tune(job, shared, settings, {"again": tune.grid_search(again)}, recorder, board)
 
 
 def _tune(
-    job: Job, shared: tuple[Any], settings: tune.TuneConfig, space: dict[str, Any], callbacks: list[Callback]
+    job: Job,
+    shared: tuple[Any],
+    settings: tune.TuneConfig,
+    space: dict[str, Any],
+    recorder: Recorder,
+    board: Board,
 ) -> None:
+    callbacks: list[Callback] = [recorder, board.follow(recorder)]
     trainable = tune.with_parameters(run_trial, job=job, dataset=shared)
-    with tempfile.TemporaryDirectory(prefix="darl-tune-") as place:
+    with tempfile.TemporaryDirectory(prefix="darl-tune-") as place, board:
         tune.Tuner(
             tune.with_resources(trainable, resources(job.workers)),
             tune_config=settings,
             param_space=space,
-            run_config=tune.RunConfig(storage_path=place, name="sweep", verbose=0, callbacks=callbacks),
+            run_config=tune.RunConfig(
+                storage_path=place,
+                name="sweep",
+                verbose=0,
+                callbacks=callbacks,
+                failure_config=tune.FailureConfig(
+                    max_failures=ATTEMPTS - 1
+                ),  # a lost process goes on from its checkpoint
+            ),
         ).fit()
 
 
@@ -146,7 +161,11 @@ def _read(sweep: Sweep, results: Results, store: CheckpointStore) -> _State:
     failures = Counter(row["trial_id"] for row in rows if row["status"] == "failed")
     done = {key for key, row in last.items() if row["status"] != "failed" or failures[key] >= ATTEMPTS}
     known = [one for row in last.values() if (one := _known(sweep, row, curves)) is not None]
-    unfinished = [one for one in store.started() if one.trial_id not in last]
+    started = store.started()
+    for one in started:
+        if one.trial_id in last and last[one.trial_id]["status"] != "failed":  # killed between its row and its cleaning
+            store.finish(one.trial_id, keep_weights=last[one.trial_id]["status"] == "finished")
+    unfinished = [one for one in started if one.trial_id not in last]
     return _State(known, attempts, frozenset(done), unfinished)
 
 

@@ -1,4 +1,8 @@
-"""The sweep as its user runs it: the command, the tables, the same command again, and a kill in the middle."""
+"""The commands as their user runs them, on one Ray.
+
+The sweep, its tables, the same command again, a kill in the middle; pretraining with Ray and without. They lie in one
+file so that one process of `pytest --dist loadfile` runs them all: several Rays would fight for the cores.
+"""
 
 import os
 import signal
@@ -11,11 +15,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from PIL import Image
 
 from darl.results import trials_schema
 from tests.integration.conftest import ROOT, SWEEP, Command, environ, words
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 NUMBERS = ["noise_a", "noise_b", "probe_top1", "knn_top1", "val_loss", "train_loss", "init_probe_top1", "seconds"]
 
@@ -136,8 +141,61 @@ def test_images_without_labels_are_judged_by_the_validation_loss(
 
 
 def test_a_trial_over_two_workers(command: Command, pictures: Path, tmp_path: Path) -> None:
-    command(*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--trials", 1,
+    command(*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--trials", 2,
             "--workers", 2, "--results", tmp_path)  # fmt: skip
     trials = pd.read_parquet(tmp_path / "noise_schedule" / "trials")
-    assert trials["status"].tolist() == ["finished"]
-    assert trials["workers"].tolist() == [2]
+    assert trials["status"].tolist() == ["finished"] * 2
+    assert trials["workers"].tolist() == [2] * 2
+
+
+FLAGS = ("-m", "darl.cli", "pretrain", "--epochs", 2, "--batch-size", 64)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("plain")
+
+
+def test_without_ray(command: Command, plain: Path) -> None:
+    said = command(*FLAGS, "--no-ray", "--results", plain, RAY_ADDRESS="nowhere:1").stdout
+    assert "epoch    2 of 2 | train loss" in said
+    trials = pd.read_parquet(plain / "pretrain" / "trials")
+    assert trials[["status", "epochs", "workers"]].to_numpy().tolist() == [["finished", 2, 1]]
+    assert "is finished already" in command(*FLAGS, "--no-ray", "--results", plain).stdout
+
+
+def test_two_workers_give_the_losses_of_one(command: Command, plain: Path, tmp_path: Path) -> None:
+    said = command(*FLAGS, "--workers", 2, "--results", tmp_path).stdout
+    assert "epoch    2 of 2" in said
+    alone, together = (pd.read_parquet(place / "pretrain" / "curves") for place in (plain, tmp_path))
+    assert len(alone) == len(together) == 3
+    pd.testing.assert_series_equal(together["train_loss"], alone["train_loss"], rtol=1e-5)
+    assert pd.read_parquet(tmp_path / "pretrain" / "trials")["workers"].tolist() == [2]
+    checkpoint = next((tmp_path / "pretrain" / "checkpoints").iterdir())
+    probe = pd.read_parquet(tmp_path / "pretrain" / "trials")["probe_top1"].item()
+    assert f"{probe:.4f}" in command("-m", "darl.cli", "evaluate", checkpoint).stdout
+
+
+def test_a_checkpoint_is_evaluated_and_drawn_from(command: Command, plain: Path, tmp_path: Path) -> None:
+    checkpoint = next((plain / "pretrain" / "checkpoints").iterdir())
+    said = command("-m", "darl.cli", "evaluate", checkpoint).stdout
+    probe = pd.read_parquet(plain / "pretrain" / "trials")["probe_top1"].item()
+    assert f"{probe:.4f}" in said
+    command("-m", "darl.cli", "generate", checkpoint, "--count", 4, "--steps", 2, "--output", tmp_path / "drawn.png")
+    with Image.open(tmp_path / "drawn.png") as drawn:
+        assert drawn.size == (2 * 8 + 6, 2 * 8 + 6)
+
+
+def test_a_run_that_diverges_over_workers_is_a_failed_row_at_once(command: Command, tmp_path: Path) -> None:
+    wild = ("--learning-rate", 1e30, "--warmup", 0, "--workers", 2)
+    said = command(*FLAGS, *wild, "--results", tmp_path, code=1).stderr
+    assert "failed: NonFiniteLossError: loss is" in said
+    assert pd.read_parquet(tmp_path / "pretrain" / "trials")["status"].tolist() == ["failed"]
+
+
+def test_a_diverged_run_is_a_failed_row(command: Command, tmp_path: Path) -> None:
+    said = command(*FLAGS, "--no-ray", "--results", tmp_path, "--learning-rate", 1e30, "--warmup", 0, code=1).stderr
+    assert "failed: NonFiniteLossError: loss is" in said
+    row = pd.read_parquet(tmp_path / "pretrain" / "trials").iloc[0]
+    assert row["status"] == "failed"
+    assert row["error"].startswith("NonFiniteLossError: loss is")
