@@ -1,9 +1,7 @@
-"""The commands: `darl …`, and what every script under sweeps/ runs."""
+"""The `darl` command."""
 
 import argparse
-import os
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,100 +12,18 @@ from rich.table import Table
 
 from darl import checkpoint, report
 from darl.config import Experiment
-from darl.data import Dataset, load, locate, steps_per_epoch
-from darl.errors import UserError
+from darl.data import Dataset, defaults, locate
 from darl.evaluate import evaluate
-from darl.options import Options, Parser, add_experiment_flags, add_run_flags, add_sweep_flags, speak_plainly
+from darl.events import Evaluated
+from darl.inputs import check_batch, load_data, results_root, workers_of
+from darl.options import Options, Parser, add_experiment_flags, add_run_flags, speak_plainly
 from darl.results import Results
 from darl.results import load as load_table
 from darl.rows import curve_row, now, provenance, trial_row
-from darl.sweep import Sweep
-from darl.train import Evaluated, evenly, fit, step_seconds, worker_part
+from darl.train import evenly, fit
 from darl.variants import require
 
-__all__ = ["main", "run_sweep"]
-
-
-def run_sweep(build: Callable[[Options], Sweep], description: str | None, *, trials: int) -> None:
-    """A sweep script's whole command line. `build` makes the sweep from the flags; `trials` is its default number."""
-    parser = Parser(description=description)
-    add_experiment_flags(parser)
-    add_sweep_flags(parser, trials)
-    add_run_flags(parser)
-    flags = parser.parse_args()
-    speak_plainly(lambda: _sweep(build(Options(flags)), flags))
-
-
-def _sweep(sweep: Sweep, flags: argparse.Namespace) -> None:
-    sweep = replace(sweep, name=flags.name or sweep.name)
-    if flags.report:
-        return _answer(sweep, Results(_results_root(flags.results), sweep.name))
-    dataset = _load(sweep.base, flags)
-    labelled = dataset.train.labels is not None and dataset.validation.labels is not None
-    if not labelled and sweep.metric != "val_loss":
-        raise UserError(
-            f"--data must have labels for {sweep.metric}, got {flags.data!r}; or take --objective-metric val_loss"
-        )
-    _check_batch(sweep.base, dataset, flags)
-    if flags.dry_run:
-        return _dry_run(sweep, dataset, flags)
-    from darl.distributed import cluster, tuner  # Ray takes seconds to import: only where it runs
-
-    cluster.connect(log_to_driver=False)
-    cluster.require_resources(flags.workers, flags.gpus_per_worker)
-    results = Results(_results_root(flags.results), sweep.name)
-    results.prepare()
-    cluster.require_shared(results.path)
-    tuner.run(sweep, dataset, results, _workers(flags), max_concurrent=flags.max_concurrent)
-    return _answer(sweep, results)
-
-
-def _answer(sweep: Sweep, results: Results) -> None:
-    everything = results.trials()
-    own = [sweep.holds(config) for config in everything["config"]]
-    trials = everything.loc[own]
-    console = Console()
-    console.print()
-    console.print(report.summary(trials, sweep.metric))
-    console.print(report.answer(trials, sweep.metric), highlight=False)
-    if len(trials) < len(everything):
-        console.print(f"({len(everything) - len(trials)} trials of other settings are in the tables too)")
-    for error in trials.loc[trials["status"] == "failed", "error"].unique()[:3]:
-        console.print(f"failed: {error}", style="red", markup=False, highlight=False)
-    console.print(f"\nTables: {results.path}\n", highlight=False, soft_wrap=True)
-    console.print(f'  pandas.read_parquet("{results.trials_path}")', highlight=False, soft_wrap=True)
-    console.print(f'  pandas.read_parquet("{results.curves_path}")', highlight=False, soft_wrap=True)
-    if set(trials["status"]) == {"failed"}:
-        sys.exit(1)
-
-
-def _dry_run(sweep: Sweep, dataset: Dataset, flags: argparse.Namespace) -> None:
-    console, base = Console(highlight=False, soft_wrap=True), sweep.base
-    console.print(sweep.question)
-    for path, part in sweep.space.items():
-        console.print(f"  {path}: {part}")
-    for name, point in sweep.first.items():
-        values = ", ".join(f"{path} = {value:.4g}" for path, value in point.items())
-        console.print(f"  first: {name}: {values}")
-    repeats = (sweep.seeds - 1) * (1 + len(sweep.first))
-    images = steps_per_epoch(len(dataset.train), base.batch_size) * base.batch_size * base.epochs
-    total = sweep.trials + repeats
-    others = f" + {repeats} repeats on other seeds" if repeats else ""
-    console.print(f"trials: {sweep.trials} points on seed {base.seed}{others}")
-    console.print(f"each: {base.epochs} epochs of {len(dataset.train):,} images")
-    if sweep.rungs:
-        console.print(f"those not in the best third are stopped after epochs {sweep.rungs} (not the first points)")
-    flops = 3 * base.build().flops() * images
-    console.print(f"at most {total * flops / 1e15:.3g} PFLOPs of training, {flops / 1e15:.3g} a trial")
-    if flags.gpus_per_worker:
-        hours = total * flops / 1e14 / 3600
-        console.print(f"estimated cost: {hours:.2g} GPU-hours at 100 TFLOP/s (assumed, not measured), probes aside")
-    else:
-        seconds = step_seconds(base, dataset) * images / base.batch_size
-        console.print(
-            f"estimated cost: {total * seconds / 3600:.2g} CPU-hours on one core, {seconds:.0f} s a trial, "
-            f"probes aside (three steps were timed on this machine)"
-        )
+__all__ = ["main"]
 
 
 def main() -> None:
@@ -137,10 +53,10 @@ def _pretrain_flags(parser: argparse.ArgumentParser) -> None:
 
 def _pretrain(flags: argparse.Namespace) -> None:
     experiment = Options(flags).experiment()
-    dataset = _load(experiment, flags)
+    dataset = load_data(experiment, flags)
     require(not (flags.no_ray and flags.workers > 1), "--workers", "be 1 with --no-ray", flags.workers)
-    _check_batch(experiment, dataset, flags)
-    results = Results(_results_root(flags.results), flags.name or "pretrain")
+    check_batch(experiment, dataset, flags)
+    results = Results(results_root(flags.results), flags.name or "pretrain")
     trials = results.trials()
     own = trials[trials["trial_id"] == experiment.trial_id]
     if "finished" in set(own["status"]):
@@ -207,7 +123,7 @@ def _pretrain_on_ray(
     return trainer.pretrain(
         experiment,
         ray.put(dataset),
-        _workers(flags),
+        workers_of(flags),
         storage=f"{results.path}/checkpoints",
         evaluate_at=evenly(experiment.epochs, flags.evaluations),
     )
@@ -224,7 +140,7 @@ def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
 def _evaluate(flags: argparse.Namespace) -> None:
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = replace(pretrained.experiment, data=flags.data or pretrained.experiment.data)
-    dataset = replace(_load(experiment, flags), mean=pretrained.mean, std=pretrained.std)
+    dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
     require(flags.device in ("cpu", "cuda"), "--device", "be cpu or cuda", flags.device)
     require(flags.device == "cpu" or torch.cuda.is_available(), "--device", "be cpu: no GPU is here", flags.device)
     device = torch.device(flags.device)
@@ -293,8 +209,6 @@ def _doctor(flags: argparse.Namespace) -> None:
 
 
 def _describe_data(name: str) -> str:
-    from darl.data import defaults
-
     usual = defaults(name)
     return f"{usual.image_size} pixels, {usual.channels} channels, patches of {usual.patch_size}"
 
@@ -306,38 +220,6 @@ _FLAGS = {
     _report: _report_flags,
     _doctor: _doctor_flags,
 }
-
-
-def _load(experiment: Experiment, flags: argparse.Namespace) -> Dataset:
-    dataset = load(
-        experiment.data,
-        image_size=experiment.image_size,
-        channels=experiment.channels,
-        memory_limit=int(flags.memory_limit * 2**30),
-        loader_workers=flags.loader_workers,
-    )
-    if dataset.skipped:
-        shown = "".join(f"\n  {reason}" for reason in dataset.skipped[:5])
-        more = f"\n  and {len(dataset.skipped) - 5} more" if len(dataset.skipped) > 5 else ""
-        print(f"skipped {len(dataset.skipped)} corrupt images:{shown}{more}", file=sys.stderr)
-    return dataset
-
-
-def _check_batch(experiment: Experiment, dataset: Dataset, flags: argparse.Namespace) -> None:
-    steps_per_epoch(len(dataset.train), experiment.batch_size)
-    worker_part(experiment, flags.workers)
-
-
-def _workers(flags: argparse.Namespace) -> Any:
-    from darl.distributed.trainer import Workers
-
-    return Workers(count=flags.workers, gpus=flags.gpus_per_worker, save_every=flags.save_every, compiled=flags.compile)
-
-
-def _results_root(results: str) -> str:
-    """A relative path starts here, or in the home folder within a `ray job`, whose own folder is thrown away."""
-    start = Path.home() if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
-    return results if "://" in results else str(start / Path(results).expanduser())
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def provenance() -> dict[str, Any]:
 
 
 def curve_row(evaluated: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `curves` from the fields of `darl.train.Evaluated`."""
+    """A row of `curves` from the fields of `darl.events.Evaluated`."""
     row = {name: value for name, value in evaluated.items() if name not in ("metrics", "images_per_second")}
     return row | dict(evaluated["metrics"])
 

@@ -25,67 +25,13 @@ from darl.checkpoint import Progress
 from darl.config import Experiment
 from darl.data import Batch, Dataset, batches, steps_per_epoch
 from darl.evaluate import evaluate
+from darl.events import Evaluated, Event, Saved, Stepped
 from darl.model import Darl
 from darl.objective import Corruption
 from darl.optim import build_optimizer, build_schedule
 from darl.variants import require
 
-__all__ = [
-    "Evaluated",
-    "Event",
-    "NonFiniteLossError",
-    "Saved",
-    "Stepped",
-    "World",
-    "evenly",
-    "fit",
-    "step_seconds",
-    "worker_part",
-]
-
-
-@dataclass(frozen=True)
-class Stepped:
-    """An optimiser step was taken; on a GPU told some steps later."""
-
-    step: int
-    epoch: float
-    loss: float
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """The model was evaluated; told again, first, by a run that goes on from a checkpoint."""
-
-    epoch: int
-    step: int
-    images_seen: int
-    metrics: dict[str, float | None]
-    train_loss: float | None
-    """Mean of the steps since the last evaluation."""
-    learning_rate: float
-    seconds: float
-    images_per_second: float | None
-
-    def describe(self, epochs: int) -> str:
-        """A line for people."""
-        shown = {"train loss": self.train_loss, "val loss": self.metrics["val_loss"]}
-        parts = [f"{name} {value:.4f}" for name, value in shown.items() if value is not None]
-        tops = {"probe": self.metrics["probe_top1"], "kNN": self.metrics["knn_top1"]}
-        parts += [f"{name} {100 * value:.1f} %" for name, value in tops.items() if value is not None]
-        return f"epoch {self.epoch:>4} of {epochs} | {' | '.join(parts)} | {self.seconds:.0f} s"
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A whole checkpoint lies at `path`."""
-
-    step: int
-    path: Path
-
-
-Event = Stepped | Evaluated | Saved
+__all__ = ["NonFiniteLossError", "World", "evenly", "fit", "step_seconds", "worker_part"]
 
 
 class NonFiniteLossError(ArithmeticError):

@@ -13,9 +13,9 @@ Result     RESULTS/noise_schedule/trials and curves, Parquet tables for pandas. 
            stopped, and with more --trials searches further.
 """
 
-from darl.cli import run_sweep
 from darl.noise import Beta, Cosine, nearest_beta
 from darl.options import Options
+from darl.script import run_sweep
 from darl.sweep import LogUniform, Sweep
 from darl.variants import require
 

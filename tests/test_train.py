@@ -17,12 +17,13 @@ from darl import checkpoint
 from darl.config import Experiment
 from darl.data import Augment, Dataset
 from darl.errors import UserError
+from darl.events import Evaluated, Event, Saved, Stepped
 from darl.factory import size_of
 from darl.model import ModelSize
 from darl.noise import Beta
 from darl.objective import Mse
 from darl.optim import Optimizer, build_optimizer, build_schedule
-from darl.train import Evaluated, Event, NonFiniteLossError, Saved, Stepped, World, evenly, fit
+from darl.train import NonFiniteLossError, World, evenly, fit
 
 CPU = torch.device("cpu")
 SIZE = ModelSize(width=16, depth=1, heads=2, patch_size=2)

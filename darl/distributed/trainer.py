@@ -19,8 +19,9 @@ from ray.util.queue import Queue
 from darl.config import Experiment
 from darl.data import Dataset
 from darl.errors import UserError
+from darl.events import Evaluated, Saved
 from darl.rows import curve_row
-from darl.train import Evaluated, Saved, fit
+from darl.train import fit
 
 __all__ = ["Workers", "pretrain", "torch_trainer"]
 

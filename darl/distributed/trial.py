@@ -21,8 +21,9 @@ from darl.data import Dataset
 from darl.distributed.storage import CheckpointStore
 from darl.distributed.trainer import Workers, report_of, torch_trainer
 from darl.errors import UserError
+from darl.events import Evaluated, Saved
 from darl.sweep import Sweep
-from darl.train import Evaluated, Saved, fit
+from darl.train import fit
 
 __all__ = ["Job", "resources", "run_trial"]
 
