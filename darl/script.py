@@ -42,6 +42,9 @@ def _sweep(sweep: Sweep, flags: argparse.Namespace) -> None:
     check_batch(sweep.base, dataset, flags)
     if flags.dry_run:
         return _dry_run(sweep, dataset, flags)
+    images = f"{len(dataset.train):,} + {len(dataset.validation):,} images"
+    what = f"{sweep.trials} trials of {sweep.base.epochs} epochs on {sweep.base.data} ({images})"
+    print(f"{sweep.name}: {what}; starting Ray", flush=True)
     from darl.distributed import cluster, tuner  # Ray takes seconds to import: only where it runs
 
     cluster.connect(log_to_driver=False)
@@ -62,7 +65,10 @@ def _answer(sweep: Sweep, results: Results) -> None:
     console.print(report.summary(trials, sweep.metric))
     console.print(report.answer(trials, sweep.metric), highlight=False)
     if len(trials) < len(everything):
-        console.print(f"({len(everything) - len(trials)} trials of other settings are in the tables too)")
+        others = len(everything) - len(trials)
+        console.print(
+            f"({others} trials of other settings lie here too: give their flags, or `darl report {results.path}`)"
+        )
     for error in trials.loc[trials["status"] == "failed", "error"].unique()[:3]:
         console.print(f"failed: {error}", style="red", markup=False, highlight=False)
     console.print(f"\nTables: {results.path}\n", highlight=False, soft_wrap=True)

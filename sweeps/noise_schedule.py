@@ -7,7 +7,7 @@ Space      a and b, each log-uniform. Known points run first: the paper's, the u
            conventional cosine schedule.
 Objective  The linear probe's accuracy on frozen features. Training losses under different schedules cannot be
            compared, so they decide nothing.
-Search     Optuna's TPE; after 1/9 and 1/3 of the epochs, trials whose probe is not in the best third are stopped.
+Search     Optuna's TPE; after about 1/9 and 1/3 of the epochs, trials not in the best third by probe are stopped.
 Cost       The default (digits, a nano model, 12 trials of 30 epochs): some 3 minutes on 2 CPU cores.
 Result     RESULTS/noise_schedule/trials and curves, Parquet tables for pandas. The same command goes on where it
            stopped, and with more --trials searches further.
