@@ -122,6 +122,7 @@ def test_a_killed_sweep_goes_on_and_loses_and_doubles_nothing(
     assert not pd.read_parquet(folder / "curves").duplicated(["trial_id", "epoch"]).any()
 
 
+@pytest.mark.slow
 def test_images_without_labels_are_judged_by_the_validation_loss(
     command: Command, pictures: Path, tmp_path: Path
 ) -> None:
@@ -141,6 +142,7 @@ def test_images_without_labels_are_judged_by_the_validation_loss(
     assert trials["val_loss"].notna().all()
 
 
+@pytest.mark.slow
 def test_a_trial_over_two_workers(command: Command, pictures: Path, tmp_path: Path) -> None:
     command(*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--trials", 2,
             "--workers", 2, "--results", tmp_path)  # fmt: skip
@@ -187,6 +189,7 @@ def test_a_checkpoint_is_evaluated_and_drawn_from(command: Command, plain: Path,
         assert drawn.size == (2 * 8 + 6, 2 * 8 + 6)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_over_workers_is_a_failed_row_at_once(command: Command, tmp_path: Path) -> None:
     wild = ("--learning-rate", 1e30, "--warmup", 0, "--workers", 2)
     said = command(*FLAGS, *wild, "--results", tmp_path, code=1).stderr
