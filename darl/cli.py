@@ -10,13 +10,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from darl import checkpoint, report
+from darl import checkpoint
 from darl.config import Experiment
 from darl.data import Dataset, defaults, locate
 from darl.evaluate import evaluate
 from darl.events import Evaluated
 from darl.inputs import check_batch, load_data, results_root, workers_of
 from darl.options import Options, Parser, add_experiment_flags, add_run_flags, speak_plainly
+from darl.present import findings_of, print_findings, print_plain, stages_of
 from darl.results import Results
 from darl.results import load as load_table
 from darl.rows import curve_row, now, provenance, trial_row
@@ -171,19 +172,18 @@ def _generate(flags: argparse.Namespace) -> None:
 
 def _report_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", help="a sweep's folder, RESULTS/SWEEP")
-    parser.add_argument("--metric", default="probe_top1", help="what is ranked by")
-    parser.add_argument("--figure", help="also draw the trials and their learning curves: a .png, .svg or .pdf file")
+    parser.add_argument("--metric", help="what is ranked by, if not what the sweep was judged by")
 
 
 def _report(flags: argparse.Namespace) -> None:
-    trials = load_table(f"{flags.results.rstrip('/')}/trials")
-    Console().print(report.summary(trials, flags.metric))
-    Console().print(report.answer(trials, flags.metric), highlight=False)
-    if flags.figure:
-        from darl.figures import overview
-
-        overview(trials, load_table(f"{flags.results.rstrip('/')}/curves"), flags.metric).savefig(flags.figure, dpi=110)
-        print(flags.figure)
+    root, _, name = flags.results.rstrip("/").rpartition("/")
+    results = Results(root or ("/" if flags.results.startswith("/") else "."), name)
+    trials, console = load_table(results.trials_path), Console()
+    stages = stages_of(results)
+    if not stages:
+        return print_plain(console, trials, flags.metric or "probe_top1")
+    print_findings(console, findings_of(stages, trials, flags.metric))
+    return None
 
 
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:

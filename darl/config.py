@@ -104,6 +104,11 @@ class Experiment:
         initialize(model, self.seed)
         return model
 
+    @property
+    def data_key(self) -> str:
+        """What decides which decoded data it uses."""
+        return f"{self.data} at {self.image_size} pixels in {self.channels} channels"
+
     def to_record(self) -> Record:
         """Plain JSON values, nested as the fields are."""
         return cast("Record", _plain(self))
@@ -123,11 +128,11 @@ class Experiment:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def changed(self, changes: dict[str, Any]) -> Self:
-        """A copy with fields set by dotted path, e.g. `{"noise.a": 0.1, "learning_rate": 1e-3}`."""
-        new = self
-        for path, value in changes.items():
-            new = cast("Self", _set(new, path.split("."), value))
-        return new
+        """A copy with fields set by dotted path, e.g. `{"noise.a": 0.1, "order": "hilbert"}`; variants also by text.
+
+        All at once: `{"objective": "mse", "noise": None}` is one change. Raises UserError.
+        """
+        return cast("Self", _changed(self, {tuple(path.split(".")): value for path, value in changes.items()}))
 
 
 def flatten(record: Record) -> Record:
@@ -193,8 +198,18 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     return kind(**{name: _read(_bare(hints[name]), part, f"{where}.{name}") for name, part in record.items()})
 
 
-def _set(whole: Any, path: list[str], value: Any) -> Any:
-    name, *rest = path
-    if not hasattr(whole, name):
-        raise UserError(f"{name} must be a field of {type(whole).__name__}, got {'.'.join(path)!r}")
-    return dataclasses.replace(whole, **{name: _set(getattr(whole, name), rest, value) if rest else value})
+def _changed(whole: Any, changes: dict[tuple[str, ...], Any]) -> Any:
+    new: dict[str, Any] = {}
+    for path, value in sorted(changes.items(), key=lambda change: len(change[0])):  # a variant before its fields
+        name, rest = path[0], path[1:]
+        if not hasattr(whole, name):
+            raise UserError(f"{name} must be a field of {type(whole).__name__}, got {'.'.join(path)!r}")
+        before = new.get(name, getattr(whole, name))
+        new[name] = _changed(before, {rest: value}) if rest else _variant(cast("type[Any]", type(whole)), name, value)
+    return dataclasses.replace(whole, **new)
+
+
+def _variant(kind: type[Any], name: str, value: Any) -> Any:
+    """A variant from its text; any other value as it is."""
+    hint: type = _bare(get_type_hints(kind)[name])
+    return hint.parse(value) if isinstance(value, str) and issubclass(hint, Variant) else value

@@ -21,7 +21,7 @@ from darl.results import TableWriteError
 from darl.sweep import METRICS
 from darl.variants import Variant
 
-__all__ = ["Options", "Parser", "add_experiment_flags", "add_run_flags", "add_sweep_flags", "speak_plainly"]
+__all__ = ["LOGGERS", "Options", "Parser", "add_experiment_flags", "add_run_flags", "add_sweep_flags", "speak_plainly"]
 
 T = TypeVar("T")
 
@@ -48,15 +48,19 @@ class Options:
 
     flags: argparse.Namespace
 
-    def experiment(self) -> Experiment:
-        """The experiment that the flags describe; what is not given comes from the data. Raises UserError."""
+    def experiment(self, name: str | None = None) -> Experiment:
+        """The experiment that the flags describe; what is not given comes from the data. Raises UserError.
+
+        name: of the data, where `--data` takes several.
+        """
         flags = self.flags
-        usual = data.defaults(flags.data)
+        name = flags.data if name is None else name
+        usual = data.defaults(name)
         small = usual.image_size <= 8
         goal = Objective.parse(flags.objective)
         size = size_of(flags.model or ("nano" if small else "tiny"), patch_size=flags.patch_size or usual.patch_size)
         return Experiment(
-            data=flags.data,
+            data=name,
             image_size=flags.image_size or usual.image_size,
             channels=usual.channels,
             augment=usual.augment,
@@ -67,7 +71,7 @@ class Options:
             objective=goal,
             noise=Noise.parse(flags.noise) if goal.uses_noise else None,
             seed=flags.seed,
-            epochs=flags.epochs or (30 if small else 100),
+            epochs=flags.epochs or (flags.small_epochs if small else 100),
             batch_size=flags.batch_size,
             accumulate=flags.accumulate,
             learning_rate=flags.learning_rate,
@@ -76,17 +80,24 @@ class Options:
         )
 
 
-def add_experiment_flags(parser: argparse.ArgumentParser) -> None:
-    """What is trained, on what."""
+def add_experiment_flags(
+    parser: argparse.ArgumentParser, *, small_epochs: int = 30, data_sets: list[str] | None = None
+) -> None:
+    """What is trained, on what.
+
+    small_epochs: the default number of epochs on images of 8 pixels. data_sets: the default where `--data` takes
+    several.
+    """
     add = parser.add_argument_group("what is trained").add_argument
-    add(
-        "--data",
-        default="digits",
-        help=(
-            "digits (embedded), a folder of images, Parquet with an image column, WebDataset .tar shards, "
-            "torchvision:NAME or hub:OWNER/NAME; paths may be s3:// or gs://"
-        ),
+    places = (
+        "digits (embedded; digits:0-4 are some of its classes), a folder of images, Parquet with an image column, "
+        "WebDataset .tar shards, torchvision:NAME or hub:OWNER/NAME; paths may be s3:// or gs://"
     )
+    if data_sets is None:
+        add("--data", default="digits", help=places)
+    else:
+        add("--data", nargs="+", default=data_sets, help=f"two or more of: {places}")
+    parser.set_defaults(small_epochs=small_epochs)
     add("--model", choices=list(SIZES), help="size; nano for digits, tiny for other data, if not given")
     add("--image-size", type=_whole, help="pixels; the data's own (8 digits, 32 small images, 224 others) if not given")
     add("--patch-size", type=_whole, help="pixels; 2 for digits, 4 at 32 pixels, 16 at 224 if not given")
@@ -96,7 +107,7 @@ def add_experiment_flags(parser: argparse.ArgumentParser) -> None:
     add("--position", default="rope2d", help=_kinds(Position))
     add("--no-causal", action="store_true", help="without the causal mask")
     add("--readout", default="mean", choices=["mean", "last"], help="what the probes read")
-    add("--epochs", type=_whole, help="30 for digits, 100 for other data if not given")
+    add("--epochs", type=_whole, help=f"{small_epochs} for digits, 100 for other data if not given")
     add("--batch-size", type=_whole, default=128, help="images per step, over all workers")
     add("--accumulate", type=_whole, default=1, help="parts that a batch is cut into, one pass each")
     add("--learning-rate", type=float, default=2e-3, help="peak")
@@ -120,17 +131,27 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--name", help="of the folder under --results; the command's own if not given")
 
 
-def add_sweep_flags(parser: argparse.ArgumentParser, trials: int) -> None:
-    """What every sweep takes beside."""
+def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seeds: int) -> None:
+    """What every sweep takes beside. `trials` is a search's default number; a design has its cells × seeds."""
     add = parser.add_argument_group("the sweep").add_argument
-    add("--trials", type=_whole, default=trials, help="points, in all: the same command with more goes on")
-    add("--seeds", type=_whole, default=1, help="above 1: the best and the known points again on seeds 1, 2, …")
+    points = "points of a search" if trials else "cells × seeds if not given"
+    add("--trials", type=_whole, default=trials, help=f"{points}, in all: the same command with more goes on")
+    add("--seeds", type=_whole, default=seeds, help="of each cell of a design; after a search its best run on them too")
     add(
         "--objective-metric", default="probe_top1", choices=list(METRICS), help="what decides; val_loss needs no labels"
     )
+    add("--evaluations", type=_whole, default=2, help="of a design's trial, evenly spaced, the last epoch's among them")
+    add("--no-early-stopping", action="store_true", help="run every trial of a search whole")
     add("--max-concurrent", type=_whole, help="trials at a time; as many as fit if not given")
-    add("--dry-run", action="store_true", help="print the space, the trials and the estimated cost; run nothing")
-    add("--report", action="store_true", help="print the tables' answer; run nothing")
+    add("--max-trials", type=_whole, help="start no more in this call; the same command goes on")
+    add("--max-hours", type=_hours, help="end this call after so long; the same command goes on")
+    add("--max-gpu-hours", type=_hours, help="end this call after so many; the same command goes on")
+    add("--log", nargs="+", default=[], choices=list(LOGGERS), help="also log to these, by Ray's own callbacks")
+    add("--dry-run", action="store_true", help="print cells, seeds, trials and the estimated cost; run nothing")
+    add("--report", action="store_true", help="print the answer of the tables; run nothing")
+
+
+LOGGERS = ("tensorboard", "wandb", "mlflow")
 
 
 def speak_plainly(command: Callable[[], T]) -> T:
@@ -173,3 +194,4 @@ def _number(convert: Callable[[str], Any], least: float, words: str) -> Callable
 _whole = _number(int, 1, "a whole number of at least 1")
 _count = _number(int, 0, "a whole number of at least 0")
 _gpus = _number(float, 0, "a number of at least 0")
+_hours = _number(float, 0, "a number of at least 0")

@@ -1,30 +1,80 @@
-"""From the table of trials to an answer: pure functions of a frame.
+"""From the table of trials to an answer: pure functions of frames.
 
-The frame is what `darl.results.load` or `pandas.read_parquet` gives. Finished trials are compared by configuration: the
-record without its seed, averaged over seeds. Trials that were stopped early or failed are counted, and never averaged
-with the finished ones.
+The frame is what `darl.results.load` or `pandas.read_parquet` gives. `find` compares the cells of a sweep over their
+seeds; trials that were stopped early or failed are counted, and never averaged with the finished ones. A folder that
+tells of no sweep is ranked by configuration: `plain`.
 """
 
 import json
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
+from darl import wording
 from darl.config import flatten
 from darl.errors import UserError
+from darl.statistics import differences, fallen, means
+from darl.sweep import Design, Search, Sweep
 from darl.variants import Record, require
+from darl.wording import is_loss, metric_name
 
-__all__ = ["PAPER", "answer", "counts", "rank", "summary"]
+__all__ = ["Findings", "counts", "find", "plain", "rank", "search_summary", "summary"]
 
-PAPER: Record = {"noise": "beta", "noise_a": 0.03, "noise_b": 1.0}
-"""The best noise schedule of Li et al. (2024)."""
+_TASK = ("data", "image_size", "model_patch_size")
+_TRAINING = (
+    (*_TASK, "noise", "objective", "order", "causal"),
+    "raw pretraining losses of different noise schedules, targets or orders say how hard the task is, not what the "
+    "model has learned",
+)
+_VALIDATION = (*_TASK, "objective_normalize_target"), "the targets are not the same"
+"""What a loss is not comparable across, by the beginnings of the columns, and why."""
 
-_NAMES = {"probe_top1": "linear probe", "knn_top1": "kNN", "val_loss": "validation loss", "train_loss": "training loss"}
 
-_TRAINING = ("noise", "objective"), "a noisier schedule has a larger loss, whatever the model has learned"
-_VALIDATION = ("objective_normalize_target",), "the targets are not the same"
-"""What a loss is not comparable across, and why."""
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a sweep's trials say, or those of one group of its cells.
+
+    table: one row per cell, best first, those without all their seeds last and without a rank. Columns: `rank`, `cell`,
+    `group`, what `darl.statistics.means` and `differences` give (to the baseline; whose own `verdict` is `baseline`),
+    `planned` seeds, `complete` (it has them, or a race dropped it), `gain` over random initialisation (of the metric,
+    or of the linear probe where the metric was not measured then), `knn_top1`, `seconds` a trial, `trials_seconds` in
+    all. Of a search, it is over the fresh seeds: the search's own chose the contenders, so it flatters them.
+    """
+
+    sweep: Sweep
+    metric: str
+    """What is ranked by."""
+    trials: pd.DataFrame
+    """The sweep's own rows, the last attempt of each trial, with `cell`."""
+    table: pd.DataFrame
+    found: pd.DataFrame
+    """Of a search: finished trials on its own seed, best first."""
+    counts: dict[str, int]
+    """Trials that are finished, stopped, failed (by last attempt), and missing (of a design)."""
+    sentence: str
+    """The answer."""
+    notes: list[str]
+    """What one should know beside it."""
+
+
+def find(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -> list[Findings]:
+    """The findings on each group of a design's cells (usually one), or on a search.
+
+    trials: the whole table of the sweep's folder. Raises UserError for a metric that does not order these trials.
+    """
+    metric = metric or sweep.metric
+    _require_known(metric, trials)
+    cells = pd.Series(sweep.labels(trials["config"]), trials.index, dtype="object")
+    rows = _numeric(_last(trials.assign(cell=cells).loc[cells.notna()]), metric)
+    _require_values(metric, rows)
+    if isinstance(sweep, Design):
+        groups = dict.fromkeys(sweep.groups.get(cell, "") for cell in sweep.cells)
+        return [_of_design(sweep, rows, metric, group) for group in groups]
+    assert isinstance(sweep, Search)
+    return [_of_search(sweep, rows, metric)]
 
 
 def counts(trials: pd.DataFrame) -> dict[str, int]:
@@ -33,68 +83,172 @@ def counts(trials: pd.DataFrame) -> dict[str, int]:
     return {name: status.count(name) for name in ("finished", "stopped", "failed")}
 
 
+def summary(findings: Findings) -> Table:
+    """The comparison for the terminal; cells without all their seeds stand last, marked and without a rank.
+
+    Without rows for a search whose race has not begun.
+    """
+    metric, side = findings.metric, _side(findings.metric)
+    tested = wording.baseline_of(findings.table) is not None
+    title = next((group for group in findings.table["group"] if group), "Cells")
+    title = "Best again on fresh seeds" if isinstance(findings.sweep, Search) else title
+    against = ("difference (95 %)", "p (Holm)", "verdict") if tested else ()
+    headers = ("", "cell", metric_name(metric), "seeds", *against, *side)
+    table = _empty(f"{title} by {metric_name(metric)}", _caption(findings), headers)
+    for row in findings.table.to_dict("records"):
+        verdict = row["verdict"] if row["pairs"] or row["verdict"] == "baseline" else ""
+        apart = (wording.difference(row, metric), wording.probability(row["p_holm"]), verdict) if tested else ()
+        shown = (
+            wording.value(row["rank"]) or "–",
+            escape(row["cell"]),
+            wording.measured(row, metric),
+            wording.seeds(row),
+        )
+        table.add_row(*shown, *apart, *(show(row) for show in side.values()))
+    return table
+
+
+def search_summary(findings: Findings, top: int = 10) -> Table:
+    """The best points that a search has found, on its one seed: whole trials only."""
+    metric, found, side = findings.metric, findings.found, _side(findings.metric)
+    title = f"Found by {metric_name(metric)}, one seed each: the best {min(top, len(found))} of {len(found)}"
+    table = _empty(title, _caption(findings), ("", "cell", metric_name(metric), *side))
+    for place, row in enumerate(found.head(top).to_dict("records"), start=1):
+        table.add_row(
+            str(place), escape(row["cell"]), wording.score(row["value"], metric), *(show(row) for show in side.values())
+        )
+    return table
+
+
 def rank(trials: pd.DataFrame, metric: str = "probe_top1") -> pd.DataFrame:
     """Finished configurations, best first: rank, the fields that vary, the metric's mean, `seeds`, and other means.
 
-    Accuracies rank from the largest and losses from the smallest. Raises UserError for a metric that does not order
-    these trials.
+    A configuration is a record without its seed. Raises UserError for a metric that does not order these trials.
     """
-    return _ranking(trials, metric).reset_index(drop=True)
-
-
-def summary(trials: pd.DataFrame, metric: str = "probe_top1", *, top: int = 10) -> Table:
-    """The best configurations for the terminal, each beside the same model before training."""
-    ranked = _ranking(trials, metric)
-    fields, losses = _fields(ranked, metric), [metric] if _is_loss(metric) else []
-    table = Table(title=f"Best by {_name(metric)}", caption=_caption(trials, len(ranked), top))
-    for header in ("", *fields, *map(_name, losses), "probe", "random init", "gain", "kNN", "seeds", "time"):
-        table.add_column(header, justify="right")
-    for row in ranked.head(top).to_dict("records"):
-        gain = row["probe_top1"] - row["init_probe_top1"]
-        cells = [_text(row[name]) for name in ("rank", *fields, *losses)]
-        cells += [_percent(row["probe_top1"]), _percent(row["init_probe_top1"]), _percent(gain, "+")]
-        cells += [_percent(row["knn_top1"]), _seeds(row["seeds"], ranked), f"{row['seconds']:.0f} s"]
-        table.add_row(*cells)
-    return table
-
-
-def answer(trials: pd.DataFrame, metric: str = "probe_top1", baseline: Record = PAPER) -> str:
-    """One sentence: the best configuration, its score, and its gain over no training and over the baseline.
-
-    baseline: the columns of the record that tell it; of several configurations that have them, the best.
-    """
-    ranked = _ranking(trials, metric)
-    if ranked.empty:
-        return "No trial has finished yet, so there is nothing to compare."
-    best: Record = ranked.head(1).to_dict("records")[0]
-    what = ", ".join(f"{name} {_text(best[name])}" for name in _fields(ranked, metric)) or "the only configuration"
-    parts = [f"Best of {len(ranked)} by {_name(metric)}: {what} with {_score(best[metric], metric)}"]
-    parts += _over_init(best, metric) + _over_baseline(ranked, metric, baseline)
-    return ", ".join(parts) + f"; {_hedge(ranked)}."
-
-
-def _ranking(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """`rank`, with each configuration's record as the index."""
-    known = [name for name in trials.columns if name in _NAMES or name.startswith("val_loss_gamma_")]
-    require(metric in known, "metric", f"be one of {', '.join(known)}", metric)
-    rows = _last(trials.loc[trials["status"] == "finished"])
+    _require_known(metric, trials)
+    rows = _numeric(_last(trials.loc[trials["status"] == "finished"]), metric)
+    _require_values(metric, rows)
     records = [flatten(json.loads(text)) for text in rows["config"]]
-    fields = _varying(records)
-    _require_comparable(metric, fields)
-    measures = [metric, *(name for name in ("probe_top1", "knn_top1") if name != metric), "init_probe_top1"]
-    measures += [name for name in ("init_knn_top1", "epochs", "seconds") if name not in fields]
-    rows = rows.astype(dict.fromkeys(measures, "float64"))
-    given = rows.empty or metric in rows.dropna(axis="columns", how="all").columns
-    require(given, "metric", "have values; without labels there is val_loss to rank by", metric)
-    values = {name: pd.Series([record.get(name) for record in records], rows.index) for name in fields}
+    fields = _require_comparable(metric, records)
     texts = [json.dumps({name: value for name, value in record.items() if name != "seed"}) for record in records]
-    rows = rows.assign(**values, configuration=texts)
-    groups = rows.groupby("configuration", sort=False)
-    table = groups.agg(dict.fromkeys(fields, "first") | dict.fromkeys(measures, "mean"))
+    values = {name: pd.Series([record.get(name) for record in records], rows.index) for name in fields}
+    groups = rows.assign(**values).groupby(pd.Series(texts, rows.index, dtype="str"), sort=False)
+    means_of = [name for name in _measures(metric) if name not in fields]
+    table = groups.agg(dict.fromkeys(fields, "first") | dict.fromkeys(means_of, "mean"))
     table.insert(len(fields) + 1, "seeds", groups[metric].count())
-    table = table.sort_values(metric, ascending=_is_loss(metric), kind="stable")
+    table = table.sort_values(metric, ascending=is_loss(metric), kind="stable").reset_index(drop=True)
     table.insert(0, "rank", range(1, len(table) + 1))
     return table
+
+
+def plain(trials: pd.DataFrame, metric: str = "probe_top1", top: int = 10) -> tuple[Table, str]:
+    """The ranking by configuration for the terminal, and the answer: for a folder that tells of no sweep."""
+    ranked, side = rank(trials, metric), _side(metric)
+    fields = list(ranked.columns[1 : list(ranked.columns).index(metric)])
+    rows = _gained(ranked, metric).assign(planned=ranked["seeds"].max()).to_dict("records")
+    title = f"Configurations by {metric_name(metric)}: the best {min(top, len(rows))} of {len(rows)}"
+    caption = "; ".join([wording.counted(counts(trials)), *wording.versions(trials)])
+    table = _empty(title, caption, ("", *fields, metric_name(metric), "seeds", *side))
+    for row in rows[:top]:
+        shown = [wording.value(row[name]) for name in ("rank", *fields)]
+        table.add_row(
+            *shown, wording.score(row[metric], metric), wording.seeds(row), *(show(row) for show in side.values())
+        )
+    return table, wording.ranking(rows, fields, metric) if rows else wording.nothing(counts(trials))
+
+
+def _of_design(sweep: Design, rows: pd.DataFrame, metric: str, group: str) -> Findings:
+    cells = [cell for cell in sweep.cells if sweep.groups.get(cell, "") == group]
+    rows, notes = _planned(sweep, rows.loc[rows["cell"].isin(cells)], metric)
+    table = _comparison(rows, cells, metric, sweep.baselines.get(group, sweep.baseline), sweep.seeds)
+    number = counts(rows) | {"missing": len(cells) * sweep.seeds - len(rows)}
+    answer = wording.compared(table, metric) if any(table["seeds"]) else wording.nothing(number)
+    answer = f"{group}: {answer}" if group else answer
+    found = _found(rows.head(0), metric)
+    return Findings(sweep, metric, rows, table.assign(group=group), found, number, answer, notes + _notes(table, rows))
+
+
+def _of_search(sweep: Search, rows: pd.DataFrame, metric: str) -> Findings:
+    rows, notes = _planned(sweep, rows, metric)
+    fresh = rows.loc[rows["seed"] > sweep.base.seed]
+    found = _found(rows.loc[rows["seed"] == sweep.base.seed], metric)
+    table = _comparison(fresh, list(dict.fromkeys(fresh["cell"])), metric, sweep.baseline, sweep.seeds - 1).assign(
+        group=""
+    )
+    dropped = fallen(_finished(fresh, metric), _mode(metric)) - {sweep.baseline}
+    table["complete"] |= table["cell"].isin(list(dropped))
+    number = counts(rows) | {"missing": 0}
+    if any(table["seeds"]):
+        answer = wording.compared(table, metric, "fresh seeds", "best after the race")
+    else:
+        answer = wording.chosen(found, metric, sweep.baseline, sweep.seeds) if len(found) else wording.nothing(number)
+    return Findings(sweep, metric, rows, table, found, number, answer, notes + _notes(table, rows))
+
+
+def _comparison(rows: pd.DataFrame, cells: list[str], metric: str, baseline: str | None, planned: int) -> pd.DataFrame:
+    """`Findings.table` but for the group."""
+    done = _finished(rows, metric)
+    table = means(done).join(differences(done, baseline or "", _mode(metric))).reindex(pd.Index(cells, name="cell"))
+    table["verdict"] = table["verdict"].fillna("inconclusive").mask(table.index == baseline, "baseline")
+    table = table.fillna({"seeds": 0, "pairs": 0}).astype({"seeds": int, "pairs": int})
+    table = table.join(done.groupby("cell").agg(dict.fromkeys(["gain", "knn_top1", "seconds"], "mean")))
+    table = table.join(rows.groupby("cell").agg(trials_seconds=("seconds", "sum"))).fillna({"trials_seconds": 0.0})
+    table = table.assign(planned=planned, complete=table["seeds"] >= planned)
+    table = table.sort_values(["complete", "mean"], ascending=[False, is_loss(metric)]).reset_index()
+    table.insert(0, "rank", pd.Series(range(1, len(table) + 1), dtype="Int64").where(table["complete"]))
+    return table
+
+
+def _finished(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The finished trials that have the metric, as `value`."""
+    return _gained(rows.loc[(rows["status"] == "finished") & rows[metric].notna()].assign(value=rows[metric]), metric)
+
+
+def _gained(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """With `gain` over random initialisation: of the linear probe where the metric was not measured then."""
+    probe = metric if f"init_{metric}" in rows else "probe_top1"
+    return rows.assign(gain=rows[probe] - rows[f"init_{probe}"])
+
+
+def _found(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    columns = ["cell", "value", "gain", "probe_top1", "init_probe_top1", "knn_top1", "seconds"]
+    done = _finished(rows, metric).sort_values("value", ascending=is_loss(metric), kind="stable")
+    return done.reset_index(drop=True).loc[:, columns]
+
+
+def _planned(sweep: Sweep, rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, list[str]]:
+    """The rows on the sweep's seeds, and a note on others: another search's own seed would pass for a fresh one."""
+    first, last = sweep.base.seed, sweep.base.seed + sweep.seeds - 1
+    own = rows.loc[rows["seed"].between(first, last)]
+    _require_comparable(metric, [flatten(json.loads(text)) for text in own.query("status == 'finished'")["config"]])
+    others = len(rows) - len(own)
+    return own, [f"{others} trials on seeds other than {first} to {last} are left out"] if others else []
+
+
+def _notes(table: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
+    return [*wording.shortfalls(table), *wording.versions(rows), *wording.failures(rows)]
+
+
+def _caption(findings: Findings) -> str:
+    return "; ".join([wording.counted(findings.counts), *wording.versions(findings.trials)])
+
+
+def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
+    """A table to be filled."""
+    table = Table(title=escape(title), caption=caption)
+    for header in headers:
+        table.add_column(header, justify="left" if header in ("cell", "verdict") else "right")
+    return table
+
+
+def _side(metric: str) -> dict[str, Callable[[Record], str]]:
+    """What every table says beside the metric, by header."""
+    side: dict[str, Callable[[Record], str]] = {
+        "kNN": lambda row: wording.percent(row["knn_top1"]),
+        "gain (points)": lambda row: wording.points(row["gain"]),
+        "time": lambda row: wording.seconds(row["seconds"]),
+    }
+    return {header: show for header, show in side.items() if header != metric_name(metric)}
 
 
 def _last(trials: pd.DataFrame) -> pd.DataFrame:
@@ -102,96 +256,41 @@ def _last(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.sort_values("attempt", kind="stable").drop_duplicates("trial_id", keep="last").sort_index()
 
 
-def _varying(records: list[Record]) -> list[str]:
-    """The fields that differ between records, `seed` aside."""
+def _measures(metric: str) -> list[str]:
+    names = (metric, "probe_top1", "knn_top1", "init_probe_top1", "init_knn_top1", "epochs", "seconds")
+    return list(dict.fromkeys(names))
+
+
+def _numeric(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A reader that finds nothing but nulls in a column does not know that they are numbers."""
+    return rows.astype(dict.fromkeys(_measures(metric), "float64"))
+
+
+def _mode(metric: str) -> str:
+    return "min" if is_loss(metric) else "max"
+
+
+def _require_known(metric: str, trials: pd.DataFrame) -> None:
+    known = [name for name in trials.columns if name in wording.METRIC_NAMES or name.startswith("val_loss_gamma_")]
+    require(metric in known, "metric", f"be one of {', '.join(known)}", metric)
+
+
+def _require_values(metric: str, rows: pd.DataFrame) -> None:
+    done = rows.loc[rows["status"] == "finished", metric]
+    given = len(done) == 0 or done.notna().any()
+    require(bool(given), "metric", "have values; without labels there is val_loss to rank by", metric)
+
+
+def _require_comparable(metric: str, records: list[Record]) -> list[str]:
+    """The fields in which the records differ, `seed` aside; raises UserError where they forbid the metric."""
     names = dict.fromkeys(name for record in records for name in record if name != "seed")
-    return [name for name in names if len({record.get(name) for record in records}) > 1]
-
-
-def _require_comparable(metric: str, varying: list[str]) -> None:
-    if not _is_loss(metric):
-        return
+    varying = [name for name in names if len({record.get(name) for record in records}) > 1]
     fields, why = _TRAINING if metric == "train_loss" else _VALIDATION
     bent = [name for name in varying if name.startswith(fields)]
-    if bent:
+    if bent and is_loss(metric):
         instead = "probe_top1, knn_top1 or val_loss" if metric == "train_loss" else "probe_top1 or knn_top1"
         raise UserError(
             f"metric must be comparable between trials, got {metric!r} where {', '.join(bent)} differ: "
             f"{why}; rank by {instead}"
         )
-
-
-def _fields(ranked: pd.DataFrame, metric: str) -> list[str]:
-    """The varying fields: they stand between the rank and the metric."""
-    names = list(ranked.columns)
-    return names[1 : names.index(metric)]
-
-
-def _over_init(best: Record, metric: str) -> list[str]:
-    probe, whose = ("probe_top1", "its linear probe ") if _is_loss(metric) else (metric, "")
-    gain = best[probe] - best[f"init_{probe}"]
-    return [] if pd.isna(gain) else [f"{whose}{_points(gain)} random initialisation"]
-
-
-def _over_baseline(ranked: pd.DataFrame, metric: str, baseline: Record) -> list[str]:
-    is_baseline = [baseline.items() <= json.loads(text).items() for text in ranked.index]
-    if not any(is_baseline) or all(is_baseline):
-        return []
-    values = ", ".join(_text(value) for value in baseline.values())
-    name = f"the paper's ({values})" if baseline == PAPER else f"the baseline ({values})"
-    if is_baseline[0]:
-        return [f"which is {name}"]
-    gain = ranked[metric].iloc[0] - ranked[metric].iloc[is_baseline.index(True)]
-    return [f"{abs(gain):.3g} below {name}" if _is_loss(metric) else f"{_points(gain)} {name}"]
-
-
-def _hedge(ranked: pd.DataFrame) -> str:
-    seeds: list[int] = ranked["seeds"].tolist()
-    if len(ranked) == 1:
-        return "there is nothing to compare it with"
-    if max(seeds) == 1:
-        return "each ran with one seed, so the differences are not tested and the best of many looks better than it is"
-    mean = f"mean of {seeds[0]} seeds" if seeds[0] == max(seeds) else f"incomplete, {seeds[0]} of {max(seeds)} seeds"
-    return f"{mean}, and the differences are not tested"
-
-
-def _caption(trials: pd.DataFrame, ranked: int, top: int) -> str:
-    number = counts(trials)
-    parts = [f"{number['finished']} finished, {number['stopped']} stopped early, {number['failed']} failed"]
-    versions = len(trials[["darl_version", "git_commit"]].drop_duplicates())
-    parts += [f"top {top} of {ranked} configurations"] if ranked > top else []
-    parts += [f"from {versions} versions of the code"] if versions > 1 else []
-    return "; ".join(parts)
-
-
-def _is_loss(metric: str) -> bool:
-    return not metric.endswith("_top1")
-
-
-def _name(metric: str) -> str:
-    return _NAMES.get(metric, metric)
-
-
-def _score(value: float, metric: str) -> str:
-    return f"{value:.4g}" if _is_loss(metric) else _percent(value)
-
-
-def _percent(fraction: float, sign: str = "") -> str:
-    return "" if pd.isna(fraction) else f"{100 * fraction:{sign}.1f} %"
-
-
-def _points(gain: float) -> str:
-    return f"{abs(100 * gain):.1f} points {'below' if gain < 0 else 'above'}"
-
-
-def _seeds(count: int, ranked: pd.DataFrame) -> str:
-    """A configuration with fewer seeds than another is incomplete, and says so."""
-    most = max(ranked["seeds"].tolist())
-    return str(count) if count == most else f"{count} of {most}"
-
-
-def _text(value: Any) -> str:
-    """A number by its first digits; nothing for a field that the configuration does not have."""
-    if isinstance(value, str | bool):
-        return str(value)
-    return "" if pd.isna(value) else f"{value:.4g}"
+    return varying

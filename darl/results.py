@@ -5,9 +5,7 @@
 
 Any reader reads such a folder as one table, at any moment. Three things make that so:
 
-- A part appears whole: on a disk it is written to `RESULTS/SWEEP/.writing`, fsynced and renamed; an object store shows
-  an object once it is whole. The unfinished file is not in the table's folder, because polars reads every file of a
-  folder, and its `*.parquet`, like duckdb's, takes in hidden files.
+- A part appears whole (`darl.place`).
 - Every part carries the same full schema, since pandas and duckdb take the first part's columns for the whole.
 - A value that is absent or not finite is null: pandas, polars and duckdb average a NaN differently.
 
@@ -20,14 +18,11 @@ polars asks for `missing_columns="insert"` and duckdb for `union_by_name=true`; 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false, reportMissingTypeStubs=false
 
-import contextlib
 import math
-import os
 import re
-import time
-import uuid
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -38,19 +33,20 @@ from pyarrow import fs
 from darl.config import columns
 from darl.errors import UserError
 from darl.objective import GAMMA_GRID, gamma_column
+from darl.place import Place, reason
 from darl.variants import require
 
-__all__ = ["SCHEMA_VERSION", "Results", "TableWriteError", "curves_schema", "load", "trials_schema"]
+__all__ = ["FIGURES", "SCHEMA_VERSION", "Results", "TableWriteError", "curves_schema", "load", "trials_schema"]
 
 SCHEMA_VERSION = 1
 """Goes up when a column changes its meaning; a new column alone needs no new version."""
 
 _VERSION_KEY = b"darl_schema_version"
-_TRIALS, _CURVES, _WRITING = "trials", "curves", ".writing"
+_TRIALS, _CURVES = "trials", "curves"
+FIGURES = "figures"
+"""The folder of pictures beside the tables."""
 _COLUMNS_PART = "0-columns"
 """Sorts before every trial's part."""
-_STALE = 600.0
-"""Seconds after which an unfinished file is a crash's: a write takes milliseconds."""
 
 _ARROW: dict[object, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 _PANDAS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -62,13 +58,14 @@ _BEFORE_RECORD: dict[str, type] = {
 }  # fmt: skip
 _AFTER_RECORD: dict[str, type] = {
     "config": str, "probe_top1": float, "knn_top1": float, "val_loss": float, "train_loss": float,
-    "init_probe_top1": float, "init_knn_top1": float, **_GAMMAS, "seconds": float, "images_per_second": float,
+    "init_probe_top1": float, "init_knn_top1": float, "probe_top1_enlarged": float, **_GAMMAS, "seconds": float,
+    "images_per_second": float,
     "device": str, "workers": int, "flops": float, "git_commit": str, "darl_version": str, "torch_version": str,
 }  # fmt: skip
 _CURVE: dict[str, type] = {
     "sweep": str, "trial_id": str, "attempt": int, "epoch": int, "step": int, "images_seen": int,
     "train_loss": float, "learning_rate": float, "probe_top1": float, "knn_top1": float, "val_loss": float,
-    **_GAMMAS, "seconds": float, "schema_version": int,
+    "probe_top1_enlarged": float, **_GAMMAS, "seconds": float, "schema_version": int,
 }  # fmt: skip
 
 
@@ -108,9 +105,9 @@ class Results:
         require(named, "--name", "be letters, digits, dots, dashes and underscores", sweep)
         place, mark, query = root.partition("?") if "://" in root else (root, "", "")
         self.sweep = sweep
-        self._filesystem, self._folder = _locate(f"{place.rstrip('/')}/{sweep}{mark}{query}", "--results")
-        self._local = isinstance(self._filesystem, fs.LocalFileSystem)
-        address = (self._folder, "") if self._local else (f"{place.rstrip('/')}/{sweep}", mark + query)
+        self._place = Place(f"{place.rstrip('/')}/{sweep}{mark}{query}", "--results")
+        self._filesystem, self._folder = self._place.files, self._place.folder
+        address = (self._folder, "") if self._place.local else (f"{place.rstrip('/')}/{sweep}", mark + query)
         self.path, self.trials_path, self.curves_path = (
             f"{address[0]}{below}{address[1]}" for below in ("", f"/{_TRIALS}", f"/{_CURVES}")
         )
@@ -119,10 +116,10 @@ class Results:
     def prepare(self) -> None:
         """Make the folders, and see that the tables can be written and gone on with; raises UserError where not."""
         try:
-            self._prove()
+            self._place.prepare(*self._schemas, FIGURES)
         except OSError as error:
             raise UserError(
-                f"--results must be a place that can be written, got {self.path!r} ({_reason(error)}); "
+                f"--results must be a place that can be written, got {self.path!r} ({reason(error)}); "
                 "give another one or mend its permissions"
             ) from None
         for table, schema in self._schemas.items():
@@ -130,6 +127,21 @@ class Results:
             whole = self._schemas[table] = _union(f"{self._folder}/{table}", schema, parts)
             if parts and not set(whole.names) <= set(parts[0].column_names):
                 self._write(table, _COLUMNS_PART, whole.empty_table())
+
+    @contextmanager
+    def claimed(self) -> Generator[None]:
+        """Be the only one who writes here; raises UserError where somebody else already is."""
+        with self._place.claimed():
+            yield
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Set a file beside the tables. Raises TableWriteError."""
+        self._put(name, data)
+
+    def text(self, name: str) -> str | None:
+        """What a file beside the tables says; None where there is none."""
+        data = self._place.get(name)
+        return None if data is None else data.decode()
 
     def add_trial(self, row: dict[str, Any]) -> None:
         """Add the row of an attempt that has ended; one that is there already stays as it is.
@@ -165,33 +177,13 @@ class Results:
     def _write(self, table: str, name: str, part: pa.Table) -> None:
         buffer = pa.BufferOutputStream()
         pq.write_table(part, buffer)
-        path = f"{self._folder}/{table}/{name}.parquet"
+        self._put(f"{table}/{name}.parquet", buffer.getvalue())
+
+    def _put(self, name: str, data: "bytes | pa.Buffer") -> None:
         try:
-            self._put(path, buffer.getvalue())
+            self._place.put(name, data)
         except OSError as error:
-            raise TableWriteError(f"{path} could not be written ({_reason(error)})") from error
-
-    def _put(self, path: str, data: pa.Buffer) -> None:
-        if self._local:
-            _replace(Path(path), data, Path(self._folder, _WRITING, f"{Path(path).name}.{uuid.uuid4().hex}"))
-        else:
-            with self._filesystem.open_output_stream(path) as stream:
-                stream.write(data)
-
-    def _prove(self) -> None:
-        writing = f"{self._folder}/{_WRITING}"
-        if self._local:
-            for folder in (writing, *(f"{self._folder}/{table}" for table in self._schemas)):
-                Path(folder).mkdir(parents=True, exist_ok=True)
-                if not os.access(folder, os.W_OK | os.X_OK):
-                    raise PermissionError(f"{folder} is read-only")
-            for file in Path(writing).iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if time.time() - file.stat().st_mtime > _STALE:
-                        file.unlink()
-        probe = f"{writing}/{uuid.uuid4().hex}"
-        self._put(probe, pa.py_buffer(b"can this be written?"))
-        self._filesystem.delete_file(probe)
+            raise TableWriteError(f"{self.path}/{name} could not be written ({reason(error)})") from error
 
 
 def load(path: str) -> pd.DataFrame:
@@ -200,10 +192,10 @@ def load(path: str) -> pd.DataFrame:
     Integers are Int64 and truth values boolean, so that a null does not change a column's type. A column that a part
     does not have is null there; a folder without parts is a frame without rows. Raises UserError.
     """
-    filesystem, folder = _locate(path, "path")
-    found = filesystem.get_file_info(folder).type == fs.FileType.Directory
+    place = Place(path, "path")
+    found = place.files.get_file_info(place.folder).type == fs.FileType.Directory
     require(found, "path", "be a folder of Parquet parts, such as RESULTS/SWEEP/trials", path)
-    return _frame(filesystem, folder)
+    return _frame(place.files, place.folder)
 
 
 def _frame(filesystem: fs.FileSystem, folder: str) -> pd.DataFrame:
@@ -223,7 +215,7 @@ def _read(filesystem: fs.FileSystem, folder: str) -> list[pa.Table]:
         try:
             part = pq.ParquetFile(pa.BufferReader(data)).read()
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path} must be whole ({_reason(error)}); move it away") from None
+            raise UserError(f"{path} must be whole ({reason(error)}); move it away") from None
         remedy = f"be of schema version {SCHEMA_VERSION} or older (pip install --upgrade darl reads newer ones)"
         require(_version(part) <= SCHEMA_VERSION, path, remedy, _version(part))
         return part
@@ -245,38 +237,7 @@ def _union(folder: str, schema: pa.Schema, parts: list[pa.Table]) -> pa.Schema:
     try:
         return pa.unify_schemas([schema, *(part.schema for part in parts)], promote_options="permissive")
     except pa.ArrowTypeError as error:
-        raise UserError(f"{folder} must hold one type per column ({_reason(error)}); give another --name") from None
-
-
-def _locate(place: str, field: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a path or address, and the path in it."""
-    try:
-        if "://" in place:
-            filesystem, path = fs.FileSystem.from_uri(place)
-            return filesystem, path.rstrip("/")
-        return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111
-    except (OSError, pa.ArrowException) as error:
-        remedy = "be a folder, or an address at s3:// or gs://"
-        raise UserError(f"{field} must {remedy}, got {place!r} ({_reason(error)})") from None
-
-
-def _replace(path: Path, data: pa.Buffer, temporary: Path) -> None:
-    """Make `path` hold `data` at one instant, also after a crash of the machine."""
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        # Some network file systems cannot sync a folder; the part is there all the same.
-        with contextlib.suppress(OSError):
-            os.fsync(folder)
-    finally:
-        os.close(folder)
+        raise UserError(f"{folder} must hold one type per column ({reason(error)}); give another --name") from None
 
 
 def _stamped(fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
@@ -290,9 +251,3 @@ def _storable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _reason(error: Exception) -> str:
-    """One line."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:300]

@@ -2,106 +2,150 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rich.console import Console
+import pandas as pd
 
-from darl import report
-from darl.data import Dataset, steps_per_epoch
+from darl.config import Experiment
+from darl.data import Dataset
 from darl.errors import UserError
 from darl.inputs import check_batch, load_data, results_root, workers_of
 from darl.options import Options, Parser, add_experiment_flags, add_run_flags, add_sweep_flags, speak_plainly
+from darl.plan import print_plan
+from darl.present import present, stages_of
 from darl.results import Results
-from darl.sweep import Sweep
-from darl.train import step_seconds
+from darl.sweep import SWEEP_FILE, Design, Search, Sweep, to_json
 
 __all__ = ["run_sweep"]
 
+Stages = Sequence[Sweep]
+Datasets = dict[str, Dataset]
+"""By `Experiment.data_key`."""
 
-def run_sweep(build: Callable[[Options], Sweep], description: str | None, *, trials: int) -> None:
-    """A sweep script's whole command line. `build` makes the sweep from the flags; `trials` is its default number."""
+
+def run_sweep(
+    build: Callable[[Options], Sweep | Stages],
+    description: str | None,
+    *,
+    trials: int | None = None,
+    seeds: int = 3,
+    small_epochs: int = 30,
+    data_sets: list[str] | None = None,
+    flags: Callable[[argparse.ArgumentParser], None] | None = None,
+    then: Callable[[Options, Stages, pd.DataFrame], Sweep] | None = None,
+) -> None:
+    """A sweep script's whole command line.
+
+    Args:
+        build: makes the sweep, or several that run one after another, from the flags.
+        description: for `--help`.
+        trials: default number of a search's trials; None for a design.
+        seeds: default number of seeds.
+        small_epochs: default number of epochs on the embedded digits.
+        data_sets: the default where the script takes several data sets.
+        flags: adds the script's own flags.
+        then: makes one more sweep from what the others have found.
+
+    """
     parser = Parser(description=description)
-    add_experiment_flags(parser)
-    add_sweep_flags(parser, trials)
+    add_experiment_flags(parser, small_epochs=small_epochs, data_sets=data_sets)
+    add_sweep_flags(parser, trials=trials, seeds=seeds)
     add_run_flags(parser)
-    flags = parser.parse_args()
-    speak_plainly(lambda: _sweep(build(Options(flags)), flags))
+    if flags is not None:
+        flags(parser)
+    given = parser.parse_args()
+    speak_plainly(lambda: _sweep(Options(given), build, then))
 
 
-def _sweep(sweep: Sweep, flags: argparse.Namespace) -> None:
-    sweep = replace(sweep, name=flags.name or sweep.name)
+def _sweep(
+    options: Options,
+    build: Callable[[Options], Sweep | Stages],
+    then: Callable[[Options, Stages, pd.DataFrame], Sweep] | None,
+) -> None:
+    flags, built = options.flags, build(options)
+    stages = [_with_flags(stage, flags) for stage in ([built] if isinstance(built, Sweep) else built)]
+
+    def last(trials: pd.DataFrame) -> list[Sweep]:
+        return [_with_flags(then(options, stages, trials), flags)] if then else []
+
+    results = Results(results_root(flags.results), stages[0].name)
     if flags.report:
-        return _answer(sweep, Results(results_root(flags.results), sweep.name))
-    dataset = load_data(sweep.base, flags)
-    labelled = dataset.train.labels is not None and dataset.validation.labels is not None
-    if not labelled and sweep.metric != "val_loss":
-        raise UserError(
-            f"--data must have labels for {sweep.metric}, got {flags.data!r}; or take --objective-metric val_loss"
-        )
-    check_batch(sweep.base, dataset, flags)
+        return present(stages_of(results) or stages, results)
+    every = [*stages, *last(pd.DataFrame())]
+    datasets = _load(every, flags)
     if flags.dry_run:
-        return _dry_run(sweep, dataset, flags)
-    images = f"{len(dataset.train):,} + {len(dataset.validation):,} images"
-    what = f"{sweep.trials} trials of {sweep.base.epochs} epochs on {sweep.base.data} ({images})"
-    print(f"{sweep.name}: {what}; starting Ray", flush=True)
-    from darl.distributed import cluster, tuner  # Ray takes seconds to import: only where it runs
+        return print_plan(every, datasets, results, flags)
+    _run(stages, last, datasets, results, flags)
+    return present(stages_of(results), results)
+
+
+def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
+    """The sweep with what all scripts take in the same way."""
+    sweep = replace(
+        sweep,
+        name=flags.name or sweep.name,
+        metric=flags.objective_metric,
+        evaluations=flags.evaluations,
+    )
+    return replace(sweep, early=not flags.no_early_stopping) if isinstance(sweep, Search) else sweep
+
+
+def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
+    """The data of every stage, checked."""
+    datasets: Datasets = {}
+    for stage in stages:
+        for experiment in _experiments(stage):
+            key = experiment.data_key
+            if key not in datasets:
+                datasets[key] = load_data(experiment, flags)
+            check_batch(experiment, datasets[key], flags)
+            _require_labels(datasets[key], stage.metric, experiment.data)
+    return datasets
+
+
+def _experiments(stage: Sweep) -> list[Experiment]:
+    points = stage.cells.values() if isinstance(stage, Design) else [{}]
+    return [stage.experiment(point) for point in points]
+
+
+def _require_labels(dataset: Dataset, metric: str, data: str) -> None:
+    labelled = dataset.train.labels is not None and dataset.validation.labels is not None
+    if not labelled and metric != "val_loss":
+        raise UserError(f"--data must have labels for {metric}, got {data!r}; or take --objective-metric val_loss")
+
+
+def _run(
+    stages: Stages,
+    last: Callable[[pd.DataFrame], list[Sweep]],
+    datasets: Datasets,
+    results: Results,
+    flags: argparse.Namespace,
+) -> None:
+    for stage in stages:
+        images = len(datasets[stage.base.data_key].train), len(datasets[stage.base.data_key].validation)
+        what = f"{stage.base.epochs} epochs on {stage.base.data} ({images[0]:,} + {images[1]:,} images)"
+        print(f"{stage.name}: {_number(stage)} of {what}", flush=True)
+    print("starting Ray", flush=True)
+    from darl.distributed import cluster, session  # Ray takes seconds to import: only where it runs
 
     cluster.connect(log_to_driver=False)
     cluster.require_resources(flags.workers, flags.gpus_per_worker)
-    results = Results(results_root(flags.results), sweep.name)
     results.prepare()
     cluster.require_shared(results.path)
-    tuner.run(sweep, dataset, results, workers_of(flags), max_concurrent=flags.max_concurrent)
-    return _answer(sweep, results)
+    with results.claimed():
+        shared = session.begin(results, datasets, workers_of(flags), flags)
+        results.keep(SWEEP_FILE, to_json(stages).encode())
+        if session.run_all(stages, shared):
+            final = last(results.trials())
+            results.keep(SWEEP_FILE, to_json([*stages, *final]).encode())
+            session.run_all(final, shared)
+        if shared.budget.used_up:
+            print(f"ended by {shared.budget.used_up}; the same command goes on", file=sys.stderr)
 
 
-def _answer(sweep: Sweep, results: Results) -> None:
-    everything = results.trials()
-    own = [sweep.holds(config) for config in everything["config"]]
-    trials = everything.loc[own]
-    console = Console()
-    console.print()
-    console.print(report.summary(trials, sweep.metric))
-    console.print(report.answer(trials, sweep.metric), highlight=False)
-    if len(trials) < len(everything):
-        others = len(everything) - len(trials)
-        console.print(
-            f"({others} trials of other settings lie here too: give their flags, or `darl report {results.path}`)"
-        )
-    for error in trials.loc[trials["status"] == "failed", "error"].unique()[:3]:
-        console.print(f"failed: {error}", style="red", markup=False, highlight=False)
-    console.print(f"\nTables: {results.path}\n", highlight=False, soft_wrap=True)
-    console.print(f'  pandas.read_parquet("{results.trials_path}")', highlight=False, soft_wrap=True)
-    console.print(f'  pandas.read_parquet("{results.curves_path}")', highlight=False, soft_wrap=True)
-    if set(trials["status"]) == {"failed"}:
-        sys.exit(1)
-
-
-def _dry_run(sweep: Sweep, dataset: Dataset, flags: argparse.Namespace) -> None:
-    console, base = Console(highlight=False, soft_wrap=True), sweep.base
-    console.print(sweep.question)
-    for path, part in sweep.space.items():
-        console.print(f"  {path}: {part}")
-    for name, point in sweep.first.items():
-        values = ", ".join(f"{path} = {value:.4g}" for path, value in point.items())
-        console.print(f"  first: {name}: {values}")
-    repeats = (sweep.seeds - 1) * (1 + len(sweep.first))
-    images = steps_per_epoch(len(dataset.train), base.batch_size) * base.batch_size * base.epochs
-    total = sweep.trials + repeats
-    others = f" + {repeats} repeats on other seeds" if repeats else ""
-    console.print(f"trials: {sweep.trials} points on seed {base.seed}{others}")
-    console.print(f"each: {base.epochs} epochs of {len(dataset.train):,} images")
-    if sweep.rungs:
-        console.print(f"those not in the best third are stopped after epochs {sweep.rungs} (not the first points)")
-    flops = 3 * base.build().flops() * images
-    console.print(f"at most {total * flops / 1e15:.3g} PFLOPs of training, {flops / 1e15:.3g} a trial")
-    if flags.gpus_per_worker:
-        hours = total * flops / 1e14 / 3600
-        console.print(f"estimated cost: {hours:.2g} GPU-hours at 100 TFLOP/s (assumed, not measured), probes aside")
-    else:
-        seconds = step_seconds(base, dataset) * images / base.batch_size
-        console.print(
-            f"estimated cost: {total * seconds / 3600:.2g} CPU-hours on one core, {seconds:.0f} s a trial, "
-            f"probes aside (three steps were timed on this machine)"
-        )
+def _number(stage: Sweep) -> str:
+    if isinstance(stage, Design):
+        return f"{len(stage.planned())} trials ({len(stage.cells)} cells, {stage.seeds} seeds)"
+    again = f", then the best on {stage.seeds - 1} fresh seeds," if stage.seeds > 1 else ""
+    return f"{stage.trials} trials{again}"

@@ -7,7 +7,7 @@ several workers see what one would have seen.
 
 import math
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -24,7 +24,7 @@ from darl import checkpoint
 from darl.checkpoint import Progress
 from darl.config import Experiment
 from darl.data import Batch, Dataset, batches, steps_per_epoch
-from darl.evaluate import evaluate
+from darl.evaluate import Measures, evaluate
 from darl.events import Evaluated, Event, Saved, Stepped
 from darl.model import Darl
 from darl.objective import Corruption
@@ -32,6 +32,9 @@ from darl.optim import build_optimizer, build_schedule
 from darl.variants import require
 
 __all__ = ["NonFiniteLossError", "World", "evenly", "fit", "step_seconds", "worker_part"]
+
+
+ALL = Measures()
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -78,9 +81,9 @@ def step_seconds(experiment: Experiment, dataset: Dataset, steps: int = 3) -> fl
     return (time.process_time() - began) / min(steps, max(1, run.steps - 1))
 
 
-def evenly(epochs: int, count: int) -> list[int]:
-    """At most `count` epochs to evaluate at, evenly spaced, the last one among them."""
-    return sorted({math.ceil(epochs * (index + 1) / count) for index in range(count)})
+def evenly(epochs: int, count: int) -> dict[int, Measures]:
+    """At most `count` epochs to evaluate all at, evenly spaced, the last one among them."""
+    return {math.ceil(epochs * (index + 1) / count): Measures() for index in range(count)}
 
 
 def fit(
@@ -90,7 +93,8 @@ def fit(
     device: torch.device,
     folder: Path | None = None,
     resume: Path | None = None,
-    evaluate_at: Collection[int] = (),
+    evaluate_at: Mapping[int, Measures] | None = None,
+    full: Measures = ALL,
     save_every: int = 1000,
     compiled: bool = False,
 ) -> Iterator[Event]:
@@ -102,7 +106,8 @@ def fit(
         device: where.
         folder: checkpoints go here, after every evaluation and every `save_every` steps; None keeps none.
         resume: a checkpoint of the same experiment to go on from.
-        evaluate_at: epochs to evaluate after, 0 (the initial weights) and the last one always among them.
+        evaluate_at: what to measure after which epochs.
+        full: what to measure before the first epoch, and after the last in any case.
         save_every: steps between checkpoints.
         compiled: `torch.compile` the model (for GPUs: on a CPU nothing was gained).
 
@@ -118,8 +123,8 @@ def fit(
         for row in run.progress.history:
             yield Evaluated(**row)
     else:
-        yield run.evaluate(0)
-    evaluations = {*evaluate_at, experiment.epochs}
+        yield run.evaluate(0, full)
+    evaluations = {**(evaluate_at or {}), experiment.epochs: full}
     started = run.progress.step // run.steps
     for epoch in range(started, experiment.epochs):
         first = run.progress.step - epoch * run.steps
@@ -131,7 +136,7 @@ def fit(
                 yield run.save(folder)
         yield from run.settle()
         if epoch + 1 in evaluations:
-            yield run.evaluate(epoch + 1)
+            yield run.evaluate(epoch + 1, evaluations[epoch + 1])
             if folder is not None:
                 yield run.save(folder)
 
@@ -225,11 +230,11 @@ class _Run:
             yield Stepped(event.step, event.epoch, loss, event.learning_rate)
         self.progress.train_seconds += time.monotonic() - began
 
-    def evaluate(self, epoch: int) -> Evaluated:
+    def evaluate(self, epoch: int, measures: Measures) -> Evaluated:
         """Evaluate the weights, or their moving average where there is one."""
         judged = self.model if self.ema is None else self.ema.module
         with self.autocast:
-            metrics = evaluate(judged, self.dataset, device=self.device)  # pyright: ignore[reportArgumentType]
+            metrics = evaluate(judged, self.dataset, device=self.device, measures=measures)  # pyright: ignore[reportArgumentType]
         progress, seen = self.progress, self.progress.step * self.experiment.batch_size
         event = Evaluated(
             epoch=epoch,

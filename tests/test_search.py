@@ -6,35 +6,41 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from ray.tune.search import Searcher
 
 from darl.config import Experiment
-from darl.distributed.search import Asha, Known, Search
+from darl.distributed.search import Asha, Known, Proposals
 from darl.errors import UserError
-from darl.sweep import LogUniform, Sweep
+from darl.space import BetaByMean, BetaByShape, Choice, LogUniform, Space
+from darl.sweep import Search
 
-SPACE = {"noise.a": LogUniform(low=0.001, high=10), "noise.b": LogUniform(low=0.001, high=10)}
+SPACE: Space = {"noise": BetaByShape(low_a=0.001, low_b=0.001)}
 PAPER = {"noise.a": 0.03, "noise.b": 1.0}
 
 
-def sweep(**changes: Any) -> Sweep:
+def sweep(**changes: Any) -> Search:
     base = {"name": "test", "question": "?", "base": Experiment(epochs=18), "space": SPACE, "first": {"paper": PAPER}}
-    return Sweep(**{**base, **changes})
+    return Search(**{**base, **changes})
 
 
-def states(search: Search) -> list[tuple[TrialState, float | None, dict[int, float]]]:
+def proposals(queue: list[Any], known: list[Known], **changes: Any) -> Proposals:
+    return Proposals(sweep(**changes), queue, known, missing=100)
+
+
+def states(search: Proposals) -> list[tuple[TrialState, float | None, dict[int, float]]]:
     return [(t.state, t.values[0] if t.values else None, t.intermediate_values) for t in search.study.trials]
 
 
-def report(search: Search, trial: str, *values: tuple[int, float | None]) -> dict[str, Any]:
+def report(search: Proposals, trial: str, *values: tuple[int, float | None]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for epoch, value in values:
-        result = {"epoch": epoch, "probe_top1": value}
+        result = {"epoch": epoch, "knn_top1" if epoch == 3 else "probe_top1": value}
         search.on_trial_result(trial, result)
     return result
 
 
 def test_each_end_is_told_as_what_it_is() -> None:
-    search = Search(sweep(), [], [])
+    search = proposals([], [])
     for trial in "abcdef":
         search.suggest(trial)
     search.on_trial_complete("a", report(search, "a", (0, 0.1), (3, 0.4), (18, 0.9)))
@@ -54,7 +60,7 @@ def test_each_end_is_told_as_what_it_is() -> None:
 
 
 def test_a_sign_of_life_at_the_end_and_a_past_told_again_change_nothing() -> None:
-    search = Search(sweep(), [], [])
+    search = proposals([], [])
     search.suggest("a")
     report(search, "a", (0, 0.1), (3, 0.4), (0, 0.1), (3, 0.4), (18, 0.9))
     search.on_trial_result("a", {"saved": 54})
@@ -63,7 +69,7 @@ def test_a_sign_of_life_at_the_end_and_a_past_told_again_change_nothing() -> Non
 
 
 def test_an_end_is_told_once() -> None:
-    search = Search(sweep(), [], [])
+    search = proposals([], [])
     search.suggest("a")
     search.on_trial_complete("a", report(search, "a", (18, 0.5)))
     search.on_trial_complete("a", report(search, "a", (18, 0.7)))
@@ -77,7 +83,7 @@ def test_what_the_tables_hold_is_told_before_the_first_suggestion() -> None:
         Known(trial_id="3", point={"noise.a": 2.0, "noise.b": 1.0}, status="failed", values={}),
         Known(trial_id="4", point={"noise.a": 99.0, "noise.b": 1.0}, status="finished", values={18: 0.9}),
     ]
-    search = Search(sweep(), [], known)
+    search = proposals([], known)
     assert states(search) == [
         (TrialState.COMPLETE, 0.8, {2: 0.3, 18: 0.8}),
         (TrialState.PRUNED, 0.1, {2: 0.1}),
@@ -88,53 +94,133 @@ def test_what_the_tables_hold_is_told_before_the_first_suggestion() -> None:
 
 def test_first_points_come_first_and_trials_carry_our_id() -> None:
     one = sweep()
-    search = Search(one, [PAPER, {"noise.a": 1.0, "noise.b": 1.0}], [])
-    assert search.suggest("a") == PAPER
-    assert search.suggest("b") == {"noise.a": 1.0, "noise.b": 1.0}
-    drawn = search.suggest("c")
-    assert drawn is not None
+    search = Proposals(one, [PAPER, {"noise.a": 1.0, "noise.b": 1.0}], [], missing=9)
+    assert search.suggest("a") == {"trial": (PAPER, 0)}
+    assert search.suggest("b") == {"trial": ({"noise.a": 1.0, "noise.b": 1.0}, 0)}
+    config = search.suggest("c")
+    assert isinstance(config, dict)
+    drawn = config["trial"][0]
     assert all(0.001 <= value <= 10 for value in drawn.values())
     assert search.study.trials[2].user_attrs["trial_id"] == one.experiment(drawn).trial_id
+    assert search.study.trials[0].user_attrs["cell"] == "paper"
+
+
+def test_no_more_than_the_missing_trials_are_started() -> None:
+    search = Proposals(sweep(), [PAPER], [], missing=1)
+    assert search.suggest("a") == {"trial": (PAPER, 0)}
+    assert search.suggest("b") == Searcher.FINISHED
 
 
 def test_a_search_that_goes_on_draws_other_points() -> None:
     known = [Known(trial_id="1", point=PAPER, status="finished", values={18: 0.8})]
-    fresh, later = Search(sweep(), [], []).suggest("a"), Search(sweep(), [], known).suggest("a")
+    fresh, later = proposals([], []).suggest("a"), proposals([], known).suggest("a")
     assert fresh != later
-    assert fresh == Search(sweep(), [], []).suggest("a")
+    assert fresh == proposals([], []).suggest("a")
 
 
 def trial(name: str, point: dict[str, float]) -> Any:
-    return SimpleNamespace(trial_id=name, config=point)
+    return SimpleNamespace(trial_id=name, config={"trial": (point, 0)})
 
 
 def result(epoch: int, value: float) -> dict[str, Any]:
-    return {"epoch": epoch, "probe_top1": value}
+    """An evaluation as a search's schedule makes it: kNN at the first rung, the probe afterwards."""
+    return {"epoch": epoch, "knn_top1" if epoch == 3 else "probe_top1": value}
+
+
+def pilot(values: list[tuple[float, float, float]]) -> list[Known]:
+    """Trials that ran whole, by their scores at both rungs and in the end."""
+    return [
+        Known(trial_id=f"p{index}", point={"noise.a": 1.0 + index, "noise.b": 1.0}, status="finished",
+              values={3: first, 9: second, 18: last})
+        for index, (first, second, last) in enumerate(values)
+    ]  # fmt: skip
+
+
+FORETELLING = [(0.1 * index, 0.1 * index, 0.1 * index) for index in range(8)]
+SECOND_ONLY = [(0.1 * ((5 * index) % 8), 0.1 * index, 0.1 * index) for index in range(8)]
 
 
 def test_asha_stops_the_worse_and_spares_the_known_points() -> None:
     one = sweep()
-    assert one.rungs == [3, 9]
-    asha = Asha(one, [])
-    good, bad, known = (trial("g", {"noise.a": 1.0, "noise.b": 1.0}), trial("b", {"noise.a": 2.0, "noise.b": 1.0}),
-                        trial("k", PAPER))  # fmt: skip
+    assert one.rungs == {3: "knn_top1", 9: "probe_top1"}
+    asha = Asha(one, pilot(FORETELLING))
+    good, bad, known = (
+        trial("g", {"noise.a": 1.0, "noise.b": 2.0}),
+        trial("b", PAPER | {"noise.a": 2.0}),
+        trial("k", PAPER),
+    )
     for each in (good, bad, known):
         asha.on_trial_add(None, each)
     assert asha.on_trial_result(None, good, result(3, 0.9)) == asha.CONTINUE
-    assert asha.on_trial_result(None, bad, result(1, 0.0)) == asha.CONTINUE
+    assert asha.on_trial_result(None, bad, {"at_epoch": 2.5, "loss": 1.0}) == asha.CONTINUE
     assert asha.on_trial_result(None, bad, result(3, 0.1)) == asha.STOP
     assert asha.on_trial_result(None, known, result(3, 0.05)) == asha.CONTINUE
+    assert asha.on_trial_result(None, good, result(9, 0.9)) == asha.CONTINUE
     assert asha.on_trial_result(None, good, result(18, 0.9)) == asha.CONTINUE
 
 
-def test_asha_remembers_the_rungs_of_earlier_runs() -> None:
-    for mode, metric, better in (("max", "probe_top1", 0.9), ("min", "val_loss", 0.1)):
-        one = sweep(metric=metric)
-        assert one.mode == mode
-        asha = Asha(one, [Known(trial_id="1", point=PAPER, status="finished", values={3: better, 18: better})])
-        late = trial("l", {"noise.a": 1.0, "noise.b": 1.0})
+def test_only_rungs_that_foretell_the_end_stop_anybody() -> None:
+    for values, stops in ((FORETELLING, {3, 9}), (SECOND_ONLY, {9}), (FORETELLING[:7], set())):
+        one = sweep()
+        asha, late = Asha(one, pilot(values)), trial("l", {"noise.a": 1.0, "noise.b": 2.0})
         asha.on_trial_add(None, late)
-        assert asha.on_trial_result(None, late, {"epoch": 3, metric: 0.5}) == asha.STOP
+        acted = {epoch for epoch in (3, 9) if asha.on_trial_result(None, late, result(epoch, 0.0)) == asha.STOP}
+        assert acted == stops
+    said = Asha(sweep(), pilot(SECOND_ONLY)).pilot
+    assert said is not None
+    assert said.describe().endswith("trials are stopped early after epochs 9")
+
+
+def test_the_pilot_ends_while_the_search_runs() -> None:
+    asha = Asha(sweep(), pilot(FORETELLING[1:]))
+    last, late = trial("p0", {"noise.a": 1.0, "noise.b": 3.0}), trial("l", {"noise.a": 1.0, "noise.b": 2.0})
+    asha.on_trial_add(None, last)
+    asha.on_trial_add(None, late)
+    for epoch in (3, 9):
+        assert asha.on_trial_result(None, last, result(epoch, 0.0)) == asha.CONTINUE
+    assert asha.pilot is None
+    asha.on_trial_result(None, last, result(18, 0.0))
+    assert asha.pilot is not None
+    assert asha.on_trial_result(None, late, result(3, 0.05)) == asha.STOP
+
+
+def test_asha_remembers_the_rungs_of_earlier_runs_whichever_way_is_better() -> None:
+    values = [(0.1 * index, 0.1 * index, 0.1 * index) for index in range(8)]
+    asha, late = Asha(sweep(metric="val_loss"), pilot(values)), trial("l", {"noise.a": 1.0, "noise.b": 2.0})
+    asha.on_trial_add(None, late)
+    assert asha.on_trial_result(None, late, {"epoch": 3, "val_loss": 0.05}) == asha.CONTINUE
+    assert asha.on_trial_result(None, late, {"epoch": 9, "val_loss": 0.6}) == asha.STOP
+
+
+def test_a_conditional_space_draws_and_knows_what_a_choice_has() -> None:
+    space = {
+        "noise": Choice(options={"beta": {"noise": BetaByMean()}, "cosine": {}}),
+        "order": Choice(options={"raster": {}, "hilbert": {}}),
+        "learning_rate": LogUniform(low=1e-4, high=1e-2),
+    }
+    points = [
+        {"noise": "beta", "noise.a": 0.03, "noise.b": 1.0, "order": "raster", "learning_rate": 1e-3},
+        {"noise": "cosine", "order": "hilbert", "learning_rate": 2e-3},
+    ]
+    known = [Known(trial_id=str(n), point=point, status="finished", values={18: 0.5}) for n, point in enumerate(points)]
+    search = proposals([], known, space=space, first={})
+    assert [len(trial.params) for trial in search.study.trials] == [5, 3]
+    for number in range(20):
+        config = search.suggest(str(number))
+        assert isinstance(config, dict)
+        point, repeat = config["trial"]
+        assert repeat == 0
+        assert ("noise.a" in point) == (point["noise"] == "beta")
+        one = sweep(space=space, first={})
+        assert one.point_of(one.experiment(point)) == point
+
+
+def test_a_place_that_is_known_is_not_proposed_again_and_a_space_can_be_used_up() -> None:
+    space = {"order": Choice(options={"raster": {}, "hilbert": {}, "snake": {}})}
+    search = proposals([], [], space=space, first={})
+    drawn = [search.suggest(str(number)) for number in range(4)]
+    assert [isinstance(one, dict) for one in drawn] == [True, True, True, False]
+    assert {one["trial"][0]["order"] for one in drawn[:3] if isinstance(one, dict)} == {"raster", "hilbert", "snake"}
 
 
 @pytest.mark.parametrize("epochs", range(1, 200))

@@ -17,6 +17,7 @@ from darl import checkpoint
 from darl.config import Experiment
 from darl.data import Augment, Dataset
 from darl.errors import UserError
+from darl.evaluate import Measures
 from darl.events import Evaluated, Event, Saved, Stepped
 from darl.factory import size_of
 from darl.model import ModelSize
@@ -57,7 +58,7 @@ def stop_after(events: Iterator[Event], step: int) -> list[Event]:
 
 
 def test_training_lowers_the_loss_and_tells_what_it_does(small: Dataset) -> None:
-    events = list(fit(experiment(epochs=20, learning_rate=5e-3), small, device=CPU, evaluate_at=[10]))
+    events = list(fit(experiment(epochs=20, learning_rate=5e-3), small, device=CPU, evaluate_at={10: Measures()}))
     evaluations = [event for event in events if isinstance(event, Evaluated)]
     assert [event.epoch for event in evaluations] == [0, 10, 20]
     assert [event.step for event in evaluations] == [0, 30, 60]
@@ -82,10 +83,12 @@ def test_a_run_stopped_at_any_step_goes_on_bit_for_bit(
     small: Dataset, tmp_path: Path, stop: int, changes: dict[str, Any]
 ) -> None:
     one = experiment(augment=Augment(crop_min=0.5, flip=True), **changes)
-    whole = list(fit(one, small, device=CPU, folder=tmp_path / "whole", evaluate_at=[2]))
-    first = stop_after(fit(one, small, device=CPU, folder=tmp_path / "cut", evaluate_at=[2], save_every=1), stop)
+    whole = list(fit(one, small, device=CPU, folder=tmp_path / "whole", evaluate_at={2: Measures()}))
+    first = stop_after(
+        fit(one, small, device=CPU, folder=tmp_path / "cut", evaluate_at={2: Measures()}, save_every=1), stop
+    )
     found = checkpoint.latest(tmp_path / "cut")
-    rest = list(fit(one, small, device=CPU, folder=tmp_path / "cut", resume=found, evaluate_at=[2]))
+    rest = list(fit(one, small, device=CPU, folder=tmp_path / "cut", resume=found, evaluate_at={2: Measures()}))
     assert losses(first)[:stop] + losses(rest) == losses(whole)
     last = [checkpoint.latest(tmp_path / part) for part in ("whole", "cut")]
     for name in sorted(path.name for path in last[0].glob("*.safetensors")):
@@ -209,7 +212,7 @@ def test_workers_share_out_the_batch() -> None:
 
 @pytest.mark.parametrize(("epochs", "count"), list(itertools.product([1, 2, 7, 100], [1, 3, 10])))
 def test_evaluations_are_evenly_spaced(epochs: int, count: int) -> None:
-    chosen = evenly(epochs, count)
+    chosen = list(evenly(epochs, count))
     assert chosen[-1] == epochs
     assert len(chosen) == min(epochs, count)
 

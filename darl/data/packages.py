@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,30 @@ from PIL import Image
 from darl.data.decode import Encoded
 from darl.data.sources import RawLabels, Source, Splits
 from darl.errors import UserError
+from darl.variants import require
 
-__all__ = ["Digits", "HubRows", "Items", "open_digits", "open_hub", "open_torchvision", "torchvision_class"]
+__all__ = [
+    "Digits",
+    "HubRows",
+    "Items",
+    "digit_classes",
+    "open_digits",
+    "open_hub",
+    "open_torchvision",
+    "torchvision_class",
+]
 
 
 class Digits(Source):
-    """scikit-learn's 1,797 handwritten digits, 8 x 8, levels 0 to 16."""
+    """scikit-learn's 1,797 handwritten digits, 8 x 8, levels 0 to 16; of some classes where they are given."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: range = range(10)) -> None:
         from sklearn.datasets import load_digits
 
         digits: Any = load_digits()
-        self._pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-        self.labels = [int(label) for label in digits.target]
+        self._index = np.flatnonzero(np.isin(digits.target, classes))
+        self._pixels = np.rint(digits.images[self._index] * (255 / 16)).astype(np.uint8)
+        self.labels = [int(label) for label in digits.target[self._index]]
 
     def __len__(self) -> int:
         return len(self._pixels)
@@ -37,12 +49,23 @@ class Digits(Source):
 
     def name(self, index: int) -> str:
         """`digits#index`."""
-        return f"digits#{index}"
+        return f"digits#{self._index[index]}"
 
 
-def open_digits() -> Splits:
-    """The digits, not split."""
-    return Splits(Digits(), None)
+def digit_classes(data: str) -> range | None:
+    """The classes of `digits` or `digits:FIRST-LAST`; None for another name. Raises UserError."""
+    found = re.fullmatch(r"digits(?::(.*))?", data)
+    if found is None or found[1] is None:
+        return found and range(10)
+    ends = re.fullmatch(r"([0-9])-([0-9])", found[1])
+    require(ends is not None and ends[1] < ends[2], "--data", "be digits or some of its classes, as digits:0-4", data)
+    assert ends is not None
+    return range(int(ends[1]), int(ends[2]) + 1)
+
+
+def open_digits(classes: range) -> Splits:
+    """The digits of some classes, not split."""
+    return Splits(Digits(classes), None)
 
 
 LABELS = ("targets", "labels", "_labels", "y")  # where torchvision's sets keep their labels

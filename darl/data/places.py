@@ -11,7 +11,7 @@ from pathlib import Path
 from darl.data.augment import Augment
 from darl.data.decode import GREY, open_image, quiet
 from darl.data.files import IMAGES, open_folder, open_shards
-from darl.data.packages import open_digits, open_hub, open_torchvision, torchvision_class
+from darl.data.packages import digit_classes, open_digits, open_hub, open_torchvision, torchvision_class
 from darl.data.parquet import open_parquet
 from darl.data.sources import Source, Splits
 from darl.data.storage import SCHEMES, listing
@@ -42,12 +42,13 @@ class Defaults:
 def locate(data: str) -> str:
     """The one name of a data set, from every working directory; raises UserError for a name that stands for nothing.
 
-    `digits`, `torchvision:NAME`, `hub:OWNER/NAME` and URIs are such names, and so are absolute paths: these need not
-    exist, so that a record can be read where its data is not. Relative paths become absolute. What exists as a local
-    path is one, whatever else it could mean; `digits` is always the embedded set (a folder is `./digits`).
+    `digits`, `digits:FIRST-LAST` (some of its classes), `torchvision:NAME`, `hub:OWNER/NAME` and URIs are such names,
+    and so are absolute paths: these need not exist, so that a record can be read where its data is not. Relative paths
+    become absolute. What exists as a local path is one, whatever else it could mean; `digits` is always the embedded
+    set (a folder is `./digits`).
     """
     kind, _, name = data.partition(":")
-    if data == "digits" or data.startswith(SCHEMES) or (kind == "hub" and name):
+    if digit_classes(data) is not None or data.startswith(SCHEMES) or (kind == "hub" and name):
         return data
     if kind == "torchvision":
         require(torchvision_class(name) is not None, "--data", "name a data set of torchvision.datasets", data)
@@ -69,8 +70,9 @@ def _matches(path: str) -> bool:
 def open_splits(data: str) -> Splits:
     """The sources of a located data set; raises UserError where there are none."""
     kind, _, name = data.partition(":")
-    if data == "digits":
-        return open_digits()
+    classes = digit_classes(data)
+    if classes is not None:
+        return open_digits(classes)
     if kind == "torchvision":
         return open_torchvision(name)
     if kind == "hub":
@@ -96,7 +98,7 @@ def no_readable_image(data: str, first: str) -> UserError:
 def defaults(data: str) -> Defaults:
     """Settings by the first images: their size, and whether all are grey. Raises UserError."""
     data = locate(data)
-    if data == "digits":
+    if digit_classes(data) is not None:
         return Defaults(8, 1, 2, Augment())
     sizes, modes = _first_images(data, open_splits(data).train)
     channels = 1 if set(modes) <= set(GREY) else 3

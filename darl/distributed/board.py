@@ -18,10 +18,10 @@ SHORT = {"probe_top1": "probe", "knn_top1": "kNN", "val_loss": "val loss"}
 
 
 class Board(Callback):
-    """Follows a recorder. `done` trials were there before."""
+    """Follows a recorder. `done` of `total` trials were there before; `total` is None where a race decides."""
 
-    def __init__(self, sweep: Sweep, done: int):
-        self.sweep, self.done = sweep, done
+    def __init__(self, sweep: Sweep, done: int, total: int | None, title: str):
+        self.sweep, self.done, self.total, self.title = sweep, done, total, title
         self.console = Console()
         self.recorder: Recorder | None = None
         self.shown = 0
@@ -32,9 +32,13 @@ class Board(Callback):
         return {}  # see Recorder
 
     def follow(self, recorder: Recorder) -> "Board":
-        """The same board, for the next recorder."""
-        self.recorder, self.shown = recorder, 0
+        """This board, showing what a recorder records."""
+        self.recorder = recorder
         return self
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def setup(self, **info: Any) -> None:
         """Begin to show."""
@@ -46,7 +50,7 @@ class Board(Callback):
         """Show what is new."""
         assert self.recorder is not None
         for row in self.recorder.rows[self.shown :]:
-            self.done += row["seed"] == self.sweep.base.seed and row["attempt"] == 1
+            self.done += row["status"] != "failed" or row["attempt"] == 1
             self.console.print(self._line(row), highlight=False, soft_wrap=True)
         self.shown = len(self.recorder.rows)
         if self.live is not None:
@@ -64,32 +68,48 @@ class Board(Callback):
 
     def _line(self, row: dict[str, Any]) -> str:
         value = row.get(self.sweep.metric)
-        said = escape(row["error"]) if row["status"] == "failed" else f"{SHORT[self.sweep.metric]} {self._value(value)}"
-        place = "  ".join(f"{path} {row[path.replace('.', '_')]:<8.4g}" for path in self.sweep.space)
+        deciding = f"{SHORT[self.sweep.metric]} {self._value(value)}"
+        if row["status"] == "stopped" and value is None:  # at a rung of the cheaper metric
+            deciding = f"kNN {self._percent(row['knn_top1'])}"
+        said = escape(row["error"]) if row["status"] == "failed" else deciding
         color = {"finished": "green", "stopped": "yellow", "failed": "red"}[row["status"]]
-        count = f"{self.done:>3}/{self.sweep.trials}" if row["seed"] == self.sweep.base.seed else f"seed {row['seed']}"
-        return f"{count}  {place}  [{color}]{row['status']:<8}[/] after {row['epochs']:>3} epochs  {said}"
+        cell, width = self._cell(row["config"]), 26
+        shown = escape(cell.ljust(width))
+        return (
+            f"{self._count()}  {shown}  seed {row['seed']}  [{color}]{row['status']:<8}[/] "
+            f"after {row['epochs']:>3} epochs  {said}"
+        )
+
+    def _count(self) -> str:
+        return f"{self.done:>3}/{self.total}" if self.total else f"{self.done:>3} {self.title}"
+
+    def _cell(self, config: str) -> str:
+        return self.sweep.labels([config])[0] or "?"
 
     def _table(self, running: list[Any]) -> Table:
         assert self.recorder is not None
         minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
-        table = Table(title=f"{self.sweep.name}: {self.done} of {self.sweep.trials} trials, {minutes}:{seconds:02}")
-        for name in ("running", *self.sweep.space, "epoch", SHORT[self.sweep.metric]):
+        table = Table(title=f"{self.sweep.name}, {self.title}: {self._count().strip()}, {minutes}:{seconds:02}")
+        for name in ("running", "cell", "seed", "epoch", SHORT[self.sweep.metric], "kNN"):
             table.add_column(name, justify="right")
         for trial in running:
             experiment = self.recorder.job.experiment(trial.config)
             events = self.recorder.events.get(trial.trial_id) or {}
-            last = events[max(events)] if events else None
-            point = self.sweep.point_of(experiment) or {}
+            last: dict[str, Any] = events[max(events)]["metrics"] if events else {}
             table.add_row(
                 experiment.trial_id,
-                *(f"{point.get(path, float('nan')):.4g}" for path in self.sweep.space),
+                escape(self.sweep.label(experiment) or "?"),
+                str(experiment.seed),
                 f"{self.recorder.at_epoch.get(trial.trial_id, 0):.1f} of {experiment.epochs}",
-                self._value(last["metrics"][self.sweep.metric] if last else None),
+                self._value(last.get(self.sweep.metric)),
+                self._percent(last.get("knn_top1")),
             )
         return table
 
+    def _percent(self, value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f} %"
+
     def _value(self, value: float | None) -> str:
-        if value is None:
-            return "-"
-        return f"{value:.4f}" if self.sweep.metric == "val_loss" else f"{100 * value:.1f} %"
+        if value is not None and self.sweep.metric == "val_loss":
+            return f"{value:.4f}"
+        return self._percent(value)

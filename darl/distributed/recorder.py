@@ -1,11 +1,14 @@
-"""From Tune's callbacks to the tables: the driver alone writes rows, one when a trial ends."""
+"""From Tune's callbacks to the tables: the driver alone writes rows, one whenever a trial ends or fails."""
 
 from collections import Counter
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from ray.tune import Callback
 
+from darl.config import Experiment
+from darl.distributed.budget import Budget
 from darl.distributed.storage import CheckpointStore
 from darl.distributed.trial import Job
 from darl.results import Results
@@ -17,13 +20,13 @@ __all__ = ["Recorder"]
 class Recorder(Callback):
     """Writes each trial's start, and at its end its curve and then its row."""
 
-    def __init__(self, job: Job, results: Results, store: CheckpointStore, attempts: Counter[str]):
-        self.job, self.results, self.store, self.attempts = job, results, store, attempts
+    def __init__(self, job: Job, results: Results, store: CheckpointStore, attempts: Counter[str], budget: Budget):
+        self.job, self.results, self.store, self.attempts, self.budget = job, results, store, attempts, budget
         self.provenance = provenance()
-        self.flops = job.sweep.base.build().flops()
         self.started: dict[str, datetime] = {}
         self.events: dict[str, dict[int, dict[str, Any]]] = {}
         self.errors: dict[str, str] = {}
+        self.failures: Counter[str] = Counter()
         self.written: set[str] = set()
         self.at_epoch: dict[str, float] = {}
         """How far each trial is said to be."""
@@ -53,23 +56,40 @@ class Recorder(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write the rows of a trial that returned or was stopped."""
-        self._write(trial)
+        error = self.errors.get(trial.trial_id)
+        whole = self._epochs(trial) >= self.job.experiment(trial.config).epochs
+        if self.budget.used_up and not whole and not error:
+            return  # cut off: it goes on from its checkpoint when the sweep is run again
+        nothing = "the trial reported nothing" if self._epochs(trial) < 0 else None
+        self._write(trial, "finished" if whole else "stopped", error or nothing)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Write the rows of a trial whose process died."""
-        lines = str(trial.get_error() or "the trial's process died").strip().splitlines()
-        self.errors.setdefault(trial.trial_id, lines[-1].strip())
-        self._write(trial)
+        """Write the rows of a trial that failed and is not started again."""
+        self._write(trial, "failed", self.errors.get(trial.trial_id) or _reason(trial))
 
-    def _write(self, trial: Any) -> None:
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Write the row of a failure after which the trial starts again; a machine that was taken away is none."""
+        if trial.num_failures > self.failures[trial.trial_id]:
+            self.failures[trial.trial_id] = trial.num_failures
+            self._row(trial, "failed", _reason(trial))
+            self.started[trial.trial_id] = now()
+
+    def _epochs(self, trial: Any) -> int:
+        return max(self.events.get(trial.trial_id, {}), default=-1)
+
+    def _write(self, trial: Any, status: str, error: str | None) -> None:
         if trial.trial_id in self.written:  # Tune calls on_trial_error where another callback raises
             return
         self.written.add(trial.trial_id)
+        status = "failed" if error else status
+        self._row(trial, status, error)
+        if status != "failed":  # a failed trial may be tried again, from its last checkpoint
+            experiment = self.job.experiment(trial.config)
+            self.store.finish(experiment.trial_id, keep_weights=status == "finished")
+
+    def _row(self, trial: Any, status: str, error: str | None) -> None:
         experiment = self.job.experiment(trial.config)
         evaluations = [event for _, event in sorted(self.events.get(trial.trial_id, {}).items())]
-        error = self.errors.get(trial.trial_id)
-        whole = bool(evaluations) and evaluations[-1]["epoch"] >= experiment.epochs
-        status = "failed" if error or not evaluations else "finished" if whole else "stopped"
         key = experiment.trial_id
         self.attempts[key] += 1
         row = trial_row(
@@ -80,12 +100,22 @@ class Recorder(Callback):
             started_at=self.started.get(trial.trial_id, now()),
             workers=self.job.workers.count,
             device=self.job.workers.device,
-            flops=self.flops,
-            error=error or (None if evaluations else "the trial reported nothing"),
+            flops=_flops(experiment.changed({"seed": 0})),
+            error=error,
         )
         row |= {**self.provenance, "host": trial.node_ip or self.provenance["host"]}
         self.results.add_curve(key, self.attempts[key], [curve_row(event) for event in evaluations])
         self.results.add_trial(row)
         self.rows.append(row)
-        if status != "failed":  # a failed trial is tried again, from its last checkpoint
-            self.store.finish(key, keep_weights=status == "finished")
+
+
+@lru_cache(maxsize=256)
+def _flops(experiment: Experiment) -> float:
+    """Of one image's forward pass."""
+    return experiment.build().flops()
+
+
+def _reason(trial: Any) -> str:
+    """The last line of a failed trial's error: type and message."""
+    lines = str(trial.get_error() or "the trial's process died").strip().splitlines()
+    return lines[-1].strip()

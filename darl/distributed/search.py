@@ -6,64 +6,105 @@ Optuna 5.0). Here a stopped trial is PRUNED with its intermediate values and an 
 """
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import FloatDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
-from optuna.trial import TrialState, create_trial
+from optuna.storages import BaseStorage
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from darl.sweep import Point, Sweep
+from darl.pilot import Pilot, judge
+from darl.space import Choice, Point, Space, Trial
+from darl.sweep import Search
 
-__all__ = ["Asha", "Known", "Search"]
+__all__ = ["Asha", "Known", "Proposals", "draw", "sampler", "settings"]
+
+TRIES = 100
+"""Proposals of places that are known already, after which a space is taken to be used up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A trial of an earlier run of the same sweep."""
+    """A trial of an earlier run of the same search."""
 
     trial_id: str
     point: Point
     status: str
     """finished, stopped or failed."""
     values: Mapping[int, float]
-    """The metric by epoch."""
+    """What decides, by epoch; see `darl.pilot.scores`."""
 
 
-class Search(OptunaSearch):
+def settings(sweep: Search) -> dict[str, Any]:
+    """The sampler's settings.
+
+    multivariate: dimensions are drawn together; group: also where some exist for one choice only. constant_liar:
+    several trials run at a time, and the sampler must not propose the same place to all of them.
+    """
+    group = any(isinstance(part, Choice) for part in sweep.space.values())
+    return {"multivariate": True, "group": group, "constant_liar": True, "n_startup_trials": sweep.pilot}
+
+
+def sampler(sweep: Search, known: int) -> TPESampler:
+    """Optuna's TPE. The seed moves on with what is known, so that a search that goes on draws other points."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # of `group`
+        return TPESampler(seed=sweep.base.seed + known, **settings(sweep))
+
+
+def draw(space: Space, trial: Trial) -> Point:
+    """A point of a space."""
+    return {name: value for path, part in space.items() for name, value in part.draw(path, trial).items()}
+
+
+class Proposals(OptunaSearch):
     """Optuna's TPE over a sweep's space, knowing what earlier runs have found.
+
+    A Tune config is `{"trial": (point, repeat)}`.
 
     Args:
         sweep: what is searched.
         queue: points to run first.
         known: trials that are in the tables.
+        missing: how many trials may still be started.
+        storage: of the study, for `optuna-dashboard`; in memory where None.
 
     """
 
-    def __init__(self, sweep: Sweep, queue: list[Point], known: list[Known]):
+    def __init__(
+        self,
+        sweep: Search,
+        queue: list[Point],
+        known: list[Known],
+        missing: int,
+        storage: BaseStorage | None = None,
+    ):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._sweep = sweep
+        self._sweep, self._queue, self._missing = sweep, list(queue), missing
         self._last: dict[str, tuple[int, float | None]] = {}
-        """Each trial's last epoch told, and the metric there."""
-        distributions = {path: FloatDistribution(part.low, part.high, log=True) for path, part in sweep.space.items()}
-        # constant_liar: several trials run at a time, and the sampler must not propose the same place to all of them.
-        # The seed moves on with what is known, so that a sweep that goes on does not draw the same points again.
-        sampler = TPESampler(
-            seed=sweep.base.seed + len(known), multivariate=True, constant_liar=True, n_startup_trials=8
-        )
+        """Each trial's last epoch told, and the score there."""
+        self._ids = {trial.trial_id for trial in known}
         super().__init__(
-            distributions,
+            lambda trial: draw(sweep.space, trial),
             metric=sweep.metric,
             mode=sweep.mode,
-            sampler=sampler,
-            points_to_evaluate=[dict(point) for point in queue],
+            sampler=sampler(sweep, len(known)),
+            storage=storage,
+            study_name=f"{sweep.name} on {sweep.base.data}",
         )
+        self.study.set_user_attr("sampler", {"kind": "TPESampler", **settings(sweep)})
         for trial in known:
-            self._add(trial, distributions)
+            self._add(trial)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher for a restore that is never made: the tables are the memory
 
     @property
     def study(self) -> optuna.Study:
@@ -72,35 +113,62 @@ class Search(OptunaSearch):
         assert study is not None
         return study
 
-    def _add(self, known: Known, distributions: dict[str, FloatDistribution]) -> None:
+    def _add(self, known: Known) -> None:
         state = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}[known.status]
-        if state == TrialState.COMPLETE and not known.values:
+        if state == TrialState.COMPLETE and self._sweep.base.epochs not in known.values:
             state = TrialState.FAIL
-        inside = all(part.low <= known.point[path] <= part.high for path, part in distributions.items())
-        if inside:
-            trial = create_trial(
-                state=state,
-                params=dict(known.point),
-                distributions=dict(distributions),
-                intermediate_values=dict(known.values),
-                value=known.values[max(known.values)] if known.values and state != TrialState.FAIL else None,
-                user_attrs={"trial_id": known.trial_id},
-            )
-            self.study.add_trial(trial)
+        fixed = FixedTrial(self._parameters(known.point))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # of a value out of its range
+            try:
+                draw(self._sweep.space, fixed)  # its distributions, also of what only one choice has
+            except (UserWarning, ValueError):
+                return  # of a point outside of this space: nothing that the sampler could learn from
+        self.study.add_trial(self._frozen(known, state, fixed))
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next point, flat, by dotted path."""
-        config = super().suggest(trial_id)
-        if config is not None:
-            record = self._sweep.experiment(config)
-            self._ot_trials[trial_id].set_user_attr("trial_id", record.trial_id)
-        return config
+    def _frozen(self, known: Known, state: TrialState, fixed: FixedTrial) -> FrozenTrial:
+        last = known.values[max(known.values)] if known.values and state != TrialState.FAIL else None
+        return create_trial(
+            state=state,
+            params=fixed.params,
+            distributions=fixed.distributions,
+            intermediate_values=dict(known.values),
+            value=last,
+            user_attrs={"trial_id": known.trial_id, "cell": self._sweep.label_of(known.point)},
+        )
+
+    def _parameters(self, point: Point) -> dict[str, Any]:
+        parts = (part.parameters(path, point) for path, part in self._sweep.space.items())
+        return {name: value for part in parts for name, value in part.items()}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The next point; FINISHED where no trial may be started any more."""
+        if self._missing < 1:
+            return Searcher.FINISHED
+        for _ in range(TRIES):
+            queued = self._queue.pop(0) if self._queue else None
+            if queued is not None:
+                self.study.enqueue_trial(self._parameters(queued))
+            trial = self.study.ask()
+            drawn = draw(self._sweep.space, trial)
+            point = drawn if queued is None else queued  # a known point keeps all its digits
+            experiment = self._sweep.experiment(point)
+            if queued is not None or experiment.trial_id not in self._ids:
+                trial.set_user_attr("trial_id", experiment.trial_id)
+                trial.set_user_attr("cell", self._sweep.label_of(point))
+                self._ids.add(experiment.trial_id)
+                self._ot_trials[trial_id] = trial
+                self._missing -= 1
+                return {"trial": (point, 0)}
+            self.study.tell(trial, state=TrialState.FAIL)  # the place is known: nothing to run
+        return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Tell an intermediate value, at our epoch; once, though a trial that starts again tells its past again."""
-        value, epoch = result.get(self.metric), result.get("epoch")
+        """Tell an intermediate score, at our epoch; once, though a trial that starts again tells its past again."""
+        epoch = result.get("epoch")
         if trial_id in self._completed_trials or not epoch:
             return
+        value = result.get(self._sweep.rungs.get(epoch, self._sweep.metric))
         if self._last.get(trial_id, (0, None))[0] < epoch:
             self._last[trial_id] = (epoch, value)
             if isinstance(value, float) and math.isfinite(value):
@@ -123,19 +191,28 @@ class Search(OptunaSearch):
 
 
 class Asha(ASHAScheduler):
-    """ASHA over epochs that never stops a sweep's known first points, and remembers the rungs of earlier runs."""
+    """ASHA over epochs, each rung by its own metric.
 
-    def __init__(self, sweep: Sweep, known: list[Known]):
+    It stops nobody before the pilot has shown that a rung foretells the end, never stops a sweep's known first points,
+    and remembers the rungs of earlier runs.
+    """
+
+    def __init__(self, sweep: Search, known: list[Known]):
         # max_t beyond the last epoch: a trial that reached it would be killed before its trainer has returned.
         super().__init__(
             time_attr="epoch",
-            metric=sweep.metric,
+            metric="score",
             mode=sweep.mode,
             grace_period=sweep.grace,
             max_t=max(sweep.base.epochs, sweep.grace) + 1,
             reduction_factor=sweep.reduction,
         )
+        self._sweep = sweep
         self._spared = [dict(point) for point in sweep.first.values()]
+        self._scores: dict[str, dict[int, float]] = {}
+        self._finished = [dict(trial.values) for trial in known if trial.status == "finished"]
+        self.pilot: Pilot | None = judge(sweep, self._finished)
+        """The pilot's verdict, once there is one."""
         sign = 1 if sweep.mode == "max" else -1
         bracket = self._brackets[0]
         bracket._rungs = [(milestone, {}) for milestone, _ in bracket._rungs if int(milestone) in sweep.rungs]
@@ -143,7 +220,27 @@ class Asha(ASHAScheduler):
             seen = {trial.trial_id: trial.values.get(int(milestone)) for trial in known}
             recorded.update({name: sign * value for name, value in seen.items() if value is not None})
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # see Proposals
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop or continue."""
-        action = super().on_trial_result(tune_controller, trial, result)
-        return self.CONTINUE if trial.config in self._spared else action
+        epoch = result.get("epoch")
+        score = result.get(self._sweep.rungs.get(epoch, self._sweep.metric)) if epoch else None
+        if epoch is None or score is None:
+            return self.CONTINUE
+        self._scores.setdefault(trial.trial_id, {})[epoch] = score
+        if epoch >= self._sweep.base.epochs and trial.trial_id in self._scores:
+            self._finished.append(self._scores.pop(trial.trial_id))
+            self.pilot = self.pilot or judge(self._sweep, self._finished)
+        action = super().on_trial_result(tune_controller, trial, {"epoch": epoch, "score": score})
+        foretells = self.pilot is not None and epoch in self.pilot.rungs
+        return action if foretells and trial.config["trial"][0] not in self._spared else self.CONTINUE
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Nothing more is to be recorded."""
+        self._trial_info.pop(trial.trial_id, None)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """Nothing more is to be recorded."""
+        self._trial_info.pop(trial.trial_id, None)

@@ -5,6 +5,7 @@ a fault starts all of them again from the last checkpoint. The loop itself does 
 """
 
 import tempfile
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ray.util.queue import Queue
 from darl.config import Experiment
 from darl.data import Dataset
 from darl.errors import UserError
+from darl.evaluate import Measures
 from darl.events import Evaluated, Saved
 from darl.rows import curve_row
 from darl.train import fit
@@ -51,7 +53,8 @@ def torch_trainer(
     workers: Workers,
     *,
     storage: str,
-    evaluate_at: list[int],
+    evaluate_at: Mapping[int, Measures],
+    full: Measures,
     callbacks: list[Any] | None = None,
     verbose: bool = False,
 ) -> TorchTrainer:
@@ -59,7 +62,8 @@ def torch_trainer(
     config = {
         "experiment": experiment.to_record(),
         "dataset": dataset,
-        "evaluate_at": evaluate_at,
+        "evaluate_at": dict(evaluate_at),
+        "full": full,
         "save_every": workers.save_every,
         "compiled": workers.compiled,
         "verbose": verbose,
@@ -106,6 +110,7 @@ def _train(config: dict[str, Any]) -> None:
             folder=Path(place),
             resume=Path(resume) if resume else None,
             evaluate_at=config["evaluate_at"],
+            full=config["full"],
             save_every=config["save_every"],
             compiled=config["compiled"],
         ):
@@ -139,13 +144,20 @@ def pretrain(
     workers: Workers,
     *,
     storage: str,
-    evaluate_at: list[int],
+    evaluate_at: Mapping[int, Measures],
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Run an experiment to its end; its evaluations, oldest first, and the error that ended it if one did."""
     queue = Queue(actor_options={"num_cpus": 0})
     listener = _Listener(queue)
     torch_trainer(
-        experiment, dataset, workers, storage=storage, evaluate_at=evaluate_at, callbacks=[listener], verbose=True
+        experiment,
+        dataset,
+        workers,
+        storage=storage,
+        evaluate_at=evaluate_at,
+        full=Measures(),
+        callbacks=[listener],
+        verbose=True,
     ).fit()
     reports = queue.get_nowait_batch(queue.qsize())
     queue.shutdown()

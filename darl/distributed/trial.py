@@ -7,6 +7,7 @@ actor only waits for it.
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,10 @@ from darl.events import Evaluated, Saved
 from darl.sweep import Sweep
 from darl.train import fit
 
-__all__ = ["Job", "resources", "run_trial"]
+__all__ = ["Job", "Shared", "resources", "run_trial"]
+
+Shared = Mapping[str, "ray.ObjectRef[Dataset]"]
+"""The data sets of a sweep in Ray's object store, by `Experiment.data_key`."""
 
 
 HEARTBEAT = 2.0
@@ -42,8 +46,8 @@ class Job:
     """RESULTS/SWEEP."""
 
     def experiment(self, config: dict[str, Any]) -> Experiment:
-        """The experiment that a Tune config stands for: a point, or `{"again": (point, repeat)}` on another seed."""
-        point, repeat = config.get("again", (config, 0))
+        """The experiment that a Tune config `{"trial": (point, repeat)}` stands for."""
+        point, repeat = config["trial"]
         return self.sweep.experiment(point, repeat)
 
 
@@ -54,20 +58,19 @@ def resources(workers: Workers) -> dict[str, float]:
     return {"CPU": 1, **({"GPU": workers.gpus} if workers.gpus else {})}
 
 
-def run_trial(config: dict[str, Any], *, job: Job, dataset: "tuple[ray.ObjectRef[Dataset]]") -> None:
-    """Train the point `config`, and report its evaluations.
+def run_trial(config: dict[str, Any], *, job: Job, shared: Shared) -> None:
+    """Train the trial of `config`, and report its evaluations.
 
     An error that would come again (the training diverges, the values do not fit together) is reported as one. Any other
     is raised: Tune starts the trial again in a new process, which goes on from the last checkpoint.
-
-    The reference to the data comes in a tuple, so that Tune hands it on and does not fetch it.
     """
     experiment = job.experiment(config)
+    dataset = shared[experiment.data_key]
     try:
         if job.workers.count > 1:
-            _over_workers(experiment, job, dataset[0])
+            _over_workers(experiment, job, dataset)
         else:
-            _here(experiment, job, ray.get(dataset[0]))
+            _here(experiment, job, ray.get(dataset))
     except (ArithmeticError, UserError) as error:
         tune.report({"error": f"{type(error).__name__}: {error}"})
 
@@ -82,7 +85,8 @@ def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
             device=torch.device(job.workers.device),
             folder=folder,
             resume=checkpoint.latest(folder),
-            evaluate_at=job.sweep.rungs,
+            evaluate_at=job.sweep.schedule,
+            full=job.sweep.full,
             save_every=job.workers.save_every,
             compiled=job.workers.compiled,
         ):
@@ -101,7 +105,8 @@ def _over_workers(experiment: Experiment, job: Job, dataset: "ray.ObjectRef[Data
         dataset,
         job.workers,
         storage=f"{job.root}/checkpoints",
-        evaluate_at=job.sweep.rungs,
+        evaluate_at=job.sweep.schedule,
+        full=job.sweep.full,
         callbacks=[TuneReportCallback()],
     )
     trainer.fit()

@@ -1,188 +1,195 @@
-"""Running a sweep: Ray Tune with Optuna, going on from whatever the tables hold.
+"""Running a sweep: Ray Tune over a search or a design, going on from whatever the tables hold.
 
 The tables are the memory. Trials with a row are not run again (a failed one is, up to `ATTEMPTS` times), trials that
 were started and have no row go on from their checkpoints, and the sampler is told all of it. Tune's own state is thrown
 away: its restore starts unfinished trials anew.
 """
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-import ray
+from optuna.storages import BaseStorage
 from ray import tune
 from ray.tune import Callback
-from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
 
 from darl.config import Experiment
-from darl.data import Dataset
 from darl.distributed.board import Board
-from darl.distributed.cluster import slots
+from darl.distributed.budget import Budget
+from darl.distributed.planned import Plan, Planned, Race
 from darl.distributed.recorder import Recorder
-from darl.distributed.search import Asha, Known, Search
+from darl.distributed.search import Asha, Known, Proposals
 from darl.distributed.storage import CheckpointStore
 from darl.distributed.trainer import Workers
-from darl.distributed.trial import Job, resources, run_trial
+from darl.distributed.trial import Job, Shared, resources, run_trial
+from darl.pilot import scores
 from darl.results import Results
-from darl.sweep import Point, Sweep
+from darl.space import Point
+from darl.sweep import Design, Search, Sweep
 
-__all__ = ["run"]
+__all__ = ["Run", "run"]
 
 ATTEMPTS = 3
 """Failures of one trial after which it is not tried again."""
 
 
-@dataclass(frozen=True)
-class _State:
-    """What the tables and the checkpoints say of a sweep."""
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What the sweeps of one command share."""
 
-    known: list[Known]
-    """One for each trial of the search (not of its repeats on other seeds), by its last attempt."""
-    attempts: Counter[str]
-    done: frozenset[str]
-    """Trials, of any seed, that are not to be run again."""
-    unfinished: list[Experiment]
+    results: Results
+    shared: Shared
+    workers: Workers
+    concurrent: int
+    """Trials at a time."""
+    budget: Budget
+    study: BaseStorage | None = None
+    """Where Optuna's studies are kept for `optuna-dashboard`."""
+    loggers: list[Callback] = field(default_factory=list[Callback])
 
 
-def run(
-    sweep: Sweep, dataset: Dataset, results: Results, workers: Workers, *, max_concurrent: int | None = None
-) -> None:
-    """Run what is missing of a sweep, and write its rows.
+def run(sweep: Sweep, run: Run) -> None:
+    """Run what is missing of a sweep, and write its rows. Stops early where the budget is used up."""
+    _KINDS[type(sweep)](sweep, run)
 
-    Args:
-        sweep: what to search.
-        dataset: the data of all its trials; shared by the trials of a host through Ray's object store.
-        results: the tables.
-        workers: how each trial is spread out.
-        max_concurrent: trials at a time; as many as the cluster holds where None.
 
-    """
-    job = Job(sweep=sweep, workers=workers, root=results.path)
-    store = CheckpointStore(results.path)
-    concurrent = min(slots(workers.count, workers.gpus), max_concurrent or sweep.trials)
-    shared = (ray.put(dataset),)
-    state = _read(sweep, results, store)
-    done = sum(trial.trial_id in state.done for trial in state.known)
-    board = Board(sweep, done)
-    missing = sweep.trials - done
+def _design(sweep: Design, run: Run) -> None:
+    state = _read(sweep, run.results)
+    plan = sweep.planned()
+    missing = [one for one in plan if sweep.experiment(one[1], one[2]).trial_id not in state.done]
+    if missing:
+        board = Board(sweep, len(plan) - len(missing), len(plan), "trials")
+        _tune(sweep, run, state, Planned(sweep, missing), FIFOScheduler(), len(missing), board)
+
+
+def _search(sweep: Search, run: Run) -> None:
+    state = _read(sweep, run.results)
+    known = [one for one in _known(sweep, state, run.results) if one.trial_id in state.done]
+    missing = sweep.trials - len(known)
     if missing > 0:
-        queue = _queue(sweep, state)[:missing]
-        known = [trial for trial in state.known if trial.trial_id in state.done]
-        scheduler = Asha(sweep, known) if sweep.rungs else FIFOScheduler()
-        search = Search(sweep, queue, known)
-        recorder = Recorder(job, results, store, state.attempts)
-        settings = tune.TuneConfig(
-            search_alg=search,
-            scheduler=scheduler,
-            num_samples=missing,
-            max_concurrent_trials=min(concurrent, missing),
-            reuse_actors=workers.count == 1,  # a stopped TorchTrainer ends with its actor only
-        )
-        _tune(job, shared, settings, {}, recorder, board)
-    _repeat(job, shared, results, store, concurrent, board)
+        proposals = Proposals(sweep, _queue(sweep, state), known, missing, run.study)
+        scheduler = Asha(sweep, known) if sweep.rungs and sweep.early else FIFOScheduler()
+        board = Board(sweep, len(known), sweep.trials, "trials")
+        _tune(sweep, run, state, proposals, scheduler, missing, board)
+    if not run.budget.used_up and sweep.seeds > 1:
+        _race(sweep, run)
 
 
-def _repeat(
-    job: Job, shared: tuple[Any], results: Results, store: CheckpointStore, concurrent: int, board: Board
-) -> None:
-    """The best point and the known first points on the sweep's other seeds."""
-    sweep = job.sweep
-    state = _read(sweep, results, store)
-    finished = [trial for trial in state.known if trial.status == "finished" and trial.values]
-    if sweep.seeds < 2 or not finished:
-        return
-    best = (max if sweep.mode == "max" else min)(finished, key=lambda trial: trial.values[max(trial.values)])
-    points = [best.point, *(point for point in sweep.first.values() if point != best.point)]
-    again = [
-        (point, repeat)
-        for repeat in range(1, sweep.seeds)
-        for point in points
-        if sweep.experiment(point, repeat).trial_id not in state.done
-    ]
-    if again:
-        recorder = Recorder(job, results, store, state.attempts)
-        settings = tune.TuneConfig(
-            metric=sweep.metric, mode=sweep.mode, max_concurrent_trials=concurrent, reuse_actors=job.workers.count == 1
-        )
-        _tune(job, shared, settings, {"again": tune.grid_search(again)}, recorder, board)
+def _race(sweep: Search, run: Run) -> None:
+    """The best points and the known first points on seeds that the search has not seen."""
+    state = _read(sweep, run.results)
+    points = sweep.ranked(run.results.trials().to_dict("records"))[: sweep.contenders]
+    points += [dict(point) for point in sweep.first.values() if point not in points] if points else []
+    plan: Plan = []
+    values: list[tuple[str, int, float]] = []
+    for repeat in range(1, sweep.seeds):
+        for point in points:
+            experiment, label = sweep.experiment(point, repeat), sweep.label_of(point)
+            row = state.last.get(experiment.trial_id)
+            if experiment.trial_id not in state.done:
+                plan.append((label, point, repeat))
+            elif row is not None and row["status"] == "finished" and pd.notna(row[sweep.metric]):
+                values.append((label, experiment.seed, row[sweep.metric]))
+    race = Race(sweep, plan, values)
+    if any(label not in race.dropped for label, _, _ in plan):
+        board = Board(sweep, len(points) * (sweep.seeds - 1) - len(plan), None, "of the race")
+        _tune(sweep, run, state, race, FIFOScheduler(), len(plan), board)
+
+
+_KINDS: Mapping[type[Sweep], Any] = {Design: _design, Search: _search}
 
 
 def _tune(
-    job: Job,
-    shared: tuple[Any],
-    settings: tune.TuneConfig,
-    space: dict[str, Any],
-    recorder: Recorder,
-    board: Board,
+    sweep: Sweep, run: Run, state: "_State", searcher: Searcher, scheduler: TrialScheduler, trials: int, board: Board
 ) -> None:
-    callbacks: list[Callback] = [recorder, board.follow(recorder)]
-    trainable = tune.with_parameters(run_trial, job=job, dataset=shared)
+    if run.budget.trials < 1:
+        return
+    job = Job(sweep=sweep, workers=run.workers, root=run.results.path)
+    recorder = Recorder(job, run.results, CheckpointStore(run.results.path), state.attempts, run.budget)
+    trials = int(min(trials, run.budget.trials))
+    trainable = tune.with_parameters(run_trial, job=job, shared=run.shared)
     with tempfile.TemporaryDirectory(prefix="darl-tune-") as place, board:
         tune.Tuner(
-            tune.with_resources(trainable, resources(job.workers)),
-            tune_config=settings,
-            param_space=space,
+            tune.with_resources(trainable, resources(run.workers)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=trials,
+                max_concurrent_trials=min(run.concurrent, trials),
+                reuse_actors=run.workers.count == 1,  # a stopped TorchTrainer ends with its actor only
+            ),
             run_config=tune.RunConfig(
                 storage_path=place,
                 name="sweep",
                 verbose=0,
-                callbacks=callbacks,
-                failure_config=tune.FailureConfig(
-                    max_failures=ATTEMPTS - 1
-                ),  # a lost process goes on from its checkpoint
+                stop=run.budget,
+                callbacks=[recorder, run.budget, board.follow(recorder), *run.loggers],
+                # a lost process goes on from its checkpoint
+                failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
             ),
         ).fit()
+    pilot = getattr(scheduler, "pilot", None)
+    if pilot is not None:
+        board.say(pilot.describe())
 
 
-def _queue(sweep: Sweep, state: _State) -> list[Point]:
-    """What runs before the sampler has a say: unfinished trials, failed ones to try again, and the known points."""
-    seen = {trial.trial_id for trial in state.known}
-    unfinished = [
-        point for one in state.unfinished if one.seed == sweep.base.seed and (point := sweep.point_of(one)) is not None
-    ]
-    again = [trial.point for trial in state.known if trial.trial_id not in state.done]
-    first = [dict(point) for point in sweep.first.values() if sweep.experiment(point).trial_id not in seen]
-    queue: list[Point] = []
-    for point in [*unfinished, *again, *first]:
-        if point not in queue:
-            queue.append(point)
-    return queue
+@dataclass(frozen=True)
+class _State:
+    """What the tables and the checkpoints say of a folder's trials."""
+
+    last: Mapping[str, dict[str, Any]]
+    """Each trial's row of its last attempt."""
+    attempts: Counter[str]
+    done: frozenset[str]
+    """Trials that are not to be run again."""
+    unfinished: list[Experiment]
 
 
-def _read(sweep: Sweep, results: Results, store: CheckpointStore) -> _State:
+def _read(sweep: Sweep, results: Results) -> _State:
+    store = CheckpointStore(results.path)
     rows: list[dict[str, Any]] = results.trials().sort_values("attempt").to_dict("records")
-    curves = results.curves()
     last: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in rows}
     attempts = Counter({key: int(row["attempt"]) for key, row in last.items()})
     failures = Counter(row["trial_id"] for row in rows if row["status"] == "failed")
     done = {key for key, row in last.items() if row["status"] != "failed" or failures[key] >= ATTEMPTS}
-    known = [one for row in last.values() if (one := _known(sweep, row, curves)) is not None]
     started = store.started()
     for one in started:
         if one.trial_id in last and last[one.trial_id]["status"] != "failed":  # killed between its row and its cleaning
             store.finish(one.trial_id, keep_weights=last[one.trial_id]["status"] == "finished")
-    unfinished = [one for one in started if one.trial_id not in last]
-    return _State(known, attempts, frozenset(done), unfinished)
+    return _State(last, attempts, frozenset(done), [one for one in started if one.trial_id not in last])
 
 
-def _known(sweep: Sweep, row: Mapping[str, Any], curves: pd.DataFrame) -> Known | None:
-    """A row as a trial of this sweep's search; None where it is of another configuration or seed."""
-    experiment = _experiment(row["config"])
-    point = experiment and sweep.point_of(experiment)
-    if experiment is None or point is None or experiment.seed != sweep.base.seed:
-        return None
-    own = curves[(curves["trial_id"] == row["trial_id"]) & (curves["attempt"] == row["attempt"])]
-    told = own.loc[own["epoch"] > 0, ["epoch", sweep.metric]].dropna()
-    values = {int(epoch): float(value) for epoch, value in told.to_numpy().tolist()}
-    return Known(trial_id=row["trial_id"], point=point, status=row["status"], values=values)
+def _known(sweep: Search, state: _State, results: Results) -> list[Known]:
+    """The rows of the search's own seed, in the order of their ends."""
+    rows = list(state.last.values())
+    curves = dict(list(results.curves().groupby(["trial_id", "attempt"])))
+    known: list[tuple[pd.Timestamp, Known]] = []
+    for row in rows:
+        experiment = sweep.experiments([row["config"]])[0]
+        point = experiment and sweep.point_of(experiment)
+        if experiment is not None and point is not None and experiment.seed == sweep.base.seed:
+            curve = curves.get((row["trial_id"], row["attempt"]))
+            values = {} if curve is None else scores(sweep, curve)
+            ended = row["started_at"] + pd.Timedelta(seconds=row["seconds"] if pd.notna(row["seconds"]) else 0)
+            one = Known(trial_id=row["trial_id"], point=point, status=row["status"], values=values)
+            known.append((ended, one))
+    return [one for _, one in sorted(known, key=lambda pair: pair[0])]
 
 
-def _experiment(config: str) -> Experiment | None:
-    try:
-        return Experiment.from_record(json.loads(config))
-    except ValueError:  # of a variant or a field that this code does not know
-        return None
+def _queue(sweep: Search, state: _State) -> list[Point]:
+    """What runs before the sampler has a say: unfinished trials, failed ones to try again, and the known points."""
+    seed = sweep.base.seed
+    failed = [row["config"] for key, row in state.last.items() if row["status"] == "failed" and key not in state.done]
+    open_trials = [*state.unfinished, *(one for one in sweep.experiments(failed) if one is not None)]
+    again = [point for one in open_trials if one.seed == seed and (point := sweep.point_of(one)) is not None]
+    first = [dict(point) for point in sweep.first.values() if sweep.experiment(point).trial_id not in state.last]
+    queue: list[Point] = []
+    for point in [*again, *first]:
+        if point not in queue:
+            queue.append(point)
+    return queue

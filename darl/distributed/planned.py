@@ -1,0 +1,77 @@
+"""Trials that are known beforehand, one after another: the cells of a design, and the race after a search."""
+
+import math
+from typing import Any
+
+import pandas as pd
+from ray.tune.search import Searcher
+
+from darl.space import Point
+from darl.statistics import fallen
+from darl.sweep import Sweep
+
+__all__ = ["Planned", "Race"]
+
+Plan = list[tuple[str, Point, int]]
+"""Label, point and repeat of each trial."""
+
+
+class Planned(Searcher):
+    """The trials of a plan, in its order. A Tune config is `{"trial": (point, repeat)}`."""
+
+    def __init__(self, sweep: Sweep, plan: Plan):
+        super().__init__(metric=sweep.metric, mode=sweep.mode)
+        self._sweep, self._plan = sweep, list(plan)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher for a restore that is never made: the tables are the memory
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The next trial's config; FINISHED behind the last."""
+        while self._plan:
+            label, point, repeat = self._plan.pop(0)
+            if self._runs(trial_id, label, repeat):
+                return {"trial": (point, repeat)}
+        return Searcher.FINISHED
+
+    def _runs(self, trial_id: str, label: str, repeat: int) -> bool:
+        """Whether a trial whose turn has come is run."""
+        return True
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing is learned."""
+
+
+class Race(Planned):
+    """A plan whose contenders are dropped once they have fallen behind the leader; the baseline never is.
+
+    `known`: cell, seed and value of what has been run on the same seeds.
+    """
+
+    def __init__(self, sweep: Sweep, plan: Plan, known: list[tuple[str, int, float]]):
+        super().__init__(sweep, plan)
+        self._values = list(known)
+        self._running: dict[str, tuple[str, int]] = {}
+        self._last: dict[str, tuple[int, float]] = {}
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        """Contenders that have fallen behind."""
+        frame = pd.DataFrame(self._values, columns=["cell", "seed", "value"])
+        return frozenset(fallen(frame, self._sweep.mode)) - {self._sweep.baseline}
+
+    def _runs(self, trial_id: str, label: str, repeat: int) -> bool:
+        self._running[trial_id] = (label, self._sweep.base.seed + repeat)
+        return label not in self.dropped
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Keep the last value."""
+        value = result.get(self._sweep.metric)
+        if isinstance(value, float) and math.isfinite(value):
+            self._last[trial_id] = (result["epoch"], value)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Count a whole trial."""
+        epoch, value = self._last.get(trial_id, (0, math.nan))
+        if epoch >= self._sweep.base.epochs and not error:
+            self._values.append((*self._running[trial_id], value))

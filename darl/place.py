@@ -1,0 +1,175 @@
+"""A folder of files that appear whole, on a disk or in an object store; and who may write there.
+
+On a disk a file is written beside, fsynced and renamed; an object store shows an object once it is whole. The
+unfinished file lies in `.writing`, since polars and duckdb read hidden files of a table's folder.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
+from filelock import FileLock, Timeout
+from pyarrow import fs  # pyright: ignore[reportMissingTypeStubs]
+
+from darl.errors import UserError
+
+__all__ = ["WRITING", "Place", "reason"]
+
+WRITING = ".writing"
+_STALE = 600.0
+"""Seconds after which an unfinished file is a crash's: a write takes milliseconds."""
+_HEARTBEAT, _SILENCE = 20.0, 90.0
+"""Seconds between signs of life of who writes to an object store, and without one after which it is taken for dead."""
+
+
+class Place:
+    """A folder.
+
+    Args:
+        address: a local path, `file://`, `s3://` or `gs://`.
+        field: what the user calls it, for errors.
+
+    Raises UserError where it is no such address.
+
+    """
+
+    def __init__(self, address: str, field: str) -> None:
+        self.files, self.folder = _locate(address, field)
+        self.local = isinstance(self.files, fs.LocalFileSystem)
+
+    def prepare(self, *folders: str) -> None:
+        """Make the folders below, clear what a crash has left, and prove that files can be written; OSError if not."""
+        if self.local:
+            for name in (WRITING, *folders):
+                folder = Path(self.folder, name)
+                folder.mkdir(parents=True, exist_ok=True)
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(f"{folder} is read-only")
+            for file in Path(self.folder, WRITING).iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - file.stat().st_mtime > _STALE:
+                        file.unlink()
+        probe = f"{WRITING}/{uuid.uuid4().hex}"
+        self.put(probe, b"can this be written?")
+        self.files.delete_file(f"{self.folder}/{probe}")
+
+    def put(self, name: str, data: "bytes | pa.Buffer") -> None:
+        """Make the file `name` hold `data`, at one instant; raises OSError."""
+        path = f"{self.folder}/{name}"
+        if self.local:
+            _replace(Path(path), data, Path(self.folder, WRITING, f"{Path(path).name}.{uuid.uuid4().hex}"))
+        else:
+            with self.files.open_output_stream(path) as stream:
+                stream.write(data)
+
+    def get(self, name: str) -> bytes | None:
+        """What the file holds; None where there is none."""
+        try:
+            with self.files.open_input_stream(f"{self.folder}/{name}") as stream:
+                return stream.read()
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Be the only one who writes here; raises UserError, saying who does, where somebody else already is.
+
+        On a disk the operating system's lock, which ends with its process however that ends. In an object store a sign
+        of life every 20 s: after a kill the next one has to wait until it is 90 s old.
+        """
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        with self._locked(me) if self.local else self._alive(me):
+            yield
+
+    @contextmanager
+    def _locked(self, me: dict[str, Any]) -> Iterator[None]:
+        who, lock = Path(self.folder, WRITING, "driver.json"), FileLock(Path(self.folder, WRITING, "driver.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                me = json.loads(who.read_text())
+            raise _busy(self.folder, me) from None
+        try:
+            who.write_text(json.dumps(me))
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _alive(self, me: dict[str, Any]) -> Iterator[None]:
+        name = f"{WRITING}/driver.json"
+        found = json.loads(self.get(name) or "{}")
+        if time.time() - found.get("alive", 0.0) < _SILENCE:
+            raise _busy(self.folder, found)
+        ended = threading.Event()
+
+        def beat() -> None:
+            while True:
+                with contextlib.suppress(OSError):  # the next one may succeed
+                    self.put(name, json.dumps(me | {"alive": time.time()}).encode())
+                if ended.wait(_HEARTBEAT):
+                    return
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self.files.delete_file(f"{self.folder}/{name}")
+
+
+def reason(error: Exception) -> str:
+    """An error in one line."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:300]
+
+
+def _busy(folder: str, who: dict[str, Any]) -> UserError:
+    known = f"process {who.get('pid')} on {who.get('host')} since {who.get('since')}"
+    return UserError(
+        f"--results and --name must be of a sweep that is not running, got {folder!r}, which {known} runs; wait "
+        "for it, end it, or give another --name"
+    )
+
+
+def _locate(place: str, field: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or address, and the path in it."""
+    try:
+        if "://" in place:
+            filesystem, path = fs.FileSystem.from_uri(place)
+            return filesystem, path.rstrip("/")
+        return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111
+    except (OSError, pa.ArrowException) as error:
+        remedy = "be a folder, or an address at s3:// or gs://"
+        raise UserError(f"{field} must {remedy}, got {place!r} ({reason(error)})") from None
+
+
+def _replace(path: Path, data: "bytes | pa.Buffer", temporary: Path) -> None:
+    """Make `path` hold `data` at one instant, also after a crash of the machine."""
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # Some network file systems cannot sync a folder; the part is there all the same.
+        with contextlib.suppress(OSError):
+            os.fsync(folder)
+    finally:
+        os.close(folder)

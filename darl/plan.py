@@ -1,0 +1,129 @@
+"""What a sweep would run, what that would cost, and what it could tell: `--dry-run`."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from rich.console import Console
+
+from darl.config import Experiment
+from darl.data import Dataset, steps_per_epoch
+from darl.report import find
+from darl.results import Results
+from darl.statistics import detectable, seed_sd
+from darl.sweep import Design, Search, Sweep, describe
+from darl.train import step_seconds
+
+__all__ = ["print_plan"]
+
+GPU_FLOPS = 1e14
+"""Assumed of a GPU, per second."""
+ASSUMED_SD = 0.01
+"""Of a paired difference between two seeds' accuracies, where no trials say better."""
+SHOWN = 12
+"""Cells that are named one by one."""
+
+Datasets = Mapping[str, Dataset]
+
+
+def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, flags: argparse.Namespace) -> None:
+    """Print the space, cells, seeds and trials of every stage, the cost of all, and what a design can detect."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    flops, trials = 0.0, 0
+    for stage in stages:
+        console.print(stage.question)
+        _print_design(console, stage, results) if isinstance(stage, Design) else _print_search(console, stage)
+        own = _experiments(stage)
+        trials += len(own)
+        flops += sum(_flops(one, datasets[one.data_key], stage) for one in own)
+        console.print()
+    console.print(f"in all at most {trials} trials, {flops / 1e15:.3g} PFLOPs with evaluations")
+    base = stages[0].base
+    hours = flops / GPU_FLOPS / 3600
+    console.print(f"estimated cost: {hours:.2g} GPU-hours at {GPU_FLOPS / 1e12:.0f} TFLOP/s (assumed, not measured)")
+    if not flags.gpus_per_worker:
+        seconds = step_seconds(base, datasets[base.data_key]) / (3 * base.build().flops() * base.batch_size)
+        console.print(
+            f"or {flops * seconds / 3600:.2g} CPU-hours on one core, {flops * seconds / trials:.0f} s a trial "
+            "(three steps were timed on this machine)"
+        )
+
+
+def _print_search(console: Console, stage: Sweep) -> None:
+    assert isinstance(stage, Search)
+    for path, part in stage.space.items():
+        console.print(f"  {path}: {part}")
+    for name, point in stage.first.items():
+        console.print(f"  first: {name}: {describe(point)}")
+    base = stage.base
+    again = f", then the best {stage.contenders} and the first ones on {stage.seeds - 1} fresh seeds"
+    console.print(f"trials: {stage.trials} points on seed {base.seed}{again if stage.seeds > 1 else ''}")
+    console.print(f"each: {base.epochs} epochs of {base.data}")
+    if stage.rungs and stage.early:
+        rungs = " and ".join(f"{epoch} (by {metric})" for epoch, metric in stage.rungs.items())
+        console.print(
+            f"those not in the best third are stopped after epochs {rungs}, not the first ones, and only where "
+            f"{stage.pilot} pilot trials show that early results foretell late ones"
+        )
+
+
+def _print_design(console: Console, stage: Sweep, results: Results) -> None:
+    assert isinstance(stage, Design)
+    names = list(stage.cells)
+    for label in names[:SHOWN]:
+        console.print(f"  cell: {label}{'  (the baseline)' if label == stage.baseline_of(label) else ''}")
+    if len(names) > SHOWN:
+        console.print(f"  and {len(names) - SHOWN} cells more")
+    seeds = f"{stage.base.seed} to {stage.base.seed + stage.seeds - 1}" if stage.seeds > 1 else f"{stage.base.seed}"
+    console.print(f"trials: {len(stage.planned())} = {len(names)} cells × seeds {seeds}")
+    console.print(f"each: {stage.base.epochs} epochs")
+    if stage.metric != "val_loss":
+        console.print(_power(stage, results))
+
+
+def _power(stage: Design, results: Results) -> str:
+    """The smallest difference to the baseline that the design can be expected to detect."""
+    if stage.seeds < 2:
+        return "one seed: no difference can be told from noise"
+    measured = _measured_sd(stage, results)
+    sd = measured or ASSUMED_SD
+    comparisons = max(1, max(_sizes(stage)) - 1)
+    least = detectable(stage.seeds, sd, comparisons)
+    known = f"{100 * sd:.1f} points" + (" as in the trials that are there" if measured else ", assumed")
+    words = f"(80 % power, 5 % level, {comparisons} comparisons; differences vary by {known} from seed to seed)"
+    return f"smallest difference that it can detect: {100 * (least or 0):.1f} points {words}"
+
+
+def _measured_sd(stage: Design, results: Results) -> float | None:
+    trials = results.trials()
+    if trials.empty:
+        return None
+    found: list[float] = []
+    for finding in find(stage, trials):
+        rows = finding.trials[finding.trials["status"] == "finished"]
+        cell = next(iter(finding.table["cell"]))
+        values = pd.DataFrame({"cell": rows["cell"], "seed": rows["seed"], "value": rows[stage.metric]})
+        sd = seed_sd(values, stage.baseline_of(cell) or cell)
+        found += [] if sd is None else [sd]
+    return max(found, default=None)
+
+
+def _sizes(stage: Design) -> list[int]:
+    groups = [stage.groups.get(label, "") for label in stage.cells]
+    return [groups.count(group) for group in set(groups)]
+
+
+def _experiments(stage: Sweep) -> list[Experiment]:
+    """Every trial that a stage could run; a search's are like its base."""
+    if isinstance(stage, Design):
+        return [stage.experiment(point, repeat) for _, point, repeat in stage.planned()]
+    assert isinstance(stage, Search)
+    return [stage.base] * (stage.trials + (stage.seeds - 1) * (stage.contenders + len(stage.first)))
+
+
+def _flops(experiment: Experiment, dataset: Dataset, stage: Sweep) -> float:
+    """Of training and of the evaluations' passes over all images."""
+    size = experiment.batch_size
+    trained = steps_per_epoch(len(dataset.train), size) * size * experiment.epochs
+    evaluated = (len(dataset.train) + 2 * len(dataset.validation)) * (2 + len(stage.schedule))
+    return experiment.build().flops() * (3 * trained + evaluated)

@@ -1,0 +1,172 @@
+"""What the values of a few seeds say: pure functions of frames with the columns `cell`, `seed` and `value`.
+
+Seeds are paired: cells that share a seed share initialisation, data order and probe split, so cells are compared by
+their differences on common seeds. Intervals are Student's t at 95 %: with three seeds, bootstraps cover 70 to 73 %.
+Values that do not vary (an accuracy is a count of images) do not say how much they would vary, and have no interval.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+__all__ = ["FEWEST", "Kendall", "detectable", "differences", "fallen", "kendall", "means", "seed_sd"]
+
+FEWEST = 6
+"""Paired seeds below which no difference is called one: with five, not even equal signs make p < 0.05."""
+
+
+def means(values: pd.DataFrame) -> pd.DataFrame:
+    """By cell: `mean` over its seeds, its interval `low` to `high` (NaN where there is none), and `seeds`."""
+    rows = {cell: _interval(wide.dropna().to_numpy()) for cell, wide in _wide(values).items()}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "seeds"])
+    return table.astype({"seeds": int}).rename_axis("cell")
+
+
+def differences(values: pd.DataFrame, baseline: str, mode: str) -> pd.DataFrame:
+    """By cell other than the baseline: how it differs from it over the seeds that both have.
+
+    Columns: `difference` (cell minus baseline) from `difference_low` to `difference_high`, `pairs`, two-sided `p`,
+    `p_holm` (corrected for the number of cells that have a p), and `verdict`: `better` or `worse` (by `mode`, `max` or
+    `min`) where at least `FEWEST` seeds make p_holm < 0.05; else `inconclusive`, or `one seed`.
+    """
+    rows = {cell: (*_interval(pairs), _two_sided(pairs)) for cell, pairs in _paired(values, baseline).items()}
+    names = ["difference", "difference_low", "difference_high", "pairs", "p"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=names).astype({"pairs": int}).rename_axis("cell")
+    tested = table["p"].notna()
+    table["p_holm"] = math.nan
+    if any(tested):
+        table.loc[tested, "p_holm"] = multipletests(table.loc[tested, "p"], method="holm")[1]
+    gains = table["difference"] * (1 if mode == "max" else -1)
+    columns = (table["pairs"], table["p_holm"], gains)
+    table["verdict"] = pd.Series([_verdict(*row) for row in zip(*columns, strict=True)], table.index, dtype="str")
+    return table
+
+
+def seed_sd(values: pd.DataFrame, baseline: str) -> float | None:
+    """The standard deviation of paired differences to the baseline, pooled over cells; None where it cannot be had."""
+    sets = [pairs for pairs in _paired(values, baseline).values() if len(pairs) > 1 and _varies(pairs)]
+    freedom = sum(len(pairs) - 1 for pairs in sets)
+    return math.sqrt(sum(np.var(pairs) * len(pairs) for pairs in sets) / freedom) if freedom else None
+
+
+def detectable(seeds: int, sd: float, comparisons: int, power: float = 0.8, alpha: float = 0.05) -> float | None:
+    """The smallest paired difference that a design finds with probability `power`; None for one seed.
+
+    Of a two-sided paired t test of differences with standard deviation `sd`, at alpha / `comparisons`: the first step
+    of Holm's procedure.
+    """
+    if seeds < 2:
+        return None
+    # One-sided at half the level leaves out significance of the wrong sign, which is negligible; the two-sided power
+    # is NaN over wide ranges with few seeds, and solving for it gives wrong numbers without a word.
+    level = alpha / max(comparisons, 1) / 2
+    return sd * float(TTestPower().solve_power(nobs=seeds, alpha=level, power=power, alternative="larger"))
+
+
+@dataclass(frozen=True)
+class Kendall:
+    """How far one ranking foretells another: tau-b, its 95 % interval, and the number of pairs `n`."""
+
+    tau: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def foretells(self) -> bool:
+        """Whether it is strong, and surely not zero."""
+        return self.tau >= 0.5 and self.low > 0
+
+
+def kendall(early: Sequence[float], final: Sequence[float], resamples: int = 2000) -> Kendall:
+    """Kendall's tau-b of two scores of the same trials, with a percentile bootstrap interval.
+
+    The same scores give the same interval. A resample of one trial over and over, which has no order, counts as tau 0:
+    without these, three trials in the same order would be certain. NaN for fewer than two pairs, or without variation.
+    """
+    scores = np.column_stack([np.asarray(early, float), np.asarray(final, float)])
+    scores = scores[~np.isnan(scores).any(axis=1)]
+    n = len(scores)
+    if n < 2 or not _varies(scores[:, 0]) or not _varies(scores[:, 1]):
+        return Kendall(math.nan, math.nan, math.nan, n)
+    orders = np.sign(scores[:, None, :] - scores[None, :, :])
+    draws = np.random.default_rng(0).integers(n, size=(resamples, n))
+    low, high = np.percentile([_tau(orders[np.ix_(draw, draw)]) for draw in draws], [2.5, 97.5])
+    tau: Any = stats.kendalltau(*scores.T)
+    return Kendall(float(tau.statistic), float(low), float(high), n)
+
+
+def fallen(values: pd.DataFrame, mode: str) -> set[str]:
+    """The cells of a race that are behind its leader with one-sided 95 % confidence, over at least two seeds.
+
+    The leader is the cell whose mean is best over the seeds that it shares with each other one.
+    """
+    signed = values.assign(value=values["value"] * (1 if mode == "max" else -1))
+    wide = _wide(signed)
+    if wide.shape[1] < 2:
+        return set()
+    leads = {cell: wide.drop(columns=cell).rsub(wide[cell], axis=0).mean().min() for cell in wide}
+    leader = max(leads, key=lambda cell: -math.inf if math.isnan(leads[cell]) else leads[cell])
+    behind = _paired(signed, leader)
+    return {cell for cell, pairs in behind.items() if len(pairs) > 1 and pairs.mean() < 0 and _two_sided(pairs) < 0.1}
+
+
+def _wide(values: pd.DataFrame) -> pd.DataFrame:
+    """One column a cell, in the order of their first rows; one row a seed."""
+    return values.pivot_table(index="seed", columns="cell", values="value", sort=False)
+
+
+def _paired(values: pd.DataFrame, baseline: str) -> dict[str, np.ndarray]:
+    """Every other cell's differences to the baseline, over common seeds; none without the baseline."""
+    wide = _wide(values)
+    if baseline not in wide:
+        wide[baseline] = math.nan
+    apart = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
+    return {str(cell): pairs.dropna().to_numpy() for cell, pairs in apart.items()}
+
+
+def _interval(sample: np.ndarray) -> tuple[float, float, float, int]:
+    """Mean, 95 % t interval, and size."""
+    if len(sample) == 0:
+        return math.nan, math.nan, math.nan, 0
+    if len(sample) == 1 or not _varies(sample):
+        return float(sample.mean()), math.nan, math.nan, len(sample)
+    low, high = stats.ttest_1samp(sample, 0).confidence_interval(0.95)
+    return float(sample.mean()), float(low), float(high), len(sample)
+
+
+def _two_sided(pairs: np.ndarray) -> float:
+    """The p of a paired t test; of the sign test where all pairs differ by the same, and t has no scale."""
+    if len(pairs) < 2:
+        return math.nan
+    if _varies(pairs):
+        test: Any = stats.ttest_1samp(pairs, 0)
+        return float(test.pvalue)
+    return 1.0 if math.isclose(pairs[0], 0, abs_tol=1e-12) else float(stats.binomtest(0, len(pairs)).pvalue)
+
+
+def _varies(sample: np.ndarray) -> bool:
+    """By more than rounding."""
+    return float(np.ptp(sample)) > 1e-12 * max(1.0, float(np.abs(sample).max()))
+
+
+def _verdict(pairs: int, p_holm: float, gain: float) -> str:
+    if pairs == 1:
+        return "one seed"
+    if pairs < FEWEST or not p_holm < 0.05:
+        return "inconclusive"
+    return "better" if gain > 0 else "worse"
+
+
+def _tau(orders: np.ndarray) -> float:
+    """Tau-b from the signs of all differences, (n, n, 2); 0 where one of the two has none."""
+    first, second = orders[..., 0], orders[..., 1]
+    size = math.sqrt((first**2).sum() * (second**2).sum())
+    return float((first * second).sum() / size) if size else 0.0

@@ -1,0 +1,257 @@
+"""The words of a report: numbers as people read them, and an answer that is hedged as the numbers demand.
+
+Accuracies are fractions in frames, percent in texts, and their differences points; losses are as they are. Tables of
+comparisons have the columns that `darl.report.Findings` tells of, best first.
+"""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from darl.statistics import FEWEST
+
+__all__ = [
+    "METRIC_NAMES", "above", "baseline_of", "chosen", "compared", "counted", "difference", "failures", "is_loss",
+    "measured", "metric_name", "nothing", "percent", "points", "probability", "ranking", "score", "seconds", "seeds",
+    "shortfalls", "value", "versions",
+]  # fmt: skip
+
+METRIC_NAMES = {
+    "probe_top1": "linear probe", "knn_top1": "kNN", "val_loss": "validation loss", "train_loss": "training loss",
+    "probe_top1_enlarged": "linear probe on enlarged images",
+}  # fmt: skip
+_ALONE = "there is nothing to compare it with"
+_LUCK = "one seed decides nothing, and the best of many looks better than it is"
+
+
+def is_loss(metric: str) -> bool:
+    """Whether lower is better."""
+    return "loss" in metric
+
+
+def metric_name(metric: str) -> str:
+    """What people call it."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def percent(fraction: float) -> str:
+    """`62.1 %`; nothing for NaN."""
+    return "" if pd.isna(fraction) else f"{100 * fraction:.1f} %"
+
+
+def points(gain: float) -> str:
+    """`+32.1`; nothing for NaN."""
+    return "" if pd.isna(gain) else f"{100 * gain:+.1f}"
+
+
+def score(value: float, metric: str) -> str:
+    """`62.1 %` or `0.1234`; nothing for NaN."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.4g}" if is_loss(metric) else percent(value)
+
+
+def measured(row: Any, metric: str) -> str:
+    """A cell's mean and the half-width of its interval: `62.1 % ± 0.8`."""
+    half = (row["high"] - row["low"]) / 2
+    return score(row["mean"], metric) + ("" if pd.isna(half) else f" ± {_bare(half, metric)}")
+
+
+def above(difference: float, metric: str) -> str:
+    """`0.3 points above`, `0.05 below`."""
+    return f"{_points(abs(difference), metric)} {'below' if difference < 0 else 'above'}"
+
+
+def difference(row: Any, metric: str) -> str:
+    """A difference with its interval, for a table: `+0.3 (-0.4 to 1.0)`; nothing for NaN."""
+    if pd.isna(row["difference"]):
+        return ""
+    shown = _bare(row["difference"], metric)
+    return (
+        ("" if shown.startswith("-") else "+")
+        + shown
+        + (f" ({_between(row, metric)})" if _between(row, metric) else "")
+    )
+
+
+def probability(p: float) -> str:
+    """`0.012`, `< 0.001`; nothing for NaN."""
+    if pd.isna(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def seconds(time: float) -> str:
+    """`12 s`; nothing for NaN."""
+    return "" if pd.isna(time) else f"{time:.0f} s"
+
+
+def seeds(row: Any) -> str:
+    """`3`, or `2 of 3` of those that are planned, and why."""
+    if row["seeds"] == row["planned"]:
+        return str(row["seeds"])
+    why = {True: " (dropped)", False: " (incomplete)"}.get(row.get("complete"), "")
+    return f"{row['seeds']} of {row['planned']}{why}"
+
+
+def value(field: Any) -> str:
+    """A number by its first digits; nothing for what is not there."""
+    if isinstance(field, str | bool):
+        return str(field)
+    return "" if pd.isna(field) else f"{field:.4g}"
+
+
+def counted(counts: dict[str, int]) -> str:
+    """`12 finished, 3 stopped early, 1 failed`, and what is missing."""
+    text = f"{counts['finished']} finished, {counts['stopped']} stopped early, {counts['failed']} failed"
+    return f"{text}, {counts['missing']} missing" if counts.get("missing") else text
+
+
+def versions(trials: pd.DataFrame) -> list[str]:
+    """A note, where the rows are of several versions of the code."""
+    number = len(trials[["darl_version", "git_commit"]].drop_duplicates())
+    return [f"from {number} versions of the code"] if number > 1 else []
+
+
+def failures(trials: pd.DataFrame) -> list[str]:
+    """Notes on why trials failed: the first three reasons."""
+    errors = trials.loc[trials["status"] == "failed", "error"].dropna().unique()
+    more = [f"and {len(errors) - 3} other errors"] if len(errors) > 3 else []
+    return [f"failed: {error}" for error in errors[:3]] + more
+
+
+def shortfalls(table: pd.DataFrame) -> list[str]:
+    """Notes on the cells of a comparison that do not have all their seeds."""
+    rows = table.loc[table["seeds"] < table["planned"]].to_dict("records")
+    told = {True: "dropped by the race after {seeds} of {planned} seeds", False: "{seeds} of {planned} seeds"}
+    return [f"{row['cell']}: {told[row['complete']].format(**row)}" for row in rows]
+
+
+def baseline_of(table: pd.DataFrame) -> str | None:
+    """The cell that a comparison is made with."""
+    return next(iter(table.loc[table["verdict"] == "baseline", "cell"]), None)
+
+
+def nothing(counts: dict[str, int]) -> str:
+    """The answer where nothing has finished."""
+    if counts["failed"] and not counts["stopped"]:
+        return f"No trial has finished ({counts['failed']} failed), so there is nothing to compare."
+    return "No trial has finished yet, so there is nothing to compare."
+
+
+def chosen(found: pd.DataFrame, metric: str, baseline: str | None, planned: int) -> str:
+    """The answer of a search before its race, on seeds of which `planned` are: `found` as in `Findings`, not empty."""
+    best, rest = found.iloc[0], found.loc[found["cell"] == baseline, "value"].tolist()
+    if len(found) == 1:
+        return f"{best['cell']} has {score(best['value'], metric)} (one seed); {_ALONE}.{_over_random(best, metric)}"
+    apart = ""
+    if best["cell"] == baseline:
+        apart = ", which is the baseline"
+    elif rest:
+        apart = f", {above(best['value'] - rest[0], metric)} {baseline}"
+    again = "more --seeds run the best again on fresh ones"
+    if planned > 1:
+        again = "the best have yet to run again on fresh seeds"
+    return (
+        f"{best['cell']} is the best of {len(found)} by {metric_name(metric)} with {score(best['value'], metric)}"
+        f"{apart}; {_LUCK}: {again}.{_over_random(best, metric, 'The best')}"
+    )
+
+
+def compared(table: pd.DataFrame, metric: str, noun: str = "seeds", best: str = "best") -> str:
+    """The answer of a comparison in which at least one cell has a mean.
+
+    noun: what its seeds are called. best: what its first cell is.
+    """
+    known = table.loc[table["mean"].notna()]
+    first, baseline = known.iloc[0], baseline_of(table)
+    has = f"{measured(first, metric)} ({_number(first['seeds'], noun)})"
+    if len(known) == 1:
+        alone = _ALONE if len(table) == 1 else "nothing else has a result to compare it with"
+        return f"{first['cell']} has {has}; {alone}.{_over_random(first, metric)}"
+    if pd.isna(first["rank"]):
+        head = f"No cell has all its {first['planned']} {noun} yet; so far {first['cell']} leads"
+    else:
+        head = f"{first['cell']}{', the baseline,' if first['cell'] == baseline else ''} is {best}"
+    return f"{head} with {has}{_against(known, metric, baseline)}.{_over_random(first, metric, 'The best')}"
+
+
+def ranking(rows: list[dict[str, Any]], fields: list[str], metric: str) -> str:
+    """The answer of a ranking by configuration, best first: `fields` are those that vary."""
+    best, most = rows[0], max(row["seeds"] for row in rows)
+    named = ", ".join(f"{name} {value(best[name])}" for name in fields)
+    has = f"{score(best[metric], metric)} ({_number(best['seeds'], 'seeds')})"
+    gained = _over_random(best, metric)
+    if len(rows) == 1:
+        return f"The only configuration has {has}; {_ALONE}.{gained}"
+    hedge = _LUCK if most == 1 else "the differences are not tested"
+    return f"Best of {len(rows)} by {metric_name(metric)}: {named} with {has}; {hedge}.{gained}"
+
+
+def _against(known: pd.DataFrame, metric: str, baseline: str | None) -> str:
+    """The first cell beside the baseline; the next one, where it is the baseline."""
+    first, second = known.iloc[0], known.iloc[1]
+    if baseline not in known["cell"].tolist():
+        why = "there is no baseline" if baseline is None else f"{baseline}, the baseline, has no result"
+        return f", before {second['cell']} with {measured(second, metric)}; {why}, so the differences are not tested"
+    row = second if first["cell"] == baseline else first
+    if not row["pairs"]:
+        return f"; {row['cell']} and {baseline} have no seed in common"
+    apart, interval = above(row["difference"], metric), _between(row, metric)
+    text = f"; next is {row['cell']}, {apart}" if row is second else f", {apart} {baseline}"
+    text += f" (95 %: {interval})" if interval else ""
+    return text + _hedge(row) + _others(known, metric, str(baseline))
+
+
+def _hedge(row: Any) -> str:
+    """What the difference is worth."""
+    if row["verdict"] == "one seed":
+        return f"; {_LUCK}"
+    if row["verdict"] != "inconclusive":
+        return f": {row['verdict']}, with a Holm-corrected p of {probability(row['p_holm'])}"
+    if row["pairs"] < FEWEST:
+        return ": inconclusive with fewer than six seeds"
+    return f": inconclusive, with a Holm-corrected p of {probability(row['p_holm'])}"
+
+
+def _others(known: pd.DataFrame, metric: str, baseline: str) -> str:
+    """What holds for all cells: how many differ from the baseline, or how much they differ at most."""
+    cells = known.loc[known["verdict"] != "baseline"].to_dict("records")
+    better, worse = (sum(cell["verdict"] == word for cell in cells) for word in ("better", "worse"))
+    if better or worse:
+        return f"; of {len(cells)}, {better} better and {worse} worse than {baseline}" if len(cells) > 1 else ""
+    bounds = [abs(cell[name]) for cell in cells for name in ("difference_low", "difference_high")]
+    if any(math.isnan(bound) for bound in bounds):
+        return ""
+    most = _points(max(bounds), metric)
+    if len(cells) == 1:
+        return f"; no difference larger than {most} at 95 %"
+    return f"; no difference to {baseline} larger than {most} (each at 95 %)"
+
+
+def _over_random(row: Any, metric: str, whose: str = "It") -> str:
+    """A sentence on what pretraining gave."""
+    if pd.isna(row["gain"]):
+        return ""
+    probe = "" if metric in ("probe_top1", "knn_top1") else " by linear probe"
+    return f" {whose} is {above(row['gain'], 'probe_top1')} random initialisation{probe}."
+
+
+def _number(count: int, noun: str) -> str:
+    return "one seed" if count == 1 else f"{count} {noun}"
+
+
+def _points(difference: float, metric: str) -> str:
+    return _bare(difference, metric) + ("" if is_loss(metric) else " points")
+
+
+def _between(row: Any, metric: str) -> str:
+    if pd.isna(row["difference_low"]):
+        return ""
+    return f"{_bare(row['difference_low'], metric)} to {_bare(row['difference_high'], metric)}"
+
+
+def _bare(difference: float, metric: str) -> str:
+    """Points without the word."""
+    return f"{difference:.3g}" if is_loss(metric) else f"{100 * difference:.1f}"

@@ -1,0 +1,48 @@
+"""Which settings are best together, and which of them matter?
+
+Question   Noise schedule, patch order, position encoding and learning rate are usually tuned one after another. Is
+           their best combination another one, and which of them is the probe sensitive to?
+Space      Conditional: the schedule is a Beta(a, b), where a and b are chosen too, or the linear or the cosine one;
+           every order; every encoding; the peak learning rate. The paper's settings run first.
+Objective  The linear probe's accuracy on frozen features.
+Search     As in noise_schedule.py; then the importances of the parameters, by Optuna's fANOVA, from whole trials only.
+Cost       The default (digits, a nano model, 16 trials of 20 epochs, 2 fresh seeds): some 5 minutes on 2 CPU cores.
+Result     RESULTS/joint/trials and curves.
+"""
+
+from darl.noise import Noise
+from darl.options import Options
+from darl.orders import Order
+from darl.positions import Position
+from darl.script import run_sweep
+from darl.space import BetaByShape, Choice, LogUniform
+from darl.sweep import Search
+from darl.variants import require
+
+
+def joint(options: Options) -> Search:
+    """The search that the flags describe."""
+    flags, base = options.flags, options.experiment()
+    require(base.objective.uses_noise, "--objective", "be diffusion: others have no noise schedule", flags.objective)
+    paper = {"noise": "beta", "noise.a": 0.03, "noise.b": 1.0, "order": "raster", "position": "rope2d"}
+    return Search(
+        name="joint",
+        question="Which noise schedule, patch order, position encoding and learning rate are best together?",
+        base=base,
+        space={
+            "noise": Choice(
+                options={kind: {"noise": BetaByShape()} if kind == "beta" else {} for kind in Noise.kinds()}
+            ),
+            "order": Choice(options={kind: {} for kind in Order.kinds()}),
+            "position": Choice(options={kind: {} for kind in Position.kinds()}),
+            "learning_rate": LogUniform(low=base.learning_rate / 8, high=base.learning_rate * 8),
+        },
+        first={"paper": paper | {"learning_rate": base.learning_rate}},
+        baseline="paper",
+        seeds=flags.seeds,
+        trials=flags.trials,
+    )
+
+
+if __name__ == "__main__":
+    run_sweep(joint, __doc__, trials=16, small_epochs=20)

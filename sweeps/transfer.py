@@ -1,0 +1,75 @@
+"""Does the best noise schedule of one data set suit another?
+
+Question   If the best Beta(a, b) depends on the data, it has to be searched anew for each; if not, once is enough.
+Search     The search of noise_schedule.py on each of several --data, by itself.
+Design     Then each set's best schedule, and the paper's, on every set, with the same seeds, against the paper's: a
+           matrix whose diagonal is what searching on the set itself gives.
+Objective  The linear probe's accuracy on frozen features.
+Cost       The default (two halves of digits, a nano model, 10 trials each, 3 schedules × 2 sets × 3 seeds, 30 epochs):
+           some 5 minutes on 2 CPU cores.
+Result     RESULTS/transfer/trials and curves; the column `data` tells the sets apart.
+"""
+
+from collections.abc import Sequence
+from operator import attrgetter
+
+import pandas as pd
+
+from darl.options import Options
+from darl.script import run_sweep
+from darl.space import BetaByShape, Point
+from darl.sweep import Design, Search, Sweep
+from darl.variants import require
+
+PAPER: Point = {"noise.a": 0.03, "noise.b": 1.0}
+
+
+def searches(options: Options) -> list[Sweep]:
+    """One search for each data set."""
+    flags = options.flags
+    require(len(set(flags.data)) > 1, "--data", "be two or more data sets", flags.data)
+    bases = [options.experiment(name) for name in flags.data]
+    require(bases[0].objective.uses_noise, "--objective", "be diffusion: others have no schedule", flags.objective)
+    return [
+        Search(
+            name="transfer",
+            question=f"Which Beta(a, b) noise schedule suits {base.data}?",
+            base=base.changed({"noise": "beta:a=0.03,b=1"}),
+            space={"noise": BetaByShape()},
+            first={"paper": PAPER},
+            baseline="paper",
+            trials=flags.trials,
+        )
+        for base in bases
+    ]
+
+
+def matrix(options: Options, stages: Sequence[Sweep], trials: pd.DataFrame) -> Design:
+    """Each set's best on every set. Before anything is found, the paper's stands for it, slightly moved."""
+    schedules: dict[str, Point] = {"paper": PAPER}
+    for number, stage in enumerate(stages, start=1):
+        assert isinstance(stage, Search)
+        found = stage.ranked(trials.to_dict("records"))
+        schedules[f"best of {stage.base.data}"] = found[0] if found else {**PAPER, "noise.b": 1.0 + number / 1000}
+    cells: dict[str, Point] = {}
+    groups: dict[str, str] = {}
+    for stage in stages:
+        paths = ("data", "image_size", "channels", "model.patch_size", "augment.crop_min", "augment.flip")
+        fields = {path: attrgetter(path)(stage.base) for path in paths}
+        for name, schedule in schedules.items():
+            if schedule not in [cells[label] for label in cells if groups[label] == stage.base.data]:
+                label = f"{name} on {stage.base.data}"
+                cells[label], groups[label] = fields | schedule, stage.base.data
+    return Design(
+        name="transfer",
+        question="Does the best noise schedule of one data set suit another?",
+        base=stages[0].base,
+        cells=cells,
+        groups=groups,
+        baselines={stage.base.data: f"paper on {stage.base.data}" for stage in stages},
+        seeds=options.flags.seeds,
+    )
+
+
+if __name__ == "__main__":
+    run_sweep(searches, __doc__, trials=10, data_sets=["digits:0-4", "digits:5-9"], then=matrix)
