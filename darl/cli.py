@@ -15,9 +15,10 @@ from darl.config import Experiment
 from darl.data import Dataset, defaults, locate
 from darl.evaluate import evaluate
 from darl.events import Evaluated
+from darl.figures import pictures, save
 from darl.inputs import check_batch, load_data, results_root, workers_of
 from darl.options import Options, Parser, add_experiment_flags, add_run_flags, speak_plainly
-from darl.present import findings_of, print_findings, print_plain, stages_of
+from darl.present import findings_of, print_findings, print_plain, stages_of, wide_console, write_page
 from darl.results import Results
 from darl.results import load as load_table
 from darl.rows import curve_row, now, provenance, trial_row
@@ -173,16 +174,29 @@ def _generate(flags: argparse.Namespace) -> None:
 def _report_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", help="a sweep's folder, RESULTS/SWEEP")
     parser.add_argument("--metric", help="what is ranked by, if not what the sweep was judged by")
+    parser.add_argument("--html", metavar="FILE", help="also write the report as one HTML file, pictures and all")
+    parser.add_argument("--figures", metavar="FOLDER", help="also write its pictures, as PNG files")
 
 
 def _report(flags: argparse.Namespace) -> None:
     root, _, name = flags.results.rstrip("/").rpartition("/")
     results = Results(root or ("/" if flags.results.startswith("/") else "."), name)
-    trials, console = load_table(results.trials_path), Console()
+    trials, console = load_table(results.trials_path), wide_console()
     stages = stages_of(results)
     if not stages:
+        pictured = flags.html or flags.figures
+        require(not pictured, "results", "be of a sweep: only its report has pictures", flags.results)
         return print_plain(console, trials, flags.metric or "probe_top1")
-    print_findings(console, findings_of(stages, trials, flags.metric))
+    curves = results.curves()
+    findings = findings_of(stages, trials, curves, flags.metric)
+    print_findings(console, findings)
+    drawn = pictures(findings, curves) if flags.html or flags.figures else []
+    if flags.figures:
+        save(drawn, flags.figures)
+        print(flags.figures)
+    if flags.html:
+        write_page(findings, curves, flags.html, drawn)
+        print(flags.html)
     return None
 
 

@@ -54,7 +54,7 @@ class Options:
         name: of the data, where `--data` takes several.
         """
         flags = self.flags
-        name = flags.data if name is None else name
+        name = name or str(flags.data)
         usual = data.defaults(name)
         small = usual.image_size <= 8
         goal = Objective.parse(flags.objective)

@@ -13,7 +13,7 @@ import pandas as pd
 from darl.statistics import Kendall, kendall
 from darl.sweep import Search
 
-__all__ = ["Pilot", "judge", "scores"]
+__all__ = ["Pilot", "judge", "scores", "verdict"]
 
 Scores = Mapping[int, float]
 """What decides, by epoch: a rung's own metric there, the sweep's at the last epoch."""
@@ -54,6 +54,16 @@ def judge(search: Search, finished: Sequence[Scores]) -> Pilot | None:
         early, final = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         taus[epoch] = kendall(early, final)
     return Pilot(taus)
+
+
+def verdict(search: Search, trials: pd.DataFrame, curves: pd.DataFrame) -> Pilot | None:
+    """The verdict that a search's tables hold; None while there are too few finished trials."""
+    labels = pd.Series(search.labels(trials["config"]), trials.index, dtype="object")
+    own = trials.loc[(trials["status"] == "finished") & (trials["seed"] == search.base.seed) & labels.notna()]
+    rows = sorted(own.to_dict("records"), key=lambda row: row["started_at"] + pd.Timedelta(seconds=row["seconds"]))
+    keys = [(row["trial_id"], row["attempt"]) for row in rows]
+    reports = dict(list(curves.groupby(["trial_id", "attempt"])))
+    return judge(search, [scores(search, reports[key]) for key in keys if key in reports])
 
 
 def scores(search: Search, curve: pd.DataFrame) -> dict[int, float]:

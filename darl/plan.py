@@ -10,7 +10,7 @@ from darl.config import Experiment
 from darl.data import Dataset, steps_per_epoch
 from darl.report import find
 from darl.results import Results
-from darl.statistics import detectable, seed_sd
+from darl.statistics import FEWEST, detectable, seed_sd
 from darl.sweep import Design, Search, Sweep, describe
 from darl.train import step_seconds
 
@@ -89,9 +89,12 @@ def _power(stage: Design, results: Results) -> str:
     sd = measured or ASSUMED_SD
     comparisons = max(1, max(_sizes(stage)) - 1)
     least = detectable(stage.seeds, sd, comparisons)
+    if least is None or least > 1:
+        return f"{stage.seeds} seeds: no difference can be told from noise after {comparisons} comparisons"
     known = f"{100 * sd:.1f} points" + (" as in the trials that are there" if measured else ", assumed")
-    words = f"(80 % power, 5 % level, {comparisons} comparisons; differences vary by {known} from seed to seed)"
-    return f"smallest difference that it can detect: {100 * (least or 0):.1f} points {words}"
+    words = f"80 % power, 5 % level, {comparisons} comparisons; differences vary from seed to seed by {known}"
+    few = f"; under {FEWEST} seeds it will be called inconclusive all the same" if stage.seeds < FEWEST else ""
+    return f"smallest difference that it can detect: {100 * least:.1f} points ({words}{few})"
 
 
 def _measured_sd(stage: Design, results: Results) -> float | None:

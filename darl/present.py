@@ -1,16 +1,37 @@
-"""Showing what a sweep has found on the terminal."""
+"""Showing what a sweep has found: on the terminal, as pictures, and as one page of HTML."""
 
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
+from darl import page
+from darl.errors import UserError
+from darl.figures import Picture, pictures, save
+from darl.pilot import verdict
+from darl.place import reason
 from darl.report import Findings, find, plain, search_summary, summary
-from darl.results import Results
+from darl.results import FIGURES, Results
 from darl.sweep import SWEEP_FILE, Search, Sweep, from_json
 
-__all__ = ["findings_of", "present", "print_findings", "print_plain", "stages_of"]
+__all__ = [
+    "PAGE_FILE",
+    "findings_of",
+    "present",
+    "print_findings",
+    "print_plain",
+    "stages_of",
+    "wide_console",
+    "write_page",
+]
+
+WIDE = 132
+"""Characters that a whole table takes."""
+PAGE_FILE = "report.html"
+"""In RESULTS/SWEEP, beside `figures/`."""
 
 
 def stages_of(results: Results) -> list[Sweep]:
@@ -19,26 +40,45 @@ def stages_of(results: Results) -> list[Sweep]:
     return [] if text is None else from_json(text)
 
 
-def findings_of(stages: Sequence[Sweep], trials: pd.DataFrame, metric: str | None = None) -> list[Findings]:
+def findings_of(
+    stages: Sequence[Sweep], trials: pd.DataFrame, curves: pd.DataFrame, metric: str | None = None
+) -> list[Findings]:
     """What was found by all sweeps of a folder, the last one first: it says what the others were for."""
-    return [finding for stage in reversed(stages) for finding in find(stage, trials, metric)]
+    found = [finding for stage in reversed(stages) for finding in find(stage, trials, metric)]
+    for finding in found:
+        pilot = verdict(finding.sweep, trials, curves) if isinstance(finding.sweep, Search) else None
+        finding.notes.extend([] if pilot is None else [pilot.describe()])
+    return found
 
 
-def present(stages: Sequence[Sweep], results: Results) -> None:
-    """The end of a sweep: its answer on the terminal."""
-    trials = results.trials()
-    findings = findings_of(stages, trials)
-    console = Console()
+def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) -> None:
+    """The end of a sweep: its answer on the terminal and, with `files`, page and pictures beside the tables."""
+    trials, curves = results.trials(), results.curves()
+    findings = findings_of(stages, trials, curves)
+    console = wide_console()
     print_findings(console, findings)
     shown = {trial for finding in findings for trial in finding.trials["trial_id"]}
     if shown and not shown >= set(trials["trial_id"]):
         console.print("(trials of other settings lie here too, and are not counted)", highlight=False)
+    if shown and files:
+        drawn = pictures(findings, curves)
+        results.keep(PAGE_FILE, page.render(findings, curves, drawn).encode())
+        with tempfile.TemporaryDirectory() as place:
+            for path in save(drawn, place):
+                results.keep(f"{FIGURES}/{path.name}", path.read_bytes())
+        console.print(f"\nReport: {results.path}/{PAGE_FILE}", highlight=False, soft_wrap=True)
     console.print(f"Tables: {results.path}\n", highlight=False, soft_wrap=True)
     console.print(f'  pandas.read_parquet("{results.trials_path}")', highlight=False, soft_wrap=True)
     console.print(f'  pandas.read_parquet("{results.curves_path}")', highlight=False, soft_wrap=True)
     statuses = {status for finding in findings for status in finding.trials["status"]}
     if statuses == {"failed"}:
         sys.exit(1)
+
+
+def wide_console() -> Console:
+    """The terminal's width, or enough for whole tables where it goes to a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(WIDE, console.width))
 
 
 def print_findings(console: Console, findings: Sequence[Findings]) -> None:
@@ -48,7 +88,7 @@ def print_findings(console: Console, findings: Sequence[Findings]) -> None:
         if isinstance(finding.sweep, Search) and len(finding.found):
             console.print(search_summary(finding))
         if len(finding.table):
-            console.print(summary(finding))
+            console.print(summary(finding, narrow=console.width < WIDE))
         for note in finding.notes:
             console.print(f"- {note}", highlight=False, markup=False)
         console.print(finding.sentence, highlight=False, markup=False, style="bold")
@@ -59,3 +99,11 @@ def print_plain(console: Console, trials: pd.DataFrame, metric: str) -> None:
     table, sentence = plain(trials, metric)
     console.print(table)
     console.print(sentence, highlight=False, markup=False)
+
+
+def write_page(findings: Sequence[Findings], curves: pd.DataFrame, file: str, drawn: list[Picture]) -> None:
+    """The page as a file of the user's choice; raises UserError where it cannot be written."""
+    try:
+        Path(file).write_text(page.render(list(findings), curves, drawn), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--html must be a file that can be written, got {file!r} ({reason(error)})") from None

@@ -83,21 +83,21 @@ def counts(trials: pd.DataFrame) -> dict[str, int]:
     return {name: status.count(name) for name in ("finished", "stopped", "failed")}
 
 
-def summary(findings: Findings) -> Table:
+def summary(findings: Findings, *, narrow: bool = False) -> Table:
     """The comparison for the terminal; cells without all their seeds stand last, marked and without a rank.
 
-    Without rows for a search whose race has not begun.
+    Without rows for a search whose race has not begun. narrow: no more than what the answer rests on.
     """
-    metric, side = findings.metric, _side(findings.metric)
+    metric, side = findings.metric, {} if narrow else _side(findings.metric)
     tested = wording.baseline_of(findings.table) is not None
     title = next((group for group in findings.table["group"] if group), "Cells")
     title = "Best again on fresh seeds" if isinstance(findings.sweep, Search) else title
-    against = ("difference (95 %)", "p (Holm)", "verdict") if tested else ()
+    against = ("difference\n(95 %)", *(() if narrow else ("p\n(Holm)", "verdict"))) if tested else ()
     headers = ("", "cell", metric_name(metric), "seeds", *against, *side)
     table = _empty(f"{title} by {metric_name(metric)}", _caption(findings), headers)
     for row in findings.table.to_dict("records"):
         verdict = row["verdict"] if row["pairs"] or row["verdict"] == "baseline" else ""
-        apart = (wording.difference(row, metric), wording.probability(row["p_holm"]), verdict) if tested else ()
+        apart = (wording.difference(row, metric), wording.probability(row["p_holm"]), verdict)[: len(against)]
         shown = (
             wording.value(row["rank"]) or "–",
             escape(row["cell"]),
@@ -220,9 +220,9 @@ def _planned(sweep: Sweep, rows: pd.DataFrame, metric: str) -> tuple[pd.DataFram
     """The rows on the sweep's seeds, and a note on others: another search's own seed would pass for a fresh one."""
     first, last = sweep.base.seed, sweep.base.seed + sweep.seeds - 1
     own = rows.loc[rows["seed"].between(first, last)]
-    _require_comparable(metric, [flatten(json.loads(text)) for text in own.query("status == 'finished'")["config"]])
+    _require_comparable(metric, [flatten(json.loads(text)) for text in own["config"]])
     others = len(rows) - len(own)
-    return own, [f"{others} trials on seeds other than {first} to {last} are left out"] if others else []
+    return own, [f"trials on seeds other than {first} to {last} are left out: {others}"] if others else []
 
 
 def _notes(table: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
@@ -237,7 +237,8 @@ def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
     """A table to be filled."""
     table = Table(title=escape(title), caption=caption)
     for header in headers:
-        table.add_column(header, justify="left" if header in ("cell", "verdict") else "right")
+        words = header in ("cell", "verdict")
+        table.add_column(header, justify="left" if words else "right", no_wrap=header != "cell")
     return table
 
 
@@ -245,7 +246,7 @@ def _side(metric: str) -> dict[str, Callable[[Record], str]]:
     """What every table says beside the metric, by header."""
     side: dict[str, Callable[[Record], str]] = {
         "kNN": lambda row: wording.percent(row["knn_top1"]),
-        "gain (points)": lambda row: wording.points(row["gain"]),
+        "gain\n(points)": lambda row: wording.points(row["gain"]),
         "time": lambda row: wording.seconds(row["seconds"]),
     }
     return {header: show for header, show in side.items() if header != metric_name(metric)}

@@ -16,6 +16,7 @@ from darl.plan import print_plan
 from darl.present import present, stages_of
 from darl.results import Results
 from darl.sweep import SWEEP_FILE, Design, Search, Sweep, to_json
+from darl.variants import require
 
 __all__ = ["run_sweep"]
 
@@ -71,8 +72,10 @@ def _sweep(
 
     results = Results(results_root(flags.results), stages[0].name)
     if flags.report:
-        return present(stages_of(results) or stages, results)
+        return present(stages_of(results) or stages, results, files=False)
     every = [*stages, *last(pd.DataFrame())]
+    needs = flags.max_gpu_hours is None or flags.gpus_per_worker > 0
+    require(needs, "--max-gpu-hours", "come with --gpus-per-worker", flags.max_gpu_hours)
     datasets = _load(every, flags)
     if flags.dry_run:
         return print_plan(every, datasets, results, flags)
@@ -134,7 +137,8 @@ def _run(
     results.prepare()
     cluster.require_shared(results.path)
     with results.claimed():
-        shared = session.begin(results, datasets, workers_of(flags), flags)
+        searches = any(isinstance(stage, Search) for stage in stages)
+        shared = session.begin(results, datasets, workers_of(flags), flags, searches=searches)
         results.keep(SWEEP_FILE, to_json(stages).encode())
         if session.run_all(stages, shared):
             final = last(results.trials())

@@ -45,6 +45,7 @@ def noise_schedule(options: Options) -> Sweep:
         "trials": flags.trials,
     }
     if flags.design == "grid":
+        require(flags.grid >= 2, "--grid", "be at least 2", flags.grid)
         # steps of 10^0.5 from the paper's point, which is thus on the grid, as is the uniform one
         a, b = (0.03 * 10 ** (0.5 * np.arange(-2, flags.grid - 2)), 10 ** (0.5 * np.arange(1 - flags.grid // 2, 3)))
         points = [{"noise.a": rounded(float(x)), "noise.b": rounded(float(y))} for y in b for x in a]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from darl import cli
 
-SWEEP = str(Path(__file__).parents[1] / "sweeps" / "noise_schedule.py")
+SWEEPS = Path(__file__).parents[1] / "sweeps"
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["noise_schedule.py", *arguments])
-    runpy.run_path(SWEEP, run_name="__main__")
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, sweep: str = "noise_schedule") -> None:
+    monkeypatch.setattr(sys, "argv", [f"{sweep}.py", *arguments])
+    runpy.run_path(str(SWEEPS / f"{sweep}.py"), run_name="__main__")
 
 
 MISTAKES = [
@@ -53,6 +53,12 @@ MISTAKES = [
     (["--workers", "4", "--accumulate", "64"], "accumulate must divide a worker's 32 images of each batch, got 64"),
     (["--workers", "3"], "batch_size must be a multiple of the 3 workers, got 128"),
     (["--nonsense"], "unrecognized arguments: --nonsense"),
+    (["--data", "digits:4-2"], "--data must be digits or some of its classes, as digits:0-4, got 'digits:4-2'"),
+    (["--max-hours", "soon"], "argument --max-hours: must be a number of at least 0, got 'soon'"),
+    (["--log", "paper"], "argument --log: invalid choice: 'paper'"),
+    (["--max-gpu-hours", "1"], "--max-gpu-hours must come with --gpus-per-worker, got 1.0"),
+    (["--grid", "1", "--design", "grid"], "--grid must be at least 2, got 1"),
+    (["--name", "../elsewhere"], "--name must be letters, digits, dots, dashes and underscores, got '../elsewhere'"),
 ]
 
 
@@ -100,12 +106,42 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
         "2",
     )
     said = capsys.readouterr().out
-    assert "noise.a: log-uniform in [0.003, 10]" in said
-    assert "first: paper: noise.a = 0.03, noise.b = 1" in said
-    assert "trials: 7 points on seed 0 + 8 repeats on other seeds" in said
+    assert "Beta(a, b): a log-uniform in [0.003, 10], b in [0.03, 10]" in said
+    assert "first: paper: a=0.03, b=1" in said
+    assert "trials: 7 points on seed 0, then the best 3 and the first ones on 2 fresh seeds" in said
     assert "estimated cost:" in said
     assert "CPU-hours" in said
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("sweep", "words"),
+    [
+        ("patch_order", ["cell: raster  (the baseline)", "trials: 16 = 8 cells × seeds 0 to 1"]),
+        ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
+        ("objective", ["and 24 cells more", "trials: 72 = 36 cells × seeds 0 to 1"]),
+        ("joint", ["order: one of raster, column", "learning_rate: log-uniform in [0.00025, 0.016]"]),
+        ("transfer", ["suits digits:5-9?", "cell: best of digits:0-4 on digits:5-9", "trials: 12 = 6 cells"]),
+    ],
+)
+def test_every_sweep_says_what_it_would_run(
+    sweep: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "--dry-run", "--seeds", "2", "--epochs", "2", "--results", str(tmp_path / "r"), sweep=sweep)
+    said = capsys.readouterr().out
+    for text in [*words, "GPU-hours", "PFLOPs"]:
+        assert text in said
+    assert ("seeds: no difference can be told" in said or "smallest difference" in said) == (sweep != "joint")
+    assert not (tmp_path / "r").exists()
+
+
+def test_transfer_needs_several_data_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "--data", "digits", "--results", str(tmp_path / "r"), sweep="transfer")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: --data must be two or more data sets, got ['digits']\n"
 
 
 def test_help_names_every_flag_of_the_contract_and_every_kind(
@@ -117,7 +153,8 @@ def test_help_names_every_flag_of_the_contract_and_every_kind(
     assert stop.value.code == 0
     said = capsys.readouterr().out
     flags = "data model image-size patch-size objective epochs batch-size trials seeds max-concurrent workers"
-    for flag in [*flags.split(), "gpus-per-worker", "results", "name", "dry-run", "report"]:
+    more = "gpus-per-worker results name dry-run report max-hours max-gpu-hours max-trials log evaluations"
+    for flag in [*flags.split(), *more.split()]:
         assert f"--{flag}" in said
     for kind in ("nested_raster", "rope2d", "cosine", "diffusion"):
         assert kind in said

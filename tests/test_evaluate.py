@@ -84,7 +84,13 @@ def test_evaluation_gives_every_metric_and_leaves_the_model_as_it_was(digits: Da
     assert metrics == evaluate(model, digits, device=CPU)
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert metrics.keys() == {"val_loss", "probe_top1", "knn_top1", "probe_top1_enlarged", *map(gamma_column, GAMMA_GRID)}
+    assert metrics.keys() == {
+        "val_loss",
+        "probe_top1",
+        "knn_top1",
+        "probe_top1_enlarged",
+        *map(gamma_column, GAMMA_GRID),
+    }
     assert 0 <= metrics["knn_top1"] <= metrics["probe_top1"] <= 1
     grid = [metrics[gamma_column(gamma)] for gamma in GAMMA_GRID]
     assert metrics["val_loss"] == pytest.approx(sum(grid) / len(grid))

@@ -247,6 +247,10 @@ class TestFallen:
         values = frame(lead=[0.90, 0.91, 0.5, 0.5], dropped={0: 0.80, 1: 0.82}, close=[0.90, 0.90, 0.5, 0.51])
         assert fallen(values, "max") == {"dropped"}
 
+    def test_a_large_lead_over_the_weakest_does_not_make_a_leader(self):
+        values = frame(lead=[0.90, 0.92, 0.90], dropped={0: 0.85, 1: 0.86}, uneven=[0.1, 0.2, 0.89])
+        assert fallen(values, "max") == {"dropped"}
+
     def test_nothing_to_race(self):
         assert fallen(frame(), "max") == set()
         assert fallen(pd.DataFrame([], columns=["cell", "seed", "value"]), "max") == set()

@@ -36,10 +36,6 @@ class Board(Callback):
         self.recorder = recorder
         return self
 
-    def say(self, text: str) -> None:
-        """A line for people."""
-        self.console.print(text, highlight=False, soft_wrap=True)
-
     def setup(self, **info: Any) -> None:
         """Begin to show."""
         if self.console.is_terminal:

@@ -27,7 +27,9 @@ STUDY_FILE = "optuna.log"
 """In RESULTS/SWEEP: Optuna's journal of the searches there, made anew from the tables by every call."""
 
 
-def begin(results: Results, datasets: Mapping[str, Dataset], workers: Workers, flags: argparse.Namespace) -> Run:
+def begin(
+    results: Results, datasets: Mapping[str, Dataset], workers: Workers, flags: argparse.Namespace, *, searches: bool
+) -> Run:
     """What all sweeps of a command share. Raises UserError."""
     limits = Limits(hours=flags.max_hours, gpu_hours=flags.max_gpu_hours, trials=flags.max_trials)
     places = slots(workers.count, workers.gpus)
@@ -37,7 +39,7 @@ def begin(results: Results, datasets: Mapping[str, Dataset], workers: Workers, f
         workers=workers,
         concurrent=min(places, flags.max_concurrent or places),
         budget=Budget(limits, workers.count * workers.gpus),
-        study=_study(results.path),
+        study=_study(results.path) if searches else None,
         loggers=[_LOGGERS[name](results) for name in flags.log],
     )
 

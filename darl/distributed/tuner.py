@@ -5,9 +5,11 @@ were started and have no row go on from their checkpoints, and the sampler is to
 away: its restore starts unfinished trials anew.
 """
 
+import errno
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +30,8 @@ from darl.distributed.storage import CheckpointStore
 from darl.distributed.trainer import Workers
 from darl.distributed.trial import Job, Shared, resources, run_trial
 from darl.pilot import scores
-from darl.results import Results
+from darl.place import reason
+from darl.results import Results, TableWriteError
 from darl.space import Point
 from darl.sweep import Design, Search, Sweep
 
@@ -71,8 +74,8 @@ def _search(sweep: Search, run: Run) -> None:
     state = _read(sweep, run.results)
     known = [one for one in _known(sweep, state, run.results) if one.trial_id in state.done]
     missing = sweep.trials - len(known)
+    proposals = Proposals(sweep, _queue(sweep, state), known, missing, run.study)
     if missing > 0:
-        proposals = Proposals(sweep, _queue(sweep, state), known, missing, run.study)
         scheduler = Asha(sweep, known) if sweep.rungs and sweep.early else FIFOScheduler()
         board = Board(sweep, len(known), sweep.trials, "trials")
         _tune(sweep, run, state, proposals, scheduler, missing, board)
@@ -113,7 +116,7 @@ def _tune(
     recorder = Recorder(job, run.results, CheckpointStore(run.results.path), state.attempts, run.budget)
     trials = int(min(trials, run.budget.trials))
     trainable = tune.with_parameters(run_trial, job=job, shared=run.shared)
-    with tempfile.TemporaryDirectory(prefix="darl-tune-") as place, board:
+    with tempfile.TemporaryDirectory(prefix="darl-tune-") as place, board, _whole_or_said(run.results.path):
         tune.Tuner(
             tune.with_resources(trainable, resources(run.workers)),
             tune_config=tune.TuneConfig(
@@ -133,9 +136,20 @@ def _tune(
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
             ),
         ).fit()
-    pilot = getattr(scheduler, "pilot", None)
-    if pilot is not None:
-        board.say(pilot.describe())
+
+
+@contextmanager
+def _whole_or_said(path: str) -> Generator[None]:
+    """A disk that is full or has gone is the user's to mend, whoever wrote last: our tables, Optuna's journal, Tune."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise TableWriteError(f"{path} could not be written ({reason(error)})") from error
+
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOENT, errno.ESTALE}
 
 
 @dataclass(frozen=True)

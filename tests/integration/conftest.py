@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from darl.distributed import cluster
 
 ROOT = Path(__file__).parents[2]
-SWEEP = ("sweeps/noise_schedule.py", "--epochs", "3", "--batch-size", "32")
+SWEEP = ("sweeps/noise_schedule.py", "--epochs", "3", "--batch-size", "32", "--seeds", "1")
 """Seconds a trial, on the images of `pictures`: two rungs after 1 epoch and 3 epochs in all."""
 
 

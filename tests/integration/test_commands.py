@@ -33,8 +33,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_sweep_ends_with_an_answer_and_its_tables(command: Command, pictures: Path, results: Path) -> None:
     said = command(*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--trials", 4,
                    "--results", results).stdout  # fmt: skip
-    assert "Best by linear probe" in said
-    assert "random" in said
+    assert "Found by linear probe" in said
+    assert "random initialisation" in said
+    assert "one seed" in said
     assert f'pandas.read_parquet("{results}/noise_schedule/trials")' in said
     trials = pd.read_parquet(results / "noise_schedule" / "trials")
     assert len(trials) == trials["trial_id"].nunique() == 4
@@ -54,6 +55,9 @@ def test_a_sweep_ends_with_an_answer_and_its_tables(command: Command, pictures: 
     assert set(curves["trial_id"]) == set(trials["trial_id"])
     assert curves.groupby("trial_id")["epoch"].max().eq(trials.set_index("trial_id")["epochs"]).all()
     assert not curves.duplicated(["trial_id", "epoch"]).any()
+    folder = results / "noise_schedule"
+    assert "<html" in (folder / "report.html").read_text()
+    assert list((folder / "figures").glob("*.png"))
 
 
 def test_polars_and_duckdb_read_the_same(results: Path) -> None:
@@ -80,7 +84,7 @@ def test_the_same_command_runs_nothing_again_and_more_trials_run_the_rest(
     assert len(after) == 5
     assert before.items() <= after.items()
     report = command(*flags, "--report").stdout
-    assert "Best by linear probe" in report
+    assert "Found by linear probe" in report
 
 
 @pytest.mark.slow

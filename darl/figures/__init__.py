@@ -1,0 +1,6 @@
+"""Pictures of a sweep: each takes frames and axes, and reads no files."""
+
+from darl.figures.gallery import headings, pictures
+from darl.figures.picture import Picture, save
+
+__all__ = ["Picture", "headings", "pictures", "save"]

@@ -1,0 +1,300 @@
+"""What is a search worth? A whole grid of trials, run once on real data, replayed by every method.
+
+    python -m tests.benchmarks.search                                   # about a minute of one core
+    python -m tests.benchmarks.search --truth surface --startup 5 --keep 2
+
+`noise_grid.parquet` holds every cell of 12 values of a and 11 of b on scikit-learn's digits: nano model, 30 epochs, one
+seed, evaluated after epochs 0, 4, 12 and 30, the middle two of which are the search's rungs. Columns: a, b, epoch,
+probe_top1, knn_top1, seconds; its metadata say how it was run: like `python sweeps/noise_schedule.py --design grid`,
+with the search's own epochs of evaluation. `--grid FILE` replays another one.
+
+A method asks for points, each of which becomes the nearest cell in log a and log b; the sampler is told the cell. A
+cell costs its recorded seconds, evaluations included, up to the rung where it is stopped. The incumbent is the cell
+with the best recorded value of those that ran whole, and a method is done when its true value lies within so many
+points of the best cell's. True is what was recorded, luck included, or the height of a Gaussian process through all
+cells (`--truth surface`). A cell that was run, whole or not, is not run again and costs nothing more: the method asks
+again, as the search does. One trial runs at a time. The methods:
+
+    shuffled grid   every cell, in random order
+    random          log-uniform over the space
+    TPE             as in the search: its settings, and its known points first
+    TPE + ASHA      with the search's early stopping, pilot and rungs
+
+Exit code 1 where the aim is missed.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.samplers import RandomSampler, TPESampler
+from optuna.trial import TrialState, create_trial
+from rich.console import Console
+from rich.table import Table
+
+from darl.config import Experiment
+from darl.distributed.search import TRIES, Asha, draw, settings
+from darl.figures.surface import fit_surface
+from darl.pilot import Pilot
+from darl.space import BetaByShape, Dimension, Point
+from darl.statistics import Kendall
+from darl.sweep import Search
+from sweeps.noise_schedule import COORDINATES, KNOWN
+
+GRID = Path(__file__).with_name("noise_grid.parquet")
+QUANTILES = {"lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75, "90th percentile": 0.9}
+AIM = {"median": 1 / 5, "90th percentile": 1 / 3}  # of the shuffled grid's, at most
+
+Cell = tuple[float, float]
+"""a and b."""
+Step = tuple[float, Cell | None]
+"""Seconds of a trial, and its cell where it ran whole."""
+
+
+class Grid:
+    """Recorded cells: `curves` by cell and epoch, `values` in the end, and `seconds` of whole trials."""
+
+    def __init__(self, rows: pd.DataFrame):
+        self.curves: dict[Cell, dict[int, dict[str, Any]]] = {}
+        for row in rows.sort_values(["a", "b", "epoch"]).to_dict("records"):
+            self.curves.setdefault((row["a"], row["b"]), {})[row["epoch"]] = row
+        self.cells = list(self.curves)
+        self.epochs = max(epoch for curve in self.curves.values() for epoch in curve)
+        self.values = {cell: curve[self.epochs]["probe_top1"] for cell, curve in self.curves.items()}
+        self.seconds = {cell: curve[self.epochs]["seconds"] for cell, curve in self.curves.items()}
+        self.total = sum(self.seconds.values())
+        self._logs = np.log(self.cells)
+
+    def nearest(self, point: Point) -> Cell:
+        """The cell next to a point, in log a and log b."""
+        apart = self._logs - np.log([point["noise.a"], point["noise.b"]])
+        return self.cells[int((apart**2).sum(axis=1).argmin())]
+
+    def surface(self) -> dict[Cell, float]:
+        """The value of each cell on a smooth surface through all of them."""
+        rows = [(*cell, value) for cell, value in self.values.items()]
+        fitted = fit_surface(pd.DataFrame(rows, columns=["noise_a", "noise_b", "probe_top1"]), "probe_top1")
+        assert fitted is not None
+        at = [(abs(np.log(fitted.b / b)).argmin(), abs(np.log(fitted.a / a)).argmin()) for a, b in self.cells]
+        return {cell: float(fitted.mean[place]) for cell, place in zip(self.cells, at, strict=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A search's settings, and what production does not offer but a comparison may ask for."""
+
+    space: Dimension = field(default_factory=BetaByShape)
+    pilot: int = Search.pilot
+    keep: int = Search.reduction
+    """Early stopping keeps one in this many; the rungs stay where they were recorded."""
+    trust: bool = False
+    """Whether trials are stopped from the first on, whatever a pilot would say."""
+    sampler: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Changes of the sampler's settings."""
+
+    def sweep(self, grid: Grid) -> Search:
+        """The search, with its known points moved to the nearest cells."""
+        first = {name: point_of(grid.nearest({"noise.a": beta.a, "noise.b": beta.b})) for name, beta in KNOWN.items()}
+        base, space = Experiment(data="digits", epochs=grid.epochs), {"noise": self.space}
+        return Search(name="replay", question="?", base=base, space=space, first=first, pilot=self.pilot)
+
+    def asha(self, sweep: Search) -> Asha:
+        """The search's early stopping."""
+        asha = Asha(sweep, [])
+        asha._brackets[0].rf = self.keep
+        if self.trust:
+            asha.pilot = Pilot(dict.fromkeys(sweep.rungs, Kendall(1.0, 1.0, 1.0, 0)))
+        return asha
+
+
+def point_of(cell: Cell) -> Point:
+    return {"noise.a": cell[0], "noise.b": cell[1]}
+
+
+def shuffled(grid: Grid, _setup: Setup, seed: int) -> Iterator[Step]:
+    """Every cell once."""
+    for index in np.random.default_rng(seed).permutation(len(grid.cells)):
+        yield grid.seconds[grid.cells[index]], grid.cells[index]
+
+
+def drawn(grid: Grid, setup: Setup, seed: int) -> Iterator[Step]:
+    """Uniform in the space's coordinates, without known points."""
+    study = optuna.create_study(sampler=RandomSampler(seed=seed))
+    for cell in proposed(grid, setup.sweep(grid), study, tries=10 * TRIES):
+        yield grid.seconds[cell], cell
+
+
+def searched(grid: Grid, setup: Setup, seed: int, *, early: bool) -> Iterator[Step]:
+    """TPE, with or without early stopping."""
+    sweep = setup.sweep(grid)
+    sampler = TPESampler(seed=seed, **settings(sweep) | setup.sampler)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    for point in sweep.first.values():
+        study.enqueue_trial(setup.space.parameters("noise", point))
+    asha = setup.asha(sweep) if early else None
+    for cell in proposed(grid, sweep, study):
+        scores = run(grid, sweep, asha, cell)
+        tell(study, sweep, cell, scores)
+        last = max(scores)
+        yield grid.curves[cell][last]["seconds"], cell if last == grid.epochs else None
+
+
+METHODS: dict[str, Callable[[Grid, Setup, int], Iterator[Step]]] = {
+    "shuffled grid": shuffled,
+    "random": drawn,
+    "TPE": partial(searched, early=False),
+    "TPE + ASHA": partial(searched, early=True),
+}
+
+
+def proposed(grid: Grid, sweep: Search, study: optuna.Study, tries: int = TRIES) -> Iterator[Cell]:
+    """Cells that the sampler asks for, each once; no more where it asks `tries` times on end for what was run."""
+    seen: set[Cell] = set()
+    known = 0
+    while known < tries:
+        trial = study.ask()
+        cell = grid.nearest(draw(sweep.space, trial))
+        study.tell(trial, state=TrialState.FAIL)  # its cell is told instead, by `tell`
+        known = known + 1 if cell in seen else 0
+        if cell not in seen:
+            seen.add(cell)
+            yield cell
+
+
+def run(grid: Grid, sweep: Search, asha: Asha | None, cell: Cell) -> dict[int, float]:
+    """What decides in the cell's trial, by epoch, until it ends or is stopped."""
+    trial = SimpleNamespace(trial_id=str(cell), config={"trial": (point_of(cell), 0)})
+    scores: dict[int, float] = {}
+    if asha is not None:
+        asha.on_trial_add(None, trial)  # pyright: ignore[reportArgumentType]
+    for epoch, result in grid.curves[cell].items():
+        if epoch > 0:
+            scores[epoch] = result[sweep.rungs.get(epoch, sweep.metric)]
+            if asha is not None and asha.on_trial_result(None, trial, result) == asha.STOP:
+                break
+    return scores
+
+
+def tell(study: optuna.Study, sweep: Search, cell: Cell, scores: dict[int, float]) -> None:
+    """Add the cell's trial to the study, as the search tells it; at the space's edge where the cell lies beyond."""
+    asked = optuna.create_study(sampler=RandomSampler(seed=0)).ask()
+    draw(sweep.space, asked)
+    ranges: dict[str, Any] = asked.distributions
+    place = sweep.space["noise"].parameters("noise", point_of(cell))
+    trial = create_trial(
+        state=TrialState.COMPLETE if max(scores) == sweep.base.epochs else TrialState.PRUNED,
+        params={name: min(max(value, ranges[name].low), ranges[name].high) for name, value in place.items()},
+        distributions=ranges,
+        intermediate_values=scores,
+        value=scores[max(scores)],
+    )
+    study.add_trial(trial)
+
+
+def costs(steps: Iterable[Step], grid: Grid, truth: dict[Cell, float], within: Sequence[float]) -> list[float]:
+    """Seconds until the incumbent is truly within so many points of the best; infinite where it never is."""
+    best, spent, incumbent = max(truth.values()), 0.0, None
+    found = dict.fromkeys(within, math.inf)
+    for seconds, cell in steps:
+        spent += seconds
+        if cell is not None and (incumbent is None or grid.values[cell] > grid.values[incumbent]):
+            incumbent = cell
+            lag = 100 * (best - truth[cell])
+            found |= {points: spent for points in within if lag < points + 1e-9 and found[points] == math.inf}
+        if max(found.values()) < math.inf or spent >= grid.total:
+            break
+    return list(found.values())
+
+
+def replay(grid: Grid, setup: Setup, truth: dict[Cell, float], within: Sequence[float], seeds: int) -> pd.DataFrame:
+    """The costs of every method: `points`, `method`, `seed` and `seconds`."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rows: list[tuple[float, str, int, float]] = []
+    for name, method in METHODS.items():
+        print(f"{name} …", file=sys.stderr, flush=True)
+        for seed in range(seeds):
+            seconds = costs(method(grid, setup, seed), grid, truth, within)
+            rows += [(points, name, seed, spent) for points, spent in zip(within, seconds, strict=True)]
+    return pd.DataFrame(rows, columns=["points", "method", "seed", "seconds"])
+
+
+def summary(spent: pd.DataFrame) -> pd.DataFrame:
+    """By points and method: quantiles over seeds (of the seeds' own costs: some are infinite), and ratios of them."""
+    by = spent.groupby(["points", "method"], sort=False)["seconds"]
+    table = pd.DataFrame({name: by.agg(np.quantile, q=q, method="inverted_cdf") for name, q in QUANTILES.items()})
+    table["reached"] = by.agg(lambda seconds: np.isfinite(seconds).mean())
+    plain = table.xs("shuffled grid", level="method")
+    for name in AIM:
+        table[f"{name} / grid's"] = table[name].div(plain[name], level="points")
+    return table.sort_index(level="points", sort_remaining=False)
+
+
+def table_of(found: pd.DataFrame, grid: Grid) -> Table:
+    """For people: costs in whole trials, and in percent of the whole grid's."""
+    whole = grid.total / len(grid.cells)
+    table = Table("within", "method", title=f"Cost in trials of {whole:.0f} s (% of all {len(grid.cells)} cells')")
+    for name in found.columns:
+        table.add_column(str(name), justify="right")
+
+    def shown(name: str, value: float) -> str:
+        if name not in QUANTILES:
+            return f"{100 * value:.0f} %" if name == "reached" else "–" if math.isnan(value) else f"{value:.2f}"
+        return "never" if math.isinf(value) else f"{value / whole:.1f} ({100 * value / grid.total:.0f} %)"
+
+    for (points, method), row in found.to_dict("index").items():
+        values = [shown(str(name), value) for name, value in row.items()]
+        table.add_row(f"{points:g} points", method, *values, end_section=method == list(METHODS)[-1])
+    return table
+
+
+def verdict(found: pd.DataFrame, points: float) -> tuple[bool, str]:
+    """Whether the search reaches the aim, and the sentence."""
+    ratios = {name: found.loc[(points, "TPE + ASHA"), f"{name} / grid's"] for name in AIM}
+    reached = all(ratios[name] <= bound for name, bound in AIM.items())
+    told = " and ".join(f"{ratio:.2f} in the {name} (aim: {AIM[name]:.2f})" for name, ratio in ratios.items())
+    aim = "The aim is reached" if reached else "The aim is missed"
+    return reached, f"{aim}: to be within {points:g} points costs TPE + ASHA, of the shuffled grid's cost, {told}."
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--seeds", type=int, default=50, help="of the sampler (default 50)")
+    add("--within", type=float, nargs="+", default=[0.25, 0.5, 1.0], metavar="POINTS", help="default 0.25 0.5 1")
+    add("--grid", type=Path, default=GRID, metavar="FILE", help="the recorded grid")
+    add("--truth", choices=["recorded", "surface"], default="recorded", help="of a cell (default recorded)")
+    add("--coordinates", choices=list(COORDINATES), default="shape", help="of the search (default shape)")
+    add("--pilot", type=int, default=Search.pilot, help=f"as in the search (default {Search.pilot})")
+    add("--startup", type=int, help="random trials before the sampler learns (default: the pilot)")
+    add("--keep", type=int, default=Search.reduction, help="one in this many (default: the search's reduction)")
+    add("--trust", action="store_true", help="stop trials from the first on, whatever a pilot would say")
+    add("--independent", action="store_true", help="a and b drawn each for itself: multivariate and group off")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
+    grid = Grid(pd.read_parquet(options.grid))
+    truth = grid.surface() if options.truth == "surface" else grid.values
+    changes = {"multivariate": False, "group": False} if options.independent else {}
+    changes |= {} if options.startup is None else {"n_startup_trials": options.startup}
+    space = COORDINATES[options.coordinates]
+    setup = Setup(space=space, pilot=options.pilot, keep=options.keep, trust=options.trust, sampler=changes)
+    found = summary(replay(grid, setup, truth, options.within, options.seeds))
+    Console(width=None if sys.stdout.isatty() else 160).print(table_of(found, grid))
+    reached, sentence = verdict(found, options.within[0])
+    print(sentence)
+    return int(not reached)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""The replay of recorded grids charges what was run, judges by what is true, and can tell a good search from none."""
+
+import math
+from itertools import islice, pairwise
+
+import numpy as np
+import optuna
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from optuna.trial import TrialState
+
+from darl.space import BetaByMean
+from tests.benchmarks.search import GRID, METHODS, Cell, Grid, Setup, Step, costs, searched, summary, tell, verdict
+
+A = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
+B = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
+PEAK = (0.3, 0.1)
+
+
+def hill(*, flipped_at: int | None = None) -> Grid:
+    """One smooth peak, and trials of 31 s whose rungs come after 5 and 13; early scores may be upside down."""
+    rows: list[dict[str, float]] = []
+    for a, b in ((a, b) for a in A for b in B):
+        height = 1 - 0.05 * math.hypot(math.log(a / PEAK[0]), math.log(b / PEAK[1]))
+        for epoch in (0, 4, 12, 30):
+            score = 1 - height if epoch == flipped_at else height
+            rows.append({"a": a, "b": b, "epoch": epoch, "probe_top1": score, "knn_top1": score, "seconds": epoch + 1})
+    return Grid(pd.DataFrame(rows))
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Grid:
+    return Grid(pd.read_parquet(GRID))
+
+
+def test_the_recorded_grid_is_whole_and_has_the_rungs_of_the_search(recorded: Grid) -> None:
+    assert len(recorded.cells) == 12 * 11
+    assert {tuple(curve) for curve in recorded.curves.values()} == {(0, 4, 12, 30)}
+    assert set(Setup().sweep(recorded).rungs) == {4, 12}
+    assert all(0 < result["probe_top1"] < 1 for curve in recorded.curves.values() for result in curve.values())
+    for curve in recorded.curves.values():
+        assert all(one["seconds"] < next_["seconds"] for one, next_ in pairwise(curve.values()))
+    metadata = pq.read_schema(GRID).metadata
+    assert {b"command", b"data", b"model", b"hardware", b"date", b"versions", b"darl"} <= set(metadata)
+
+
+def test_the_nearest_cell_is_near_in_the_logarithm() -> None:
+    grid = hill()
+    assert grid.nearest({"noise.a": 0.0051, "noise.b": 0.18}) == (0.003, 0.3)
+    assert grid.nearest({"noise.a": 0.0056, "noise.b": 0.17}) == (0.01, 0.1)
+    assert grid.nearest({"noise.a": 1e-6, "noise.b": 1e6}) == (0.003, 10.0)
+
+
+def test_the_surface_is_smoother_than_what_was_recorded(recorded: Grid) -> None:
+    surface, values = recorded.surface(), recorded.values
+    assert surface.keys() == values.keys()
+    assert np.ptp(list(surface.values())) < np.ptp(list(values.values()))
+    flat = hill()
+    assert list(flat.surface().values()) == pytest.approx(list(flat.values.values()), abs=0.02)
+
+
+def test_costs_run_until_the_incumbents_true_value_is_near_the_best() -> None:
+    grid = hill()
+    truth = {**dict.fromkeys(grid.cells, 0.5), (0.3, 0.3): 0.9, (0.3, 0.1): 0.895, (0.1, 0.1): 0.6}
+    steps: list[Step] = [
+        (5, None),  # stopped: it cost something and showed nothing
+        (31, (0.1, 0.1)),
+        (31, (10.0, 10.0)),  # not the incumbent, whatever is true of it
+        (31, (0.3, 0.1)),  # the highest that was recorded, though not the best
+        (31, (0.3, 0.3)),
+    ]
+    assert costs(steps, grid, truth, [0.25, 0.5, 1.0, 30.0]) == [math.inf, 98, 98, 36]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_cell_runs_twice_and_equal_seeds_do_the_same(method: str) -> None:
+    grid = hill()
+    steps, again, others = (list(islice(METHODS[method](grid, Setup(), seed), 25)) for seed in (0, 0, 1))
+    ran = [cell for _, cell in steps if cell is not None]
+    assert len(ran) == len(set(ran))
+    assert steps == again
+    assert steps != others
+
+
+def test_the_shuffled_grid_runs_every_cell(recorded: Grid) -> None:
+    steps = list(METHODS["shuffled grid"](recorded, Setup(), 3))
+    assert {cell for _, cell in steps} == set(recorded.cells)
+    assert sum(seconds for seconds, _ in steps) == pytest.approx(recorded.total)
+
+
+def known(grid: Grid) -> list[Cell]:
+    return [grid.nearest(point) for point in Setup().sweep(grid).first.values()]
+
+
+def test_the_known_points_come_first_and_run_whole() -> None:
+    grid = hill()
+    steps = list(islice(searched(grid, Setup(trust=True), 0, early=True), 25))
+    assert [cell for _, cell in steps[:3]] == known(grid) == [(0.03, 1.0), (1.0, 1.0), (0.3, 0.3)]
+    assert {seconds for seconds, cell in steps if cell is None} <= {5.0, 13.0}
+    assert {seconds for seconds, cell in steps if cell is not None} == {31.0}
+    assert sum(cell is None for _, cell in steps) > len(steps) / 4
+
+
+def test_nothing_is_stopped_before_the_pilot_is_done_nor_where_it_foretells_nothing() -> None:
+    steps = list(islice(searched(hill(), Setup(), 0, early=True), 25))
+    assert all(cell is not None for _, cell in steps[:8])
+    assert any(cell is None for _, cell in steps[8:])
+    seconds = {spent for spent, _ in islice(searched(hill(flipped_at=4), Setup(), 0, early=True), 25)}
+    assert seconds == {13.0, 31.0}  # the first rung is upside down and stops nobody
+
+
+def test_the_study_is_told_the_cell_as_what_it_is() -> None:
+    for setup, at in ((Setup(), (0.01, 0.1)), (Setup(space=BetaByMean()), (math.log(0.1), 0.11))):
+        sweep, study = setup.sweep(hill()), optuna.create_study(direction="maximize")
+        tell(study, sweep, (0.01, 0.1), {4: 0.2, 12: 0.3})
+        tell(study, sweep, (0.01, 0.1), {4: 0.2, 12: 0.3, 30: 0.4})
+        assert [trial.state for trial in study.trials] == [TrialState.PRUNED, TrialState.COMPLETE]
+        assert [trial.value for trial in study.trials] == [0.3, 0.4]
+        assert study.trials[0].intermediate_values == {4: 0.2, 12: 0.3}
+        assert tuple(study.trials[0].params.values()) == pytest.approx(at)
+
+
+def test_a_cell_beyond_the_space_is_told_at_its_edge() -> None:
+    study = optuna.create_study(direction="maximize")
+    tell(study, Setup(space=BetaByMean()).sweep(hill()), (10.0, 0.03), {30: 0.4})
+    assert study.trials[0].params["noise.logit_mean"] == pytest.approx(math.log(99))
+
+
+def test_on_a_smooth_hill_the_search_is_worth_it() -> None:
+    grid = hill()
+    spent = {
+        name: np.median([costs(METHODS[name](grid, Setup(), seed), grid, grid.values, [0.25]) for seed in range(5)])
+        for name in METHODS
+    }
+    assert spent["TPE + ASHA"] < spent["TPE"] < spent["shuffled grid"] / 1.5
+
+
+def test_the_summary_takes_quantiles_of_seeds_and_ratios_to_the_shuffled_grid() -> None:
+    spent = pd.DataFrame(
+        [(1.0, "shuffled grid", seed, 100.0 * (seed + 1)) for seed in range(10)]
+        + [(1.0, "TPE + ASHA", seed, 20.0 * (seed + 1) if seed < 9 else math.inf) for seed in range(10)],
+        columns=["points", "method", "seed", "seconds"],
+    )
+    found = summary(spent)
+    row = found.loc[(1.0, "TPE + ASHA")]
+    assert row["median"] == 100
+    assert row["90th percentile"] == 180
+    assert row["reached"] == 0.9
+    assert row["median / grid's"] == pytest.approx(0.2)
+    assert row["90th percentile / grid's"] == pytest.approx(0.2)
+    assert verdict(found, 1.0)[0]
+    worse = spent.assign(seconds=spent["seconds"] * np.where(spent["method"] == "TPE + ASHA", 2, 1))
+    reached, sentence = verdict(summary(worse), 1.0)
+    assert not reached
+    assert "missed" in sentence
+    assert "0.40" in sentence

@@ -1,0 +1,17 @@
+"""A design with a cell for each way to fail."""
+
+from bad_noise import Bad
+
+from darl.options import Options
+from darl.script import run_sweep
+from darl.sweep import Design
+
+
+def bad_sweep(options: Options) -> Design:
+    base = options.experiment().changed({"noise": Bad()})
+    cells = {mode: {"noise.mode": mode} for mode in ("crash", "memory", "nan", "fine")}
+    return Design(name="bad", question="Who fails, and how?", base=base, cells=cells, baseline="fine")
+
+
+if __name__ == "__main__":
+    run_sweep(bad_sweep, __doc__, seeds=1)

@@ -1,0 +1,171 @@
+"""What goes wrong while a sweep runs: it is said, it is a row, and nothing that was finished is lost or doubled."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from tests.integration.conftest import PIPES, ROOT, Command, environ, words
+
+pytestmark = pytest.mark.timeout(600)
+
+KILLS = 20
+FAST = ("--epochs", 4, "--batch-size", 32, "--image-size", 8, "--patch-size", 2, "--model", "nano")
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_is_rows_with_reasons_and_is_tried_three_times(
+    command: Command, pictures: Path, tmp_path: Path
+) -> None:
+    flags = ("tests/integration/bad_sweep.py", *FAST, "--data", pictures, "--results", tmp_path)
+    said = command(*flags).stdout
+    trials = pd.read_parquet(tmp_path / "bad" / "trials")
+    rows = {mode: own.sort_values("attempt") for mode, own in trials.groupby("noise_mode")}
+    assert {mode: own["status"].tolist() for mode, own in rows.items()} == {
+        "crash": ["failed"] * 3, "memory": ["failed"] * 3, "nan": ["failed"], "fine": ["finished"],
+    }  # fmt: skip
+    assert all(own["attempt"].tolist() == list(range(1, len(own) + 1)) for own in rows.values())
+    assert rows["memory"]["error"].str.contains("MemoryError: cannot allocate 1 TiB").all()
+    assert rows["nan"]["error"].str.contains("NonFiniteLossError: loss is nan").all()
+    assert rows["crash"]["error"].str.len().gt(10).all()
+    assert "MemoryError" in said
+    command(*flags)
+    command(*flags)
+    command(*flags)
+    again = pd.read_parquet(tmp_path / "bad" / "trials").groupby("noise_mode").size()
+    assert again.to_dict() == {"crash": 3, "memory": 3, "nan": 3, "fine": 1}
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_cut_short_goes_on_by_the_same_command(
+    command: Command, pictures: Path, tmp_path: Path
+) -> None:
+    flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", tmp_path, "--seeds", 1)
+    folder = tmp_path / "patch_order" / "trials"
+    command(*flags, "--max-trials", 3)
+    assert len(pd.read_parquet(folder)) == 3
+    ended = command(*flags, "--max-hours", 0.0005)
+    assert "ended by --max-hours 0.0005; the same command goes on" in ended.stderr
+    assert set(pd.read_parquet(folder)["status"]) == {"finished"}  # what was cut off is no row
+    command(*flags)
+    trials = pd.read_parquet(folder)
+    assert len(trials) == trials["order"].nunique() == 8
+    assert trials["attempt"].eq(1).all()
+
+
+@pytest.mark.slow
+def test_a_second_driver_says_so_and_stops(command: Command, ray_address: str, pictures: Path, tmp_path: Path) -> None:
+    flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", tmp_path, "--seeds", 1)
+    first = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "patch_order" / "sweep.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    said = command(*flags, code=2).stderr
+    assert f"must be of a sweep that is not running, got '{tmp_path}/patch_order', which process {first.pid} on" in said
+    assert len([line for line in said.splitlines() if line.startswith("error:")]) == 1
+    assert first.wait(280) == 0
+    assert len(pd.read_parquet(tmp_path / "patch_order" / "trials")) == 8
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_said_and_leaves_whole_rows(ray_address: str, pictures: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", small], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a small file system needs root: {mounted.stderr.strip()}")
+    try:
+        flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", small, "--seeds", 3)
+        done = subprocess.run(words(*flags), cwd=ROOT, env=environ(ray_address), **PIPES)
+        assert done.returncode == 1
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("error: ")
+        assert "could not be written (No space left on device)" in last
+        trials = pd.read_parquet(small / "patch_order" / "trials")
+        assert len(trials) == trials[["trial_id", "attempt"]].drop_duplicates().shape[0] > 0
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.slow
+def test_results_that_vanish_are_said(ray_address: str, pictures: Path, tmp_path: Path) -> None:
+    flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", tmp_path / "r", "--seeds", 1)
+    driver = subprocess.Popen(
+        words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "r").glob("patch_order/trials/*.parquet")):
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    shutil.rmtree(tmp_path / "r", ignore_errors=True)
+    _, said = driver.communicate(timeout=200)
+    assert driver.returncode == 1
+    assert said.strip().splitlines()[-1].startswith("error: ")
+    assert "could not be written (No such file or directory)" in said
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)
+def test_twenty_kills_at_random_moments_lose_and_double_nothing(
+    command: Command, ray_address: str, pictures: Path, tmp_path: Path
+) -> None:
+    moments, kills, sweeps = random.Random(0), 0, 0
+    while kills < KILLS:
+        sweeps += 1
+        flags = ("sweeps/noise_schedule.py", *FAST, "--data", pictures, "--results", tmp_path, "--name", f"s{sweeps}",
+                 "--trials", 12, "--seeds", 2, "--save-every", 3)  # fmt: skip
+        folder = tmp_path / f"s{sweeps}"
+        before: dict[str, bytes] = {}
+        started: set[str] = set()
+        while kills < KILLS:
+            driver = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL)
+            try:
+                driver.wait(moments.uniform(6, 18))
+            except subprocess.TimeoutExpired:
+                os.kill(driver.pid, signal.SIGKILL)
+                driver.wait()
+                kills += 1
+            before = rows_are_whole(folder, before)
+            started |= {path.parent.name for path in folder.glob("checkpoints/*/experiment.json")}
+            if driver.returncode == 0:
+                break
+        command(*flags)
+        rows_are_whole(folder, before)
+        trials = pd.read_parquet(folder / "trials")
+        assert started <= set(trials["trial_id"])
+        assert trials["trial_id"].is_unique
+        assert trials["attempt"].eq(1).all()
+        own = trials[trials["seed"] == 0]
+        assert len(own) == 12
+        the_sampler_knows(folder, own)
+        assert not pd.read_parquet(folder / "curves").duplicated(["trial_id", "attempt", "epoch"]).any()
+
+
+def rows_are_whole(folder: Path, before: dict[str, bytes]) -> dict[str, bytes]:
+    """Every row that there was is there unchanged, and all can be read."""
+    after = {path.name: path.read_bytes() for path in folder.glob("trials/*.parquet")}
+    assert before.items() <= after.items()
+    if after:
+        assert len(pd.read_parquet(folder / "trials")) == len(after)
+    return after
+
+
+def the_sampler_knows(folder: Path, trials: pd.DataFrame) -> None:
+    """Optuna's study holds every trial, as what it is."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
+    study = optuna.load_study(study_name=None, storage=storage)
+    told = {trial.user_attrs["trial_id"]: trial.state.name for trial in study.trials}
+    states = {"finished": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
+    assert told == {row["trial_id"]: states[row["status"]] for row in trials.to_dict("records")}

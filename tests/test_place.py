@@ -1,0 +1,71 @@
+"""Files that appear whole, and one writer at a time."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import fs
+
+from darl.errors import UserError
+from darl.place import Place
+
+
+def hold(folder: str, ready: Any) -> None:
+    with Place(folder, "--results").claimed():
+        ready.set()
+        time.sleep(60)
+
+
+def test_a_file_is_read_as_it_was_put(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "new"), "--results")
+    place.prepare("figures")
+    assert place.get("a.txt") is None
+    for text in (b"one", b"two"):
+        place.put("a.txt", text)
+        assert place.get("a.txt") == text
+    place.put("figures/b.png", b"picture")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [".writing", "a.txt", "figures"]
+
+
+def test_the_second_writer_is_told_who_the_first_one_is_until_that_one_is_killed(tmp_path: Path) -> None:
+    place = Place(str(tmp_path), "--results")
+    place.prepare()
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    other = context.Process(target=hold, args=(str(tmp_path), ready))
+    other.start()
+    assert ready.wait(60)
+    with pytest.raises(UserError, match=f"--name must be of a sweep that is not running, .* process {other.pid} on"):
+        place.claimed().__enter__()
+    os.kill(other.pid or 0, signal.SIGKILL)
+    other.join()
+    with place.claimed():
+        pass
+
+
+def test_on_an_object_store_a_sign_of_life_keeps_others_away(tmp_path: Path) -> None:
+    place = Place(str(tmp_path), "--results")
+    place.prepare()
+    place.local = False  # a store that keeps its objects on this disk
+    place.files = fs.LocalFileSystem()
+    with place.claimed():
+        wait_for(tmp_path / ".writing" / "driver.json")
+        with pytest.raises(UserError, match=f"process {os.getpid()} on"):
+            place.claimed().__enter__()
+    assert not (tmp_path / ".writing" / "driver.json").exists()
+    silent = {"host": "gone", "pid": 1, "alive": time.time() - 1000}
+    (tmp_path / ".writing" / "driver.json").write_text(json.dumps(silent))
+    with place.claimed():
+        pass
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 10
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
