@@ -201,7 +201,8 @@ def _comparison(rows: pd.DataFrame, cells: list[str], metric: str, baseline: str
 
 def _finished(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The finished trials that have the metric, as `value`."""
-    return _gained(rows.loc[(rows["status"] == "finished") & rows[metric].notna()].assign(value=rows[metric]), metric)
+    whole = (rows["status"] == "finished") & rows[metric].notna()
+    return _gained(rows.assign(value=rows[metric]).loc[whole], metric)
 
 
 def _gained(rows: pd.DataFrame, metric: str) -> pd.DataFrame:

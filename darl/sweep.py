@@ -172,7 +172,7 @@ class Search(Sweep):
     early: bool = True
     """Whether trials may be stopped early where the pilot shows that early results foretell late ones."""
     pilot: int = 8
-    """Trials that run whole before any is stopped; as many are drawn at random before the sampler learns."""
+    """Trials that run whole before any is stopped."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -116,6 +117,7 @@ def _flops(experiment: Experiment) -> float:
 
 
 def _reason(trial: Any) -> str:
-    """The last line of a failed trial's error: type and message."""
-    lines = str(trial.get_error() or "the trial's process died").strip().splitlines()
-    return lines[-1].strip()
+    """The last line of a failed trial's error: type and message. Tune keeps it in a file of the driver's."""
+    file = Path(trial.error_file) if trial.error_file else None
+    text = file.read_text(errors="replace").strip() if file and file.is_file() else ""
+    return text.splitlines()[-1].strip() if text else "the trial's process died"

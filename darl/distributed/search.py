@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -26,6 +27,8 @@ from darl.sweep import Search
 
 __all__ = ["Asha", "Known", "Proposals", "draw", "sampler", "settings"]
 
+STARTUP = 5
+"""Trials before the sampler learns, the known ones among them (measured by tests/benchmarks/search.py)."""
 TRIES = 100
 """Proposals of places that are known already, after which a space is taken to be used up."""
 
@@ -49,7 +52,7 @@ def settings(sweep: Search) -> dict[str, Any]:
     several trials run at a time, and the sampler must not propose the same place to all of them.
     """
     group = any(isinstance(part, Choice) for part in sweep.space.values())
-    return {"multivariate": True, "group": group, "constant_liar": True, "n_startup_trials": sweep.pilot}
+    return {"multivariate": True, "group": group, "constant_liar": True, "n_startup_trials": STARTUP}
 
 
 def sampler(sweep: Search, known: int) -> TPESampler:
@@ -105,6 +108,10 @@ class Proposals(OptunaSearch):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher for a restore that is never made: the tables are the memory
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing, in a file that Tune moves to its place."""
+        Path(checkpoint_path).touch()
 
     @property
     def study(self) -> optuna.Study:

@@ -274,7 +274,7 @@ def arguments() -> argparse.Namespace:
     add("--truth", choices=["recorded", "surface"], default="recorded", help="of a cell (default recorded)")
     add("--coordinates", choices=list(COORDINATES), default="shape", help="of the search (default shape)")
     add("--pilot", type=int, default=Search.pilot, help=f"as in the search (default {Search.pilot})")
-    add("--startup", type=int, help="random trials before the sampler learns (default: the pilot)")
+    add("--startup", type=int, help="random trials before the sampler learns (default: as in production)")
     add("--keep", type=int, default=Search.reduction, help="one in this many (default: the search's reduction)")
     add("--trust", action="store_true", help="stop trials from the first on, whatever a pilot would say")
     add("--independent", action="store_true", help="a and b drawn each for itself: multivariate and group off")
