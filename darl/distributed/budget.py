@@ -1,10 +1,15 @@
-"""How long a sweep may go on in one call. What it cuts off goes on from its checkpoints when the call is made again."""
+"""How long a sweep may go on in one call, and whether it can.
+
+What it cuts off goes on from its checkpoints when the call is made again.
+"""
 
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from ray.tune import Callback, Stopper
+
+from darl.results import TableWriteError
 
 __all__ = ["Budget", "Limits"]
 
@@ -27,6 +32,8 @@ class Budget(Callback, Stopper):
         self.began = self.looked = time.monotonic()
         self.gpu_seconds, self.started = 0.0, 0
         self.running: set[str] = set()
+        self.broken: TableWriteError | None = None
+        """Why no more rows can be written: nothing more is to be run either."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles it for a restore that is never made
@@ -55,7 +62,7 @@ class Budget(Callback, Stopper):
         now = time.monotonic()
         self.gpu_seconds += (now - self.looked) * len(self.running) * self.gpus
         self.looked = now
-        return self.used_up is not None
+        return self.used_up is not None or self.broken is not None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial runs; one that starts again after a fault is the same trial."""

@@ -25,6 +25,7 @@ QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a report of a failure has no metric
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are rows
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the search quietly, and the sweep would go on
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our tables are the record
     "RAY_AIR_NEW_OUTPUT": "0",

@@ -1,6 +1,8 @@
 """From Tune's callbacks to the tables: the driver alone writes rows, one whenever a trial ends or fails."""
 
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -12,14 +14,18 @@ from darl.config import Experiment
 from darl.distributed.budget import Budget
 from darl.distributed.storage import CheckpointStore
 from darl.distributed.trial import Job
-from darl.results import Results
+from darl.place import reason
+from darl.results import Results, TableWriteError
 from darl.rows import curve_row, now, provenance, trial_row
 
 __all__ = ["Recorder"]
 
 
 class Recorder(Callback):
-    """Writes each trial's start, and at its end its curve and then its row."""
+    """Writes each trial's start, and at its end its curve and then its row.
+
+    What cannot be written is not raised: Tune would take that for the trial's failure. It ends the sweep (`Budget`).
+    """
 
     def __init__(self, job: Job, results: Results, store: CheckpointStore, attempts: Counter[str], budget: Budget):
         self.job, self.results, self.store, self.attempts, self.budget = job, results, store, attempts, budget
@@ -41,7 +47,8 @@ class Recorder(Callback):
         """Note the start, so that a run that is killed knows what was unfinished."""
         self.started.setdefault(trial.trial_id, now())
         self.events.setdefault(trial.trial_id, {})
-        self.store.begin(self.job.experiment(trial.config))
+        with self._told():
+            self.store.begin(self.job.experiment(trial.config))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -72,21 +79,33 @@ class Recorder(Callback):
         """Write the row of a failure after which the trial starts again; a machine that was taken away is none."""
         if trial.num_failures > self.failures[trial.trial_id]:
             self.failures[trial.trial_id] = trial.num_failures
-            self._row(trial, "failed", _reason(trial))
+            with self._told():
+                self._row(trial, "failed", _reason(trial))
             self.started[trial.trial_id] = now()
 
     def _epochs(self, trial: Any) -> int:
         return max(self.events.get(trial.trial_id, {}), default=-1)
 
     def _write(self, trial: Any, status: str, error: str | None) -> None:
-        if trial.trial_id in self.written:  # Tune calls on_trial_error where another callback raises
+        if trial.trial_id in self.written or self.budget.broken:  # Tune may call twice
             return
         self.written.add(trial.trial_id)
         status = "failed" if error else status
-        self._row(trial, status, error)
-        if status != "failed":  # a failed trial may be tried again, from its last checkpoint
-            experiment = self.job.experiment(trial.config)
-            self.store.finish(experiment.trial_id, keep_weights=status == "finished")
+        with self._told():
+            self._row(trial, status, error)
+            if status != "failed":  # a failed trial may be tried again, from its last checkpoint
+                experiment = self.job.experiment(trial.config)
+                self.store.finish(experiment.trial_id, keep_weights=status == "finished")
+
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        try:
+            yield
+        except TableWriteError as error:
+            self.budget.broken = self.budget.broken or error
+        except OSError as error:
+            told = TableWriteError(f"{self.job.root}/checkpoints could not be written ({reason(error)})")
+            self.budget.broken = self.budget.broken or told
 
     def _row(self, trial: Any, status: str, error: str | None) -> None:
         experiment = self.job.experiment(trial.config)

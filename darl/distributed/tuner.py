@@ -136,6 +136,8 @@ def _tune(
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
             ),
         ).fit()
+        if run.budget.broken is not None:
+            raise run.budget.broken
 
 
 @contextmanager

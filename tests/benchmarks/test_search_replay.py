@@ -133,7 +133,7 @@ def test_on_a_smooth_hill_the_search_is_worth_it() -> None:
         name: np.median([costs(METHODS[name](grid, Setup(), seed), grid, grid.values, [0.25]) for seed in range(5)])
         for name in METHODS
     }
-    assert spent["TPE + ASHA"] < spent["TPE"] < spent["shuffled grid"] / 1.5
+    assert spent["TPE + ASHA"] <= spent["TPE"] < spent["shuffled grid"] / 1.5
 
 
 def test_the_summary_takes_quantiles_of_seeds_and_ratios_to_the_shuffled_grid() -> None:

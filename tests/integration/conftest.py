@@ -56,7 +56,7 @@ def command(ray_address: str) -> Command:
     return run
 
 
-PIPES: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 280}
+PIPES: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 500}
 
 
 def words(*arguments: object) -> list[str]:
