@@ -15,10 +15,10 @@ from darl.config import Experiment
 from darl.data import Dataset, defaults, locate
 from darl.evaluate import evaluate
 from darl.events import Evaluated
-from darl.figures import pictures, save
+from darl.figures import pictures
 from darl.inputs import check_batch, load_data, results_root, workers_of
 from darl.options import Options, Parser, add_experiment_flags, add_run_flags, speak_plainly
-from darl.present import findings_of, print_findings, print_plain, stages_of, wide_console, write_page
+from darl.present import findings_of, print_findings, print_plain, stages_of, wide_console, write_page, write_pictures
 from darl.results import Results
 from darl.results import load as load_table
 from darl.rows import curve_row, now, provenance, trial_row
@@ -192,7 +192,7 @@ def _report(flags: argparse.Namespace) -> None:
     print_findings(console, findings)
     drawn = pictures(findings, curves) if flags.html or flags.figures else []
     if flags.figures:
-        save(drawn, flags.figures)
+        write_pictures(drawn, flags.figures)
         print(flags.figures)
     if flags.html:
         write_page(findings, curves, flags.html, drawn)

@@ -27,8 +27,12 @@ __all__ = ["WRITING", "Place", "reason"]
 WRITING = ".writing"
 _STALE = 600.0
 """Seconds after which an unfinished file is a crash's: a write takes milliseconds."""
+_DRIVER = "driver"
+"""Of the files that say who writes here."""
 _HEARTBEAT, _SILENCE = 20.0, 90.0
 """Seconds between signs of life of who writes to an object store, and without one after which it is taken for dead."""
+_SETTLING = 2.0
+"""Seconds after which who came in the same moment has written too."""
 
 
 class Place:
@@ -56,7 +60,7 @@ class Place:
                     raise PermissionError(f"{folder} is read-only")
             for file in Path(self.folder, WRITING).iterdir():
                 with contextlib.suppress(FileNotFoundError):
-                    if time.time() - file.stat().st_mtime > _STALE:
+                    if file.stem != _DRIVER and time.time() - file.stat().st_mtime > _STALE:
                         file.unlink()
         probe = f"{WRITING}/{uuid.uuid4().hex}"
         self.put(probe, b"can this be written?")
@@ -92,7 +96,9 @@ class Place:
 
     @contextmanager
     def _locked(self, me: dict[str, Any]) -> Iterator[None]:
-        who, lock = Path(self.folder, WRITING, "driver.json"), FileLock(Path(self.folder, WRITING, "driver.lock"))
+        folder = Path(self.folder, WRITING)
+        folder.mkdir(parents=True, exist_ok=True)
+        who, lock = folder / f"{_DRIVER}.json", FileLock(folder / f"{_DRIVER}.lock")
         try:
             lock.acquire(blocking=False)
         except Timeout:
@@ -107,18 +113,21 @@ class Place:
 
     @contextmanager
     def _alive(self, me: dict[str, Any]) -> Iterator[None]:
-        name = f"{WRITING}/driver.json"
+        name, me = f"{WRITING}/{_DRIVER}.json", me | {"token": uuid.uuid4().hex}
         found = json.loads(self.get(name) or "{}")
         if time.time() - found.get("alive", 0.0) < _SILENCE:
+            raise _busy(self.folder, found)
+        self.put(name, json.dumps(me | {"alive": time.time()}).encode())
+        time.sleep(_SETTLING)
+        found = json.loads(self.get(name) or "{}")
+        if found.get("token") != me["token"]:  # somebody else came in the same moment, and was the last to write
             raise _busy(self.folder, found)
         ended = threading.Event()
 
         def beat() -> None:
-            while True:
+            while not ended.wait(_HEARTBEAT):
                 with contextlib.suppress(OSError):  # the next one may succeed
                     self.put(name, json.dumps(me | {"alive": time.time()}).encode())
-                if ended.wait(_HEARTBEAT):
-                    return
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -127,7 +136,8 @@ class Place:
         finally:
             ended.set()
             thread.join()
-            self.files.delete_file(f"{self.folder}/{name}")
+            if json.loads(self.get(name) or "{}").get("token") == me["token"]:
+                self.files.delete_file(f"{self.folder}/{name}")
 
 
 def reason(error: Exception) -> str:

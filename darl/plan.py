@@ -10,6 +10,7 @@ from darl.config import Experiment
 from darl.data import Dataset, steps_per_epoch
 from darl.report import find
 from darl.results import Results
+from darl.rows import image_flops
 from darl.statistics import FEWEST, detectable, seed_sd
 from darl.sweep import Design, Search, Sweep, describe
 from darl.train import step_seconds
@@ -62,8 +63,8 @@ def _print_search(console: Console, stage: Sweep) -> None:
     if stage.rungs and stage.early:
         rungs = " and ".join(f"{epoch} (by {metric})" for epoch, metric in stage.rungs.items())
         console.print(
-            f"those not in the best third are stopped after epochs {rungs}, not the first ones, and only where "
-            f"{stage.pilot} pilot trials show that early results foretell late ones"
+            f"those not in the best 1/{stage.reduction} are stopped after epochs {rungs}, not the first ones, and only "
+            f"where {stage.pilot} pilot trials show that early results foretell late ones"
         )
 
 
@@ -129,4 +130,4 @@ def _flops(experiment: Experiment, dataset: Dataset, stage: Sweep) -> float:
     size = experiment.batch_size
     trained = steps_per_epoch(len(dataset.train), size) * size * experiment.epochs
     evaluated = (len(dataset.train) + 2 * len(dataset.validation)) * (2 + len(stage.schedule))
-    return experiment.build().flops() * (3 * trained + evaluated)
+    return image_flops(experiment.changed({"seed": 0})) * (3 * trained + evaluated)

@@ -15,7 +15,7 @@ from darl.pilot import verdict
 from darl.place import reason
 from darl.report import Findings, find, plain, search_summary, summary
 from darl.results import FIGURES, Results
-from darl.sweep import SWEEP_FILE, Search, Sweep, from_json
+from darl.sweep import SWEEP_FILE, Design, Search, Sweep, from_json
 
 __all__ = [
     "PAGE_FILE",
@@ -26,6 +26,7 @@ __all__ = [
     "stages_of",
     "wide_console",
     "write_page",
+    "write_pictures",
 ]
 
 WIDE = 132
@@ -82,9 +83,12 @@ def wide_console() -> Console:
 
 
 def print_findings(console: Console, findings: Sequence[Findings]) -> None:
-    """Tables, notes and sentences."""
-    for finding in findings:
+    """Tables, notes and sentences; searches before the design that was made of what they found."""
+    several = len({finding.sweep.question for finding in findings}) > 1
+    for finding in sorted(findings, key=lambda finding: isinstance(finding.sweep, Design)):
         console.print()
+        if several:
+            console.print(finding.sweep.question, highlight=False, markup=False, style="bold underline")
         if isinstance(finding.sweep, Search) and len(finding.found):
             console.print(search_summary(finding))
         if len(finding.table):
@@ -99,6 +103,14 @@ def print_plain(console: Console, trials: pd.DataFrame, metric: str) -> None:
     table, sentence = plain(trials, metric)
     console.print(table)
     console.print(sentence, highlight=False, markup=False)
+
+
+def write_pictures(drawn: list[Picture], folder: str) -> None:
+    """The pictures in a folder of the user's choice; raises UserError where it cannot be written."""
+    try:
+        save(drawn, folder)
+    except OSError as error:
+        raise UserError(f"--figures must be a folder that can be written, got {folder!r} ({reason(error)})") from None
 
 
 def write_page(findings: Sequence[Findings], curves: pd.DataFrame, file: str, drawn: list[Picture]) -> None:

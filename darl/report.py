@@ -21,7 +21,7 @@ from darl.sweep import Design, Search, Sweep
 from darl.variants import Record, require
 from darl.wording import is_loss, metric_name
 
-__all__ = ["Findings", "counts", "find", "plain", "rank", "search_summary", "summary"]
+__all__ = ["Findings", "counts", "find", "plain", "rank", "require_comparable", "search_summary", "summary"]
 
 _TASK = ("data", "image_size", "model_patch_size")
 _TRAINING = (
@@ -129,7 +129,7 @@ def rank(trials: pd.DataFrame, metric: str = "probe_top1") -> pd.DataFrame:
     rows = _numeric(_last(trials.loc[trials["status"] == "finished"]), metric)
     _require_values(metric, rows)
     records = [flatten(json.loads(text)) for text in rows["config"]]
-    fields = _require_comparable(metric, records)
+    fields = require_comparable(metric, records)
     texts = [json.dumps({name: value for name, value in record.items() if name != "seed"}) for record in records]
     values = {name: pd.Series([record.get(name) for record in records], rows.index) for name in fields}
     groups = rows.assign(**values).groupby(pd.Series(texts, rows.index, dtype="str"), sort=False)
@@ -221,9 +221,10 @@ def _planned(sweep: Sweep, rows: pd.DataFrame, metric: str) -> tuple[pd.DataFram
     """The rows on the sweep's seeds, and a note on others: another search's own seed would pass for a fresh one."""
     first, last = sweep.base.seed, sweep.base.seed + sweep.seeds - 1
     own = rows.loc[rows["seed"].between(first, last)]
-    _require_comparable(metric, [flatten(json.loads(text)) for text in own["config"]])
+    require_comparable(metric, [flatten(json.loads(text)) for text in own["config"]])
     others = len(rows) - len(own)
-    return own, [f"trials on seeds other than {first} to {last} are left out: {others}"] if others else []
+    said = f"trials on seeds other than {first} to {last} are left out: {others}"
+    return own, [said] if others and sweep.seeds > 1 else []
 
 
 def _notes(table: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
@@ -283,7 +284,7 @@ def _require_values(metric: str, rows: pd.DataFrame) -> None:
     require(bool(given), "metric", "have values; without labels there is val_loss to rank by", metric)
 
 
-def _require_comparable(metric: str, records: list[Record]) -> list[str]:
+def require_comparable(metric: str, records: list[Record]) -> list[str]:
     """The fields in which the records differ, `seed` aside; raises UserError where they forbid the metric."""
     names = dict.fromkeys(name for record in records for name in record if name != "seed")
     varying = [name for name in names if len({record.get(name) for record in records}) > 1]

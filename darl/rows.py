@@ -4,6 +4,7 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from darl.config import Experiment, flatten
 
-__all__ = ["curve_row", "now", "provenance", "trial_row"]
+__all__ = ["curve_row", "image_flops", "now", "provenance", "trial_row"]
 
 
 def now() -> datetime:
@@ -28,6 +29,12 @@ def provenance() -> dict[str, Any]:
         "torch_version": str(torch.__version__),
         "host": socket.gethostname(),
     }
+
+
+@lru_cache(maxsize=256)
+def image_flops(experiment: Experiment) -> float:
+    """Of one image's forward pass in training."""
+    return experiment.build().flops()
 
 
 def curve_row(evaluated: Mapping[str, Any]) -> dict[str, Any]:

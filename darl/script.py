@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pandas as pd
 
-from darl.config import Experiment
+from darl.config import Experiment, flatten
 from darl.data import Dataset
 from darl.errors import UserError
 from darl.inputs import check_batch, load_data, results_root, workers_of
 from darl.options import Options, Parser, add_experiment_flags, add_run_flags, add_sweep_flags, speak_plainly
 from darl.plan import print_plan
 from darl.present import present, stages_of
+from darl.report import require_comparable
 from darl.results import Results
 from darl.sweep import SWEEP_FILE, Design, Search, Sweep, to_json
 from darl.variants import require
@@ -104,7 +105,20 @@ def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
                 datasets[key] = load_data(experiment, flags)
             check_batch(experiment, datasets[key], flags)
             _require_labels(datasets[key], stage.metric, experiment.data)
+        for group in _groups(stage):
+            require_comparable(stage.metric, [flatten(experiment.to_record()) for experiment in group])
     return datasets
+
+
+def _groups(stage: Sweep) -> list[list[Experiment]]:
+    """The experiments that are compared with each other."""
+    if not isinstance(stage, Design):
+        return []
+    names = dict.fromkeys(stage.groups.get(label, "") for label in stage.cells)
+    return [
+        [stage.experiment(point) for label, point in stage.cells.items() if stage.groups.get(label, "") == name]
+        for name in names
+    ]
 
 
 def _experiments(stage: Sweep) -> list[Experiment]:
@@ -134,9 +148,9 @@ def _run(
 
     cluster.connect(log_to_driver=False)
     cluster.require_resources(flags.workers, flags.gpus_per_worker)
-    results.prepare()
-    cluster.require_shared(results.path)
     with results.claimed():
+        results.prepare()
+        cluster.require_shared(results.path)
         searches = any(isinstance(stage, Search) for stage in stages)
         shared = session.begin(results, datasets, workers_of(flags), flags, searches=searches)
         results.keep(SWEEP_FILE, to_json(stages).encode())
@@ -144,8 +158,8 @@ def _run(
             final = last(results.trials())
             results.keep(SWEEP_FILE, to_json([*stages, *final]).encode())
             session.run_all(final, shared)
-        if shared.budget.used_up:
-            print(f"ended by {shared.budget.used_up}; the same command goes on", file=sys.stderr)
+        if shared.budget.ended_by:
+            print(f"ended by {shared.budget.ended_by}; the same command goes on", file=sys.stderr)
 
 
 def _number(stage: Sweep) -> str:

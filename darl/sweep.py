@@ -45,7 +45,7 @@ class Sweep:
     baseline: str | None = None
     """The label of the cell that others are compared with."""
     evaluations: int = 2
-    """Of a trial, evenly spaced, the last epoch's among them."""
+    """Of a design's trial, evenly spaced, the last epoch's among them."""
     enlarged: bool = False
     """Whether the probe is also tried on images larger than those of training."""
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import cast
 
@@ -72,13 +72,16 @@ def step_seconds(experiment: Experiment, dataset: Dataset, steps: int = 3) -> fl
     """CPU seconds of a training step on one core, after one to warm up."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    run = _Run(experiment, dataset, torch.device("cpu"), compiled=False)
-    began = 0.0
-    for number, batch in enumerate(islice(run.batches(0, 0), steps + 1)):
-        began = time.process_time() if number == 1 else began
-        list(run.step(batch))
-    torch.set_num_threads(threads)
-    return (time.process_time() - began) / min(steps, max(1, run.steps - 1))
+    try:
+        run = _Run(experiment, dataset, torch.device("cpu"), compiled=False)
+        began = 0.0
+        every = (batch for epoch in count() for batch in run.batches(epoch, 0))
+        for number, batch in enumerate(islice(every, steps + 1)):
+            began = time.process_time() if number == 1 else began
+            list(run.step(batch))
+        return (time.process_time() - began) / steps
+    finally:
+        torch.set_num_threads(threads)
 
 
 def evenly(epochs: int, count: int) -> dict[int, Measures]:

@@ -10,7 +10,7 @@ Objective  The linear probe's accuracy on frozen features. Training losses under
 Search     Optuna's TPE. Once a pilot has shown that early probes foretell late ones, trials not in the best third
            after about 1/9 (by kNN) and 1/3 of the epochs are stopped. Then the best three and the known points run
            again on fresh seeds, in pairs, and those that fall behind are dropped.
-Map        --design grid runs every cell of an a × b grid with the same seeds instead.
+Map        --design grid runs every cell of an a × b grid with the same seeds instead, into RESULTS/noise_grid.
 Cost       The default (digits, a nano model, 12 trials of 30 epochs, 2 fresh seeds): some 5 minutes on 2 CPU cores.
 Result     RESULTS/noise_schedule/trials and curves, Parquet tables for pandas. The same command goes on where it
            stopped, and with more --trials searches further.
@@ -46,11 +46,11 @@ def noise_schedule(options: Options) -> Sweep:
     }
     if flags.design == "grid":
         require(flags.grid >= 2, "--grid", "be at least 2", flags.grid)
-        # steps of 10^0.5 from the paper's point, which is thus on the grid, as is the uniform one
+        # steps of 10^0.5 from a tenth of the paper's a on, and from below its b
         a, b = (0.03 * 10 ** (0.5 * np.arange(-2, flags.grid - 2)), 10 ** (0.5 * np.arange(1 - flags.grid // 2, 3)))
         points = [{"noise.a": rounded(float(x)), "noise.b": rounded(float(y))} for y in b for x in a]
         rest = {describe(point): point for point in points if point not in known.values()}
-        return Design(**{**common, "trials": None}, cells=known | rest)
+        return Design(**{**common, "name": "noise_grid", "trials": None}, cells=known | rest)
     return Search(**common, space={"noise": COORDINATES[flags.coordinates]}, first=known)
 
 

@@ -11,10 +11,12 @@ Result     RESULTS/objective/trials and curves.
 
 from itertools import product
 
+from darl.noise import Beta
 from darl.options import Options
 from darl.script import run_sweep
 from darl.space import Point
 from darl.sweep import Design
+from darl.variants import require
 
 DEPTHS = {"": 1, "2 blocks": 2}
 GAMMA = {"": False, "told gamma": True}
@@ -25,11 +27,19 @@ TARGET = {"": False, "normalised": True}
 def objective(options: Options) -> Design:
     """Every objective at the usual patch size and at twice that."""
     base = options.experiment()
+    twice, size = 2 * base.model.patch_size, base.image_size
+    require(
+        size % twice == 0 and size > twice,
+        "--patch-size",
+        f"be less than half of {size} and divide it twice",
+        twice // 2,
+    )
+    noise = str(base.noise or Beta())
     cells: dict[str, Point] = {}
     groups: dict[str, str] = {}
-    for patch_size in (base.model.patch_size, 2 * base.model.patch_size):
+    for patch_size in (base.model.patch_size, twice):
         group = f"patch {patch_size}"
-        for words, point in _objectives().items():
+        for words, point in _objectives(noise).items():
             label = ", ".join([*words, group])
             cells[label], groups[label] = point | {"model.patch_size": patch_size}, group
     return Design(
@@ -44,7 +54,7 @@ def objective(options: Options) -> Design:
     )
 
 
-def _objectives() -> dict[tuple[str, ...], Point]:
+def _objectives(noise: str) -> dict[tuple[str, ...], Point]:
     """Points by the words that name them; the paper's is `diffusion` alone."""
     found: dict[tuple[str, ...], Point] = {}
     for target in TARGET:
@@ -53,7 +63,7 @@ def _objectives() -> dict[tuple[str, ...], Point]:
     for depth, gamma, prediction, target in product(DEPTHS, GAMMA, PREDICTION, TARGET):
         fields = f"decoder_depth={DEPTHS[depth]},gamma_conditioning={GAMMA[gamma]},prediction={PREDICTION[prediction]}"
         text = f"diffusion:{fields},normalize_target={TARGET[target]}"
-        found[_words("diffusion", depth, gamma, prediction, target)] = {"objective": text, "noise": "beta:a=0.03,b=1"}
+        found[_words("diffusion", depth, gamma, prediction, target)] = {"objective": text, "noise": noise}
     return found
 
 

@@ -30,6 +30,8 @@ def searches(options: Options) -> list[Sweep]:
     require(len(set(flags.data)) > 1, "--data", "be two or more data sets", flags.data)
     bases = [options.experiment(name) for name in flags.data]
     require(bases[0].objective.uses_noise, "--objective", "be diffusion: others have no schedule", flags.objective)
+    sizes = {(base.model.width, base.model.depth, base.model.heads, base.epochs) for base in bases}
+    require(len(sizes) == 1, "--model and --epochs", "be given: these data sets have other defaults", flags.data)
     return [
         Search(
             name="transfer",
@@ -45,30 +47,39 @@ def searches(options: Options) -> list[Sweep]:
 
 
 def matrix(options: Options, stages: Sequence[Sweep], trials: pd.DataFrame) -> Design:
-    """Each set's best on every set. Before anything is found, the paper's stands for it, slightly moved."""
-    schedules: dict[str, Point] = {"paper": PAPER}
-    for number, stage in enumerate(stages, start=1):
-        assert isinstance(stage, Search)
-        found = stage.ranked(trials.to_dict("records"))
-        schedules[f"best of {stage.base.data}"] = found[0] if found else {**PAPER, "noise.b": 1.0 + number / 1000}
+    """Each set's best on every set, on seeds that the searches have not seen."""
+    schedules = {"paper": PAPER} | {
+        f"best of {stage.base.data}": found
+        for number, stage in enumerate(stages, start=1)
+        if isinstance(stage, Search) and (found := _best(stage, trials, number)) != PAPER
+    }
     cells: dict[str, Point] = {}
     groups: dict[str, str] = {}
     for stage in stages:
         paths = ("data", "image_size", "channels", "model.patch_size", "augment.crop_min", "augment.flip")
         fields = {path: attrgetter(path)(stage.base) for path in paths}
         for name, schedule in schedules.items():
-            if schedule not in [cells[label] for label in cells if groups[label] == stage.base.data]:
-                label = f"{name} on {stage.base.data}"
-                cells[label], groups[label] = fields | schedule, stage.base.data
+            label, point = f"{name} on {stage.base.data}", fields | schedule
+            if point not in cells.values():  # two sets may have one best
+                cells[label], groups[label] = point, stage.base.data
     return Design(
         name="transfer",
         question="Does the best noise schedule of one data set suit another?",
-        base=stages[0].base,
+        base=stages[0].base.changed({"seed": stages[0].base.seed + 1}),
         cells=cells,
         groups=groups,
         baselines={stage.base.data: f"paper on {stage.base.data}" for stage in stages},
         seeds=options.flags.seeds,
     )
+
+
+def _best(search: Search, trials: pd.DataFrame, number: int) -> Point:
+    """What a search has found; before it has run, for --dry-run, another point for each."""
+    if trials.empty:
+        return {**PAPER, "noise.b": 1.0 + number / 1000}
+    found = search.ranked(trials.to_dict("records"))
+    require(len(found) > 0, "--data", "have a trial that finished, for each set", search.base.data)
+    return found[0]
 
 
 if __name__ == "__main__":

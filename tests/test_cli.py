@@ -3,6 +3,7 @@
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ import pytest
 from PIL import Image
 
 from darl import cli
+from darl.config import Experiment
+from darl.space import BetaByShape
+from darl.sweep import Search
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 
@@ -142,6 +146,44 @@ def test_transfer_needs_several_data_sets(
         run(monkeypatch, "--data", "digits", "--results", str(tmp_path / "r"), sweep="transfer")
     assert stop.value.code == 2
     assert capsys.readouterr().err == "error: --data must be two or more data sets, got ['digits']\n"
+
+
+def test_targets_that_differ_are_not_judged_by_their_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--objective-metric", "val_loss", "--results", str(tmp_path / "r"))
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, *flags, sweep="objective")
+    assert stop.value.code == 2
+    assert "objective_normalize_target" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_matrix_of_transfer_is_of_fresh_seeds_and_of_different_schedules() -> None:
+    transfer = runpy.run_path(str(SWEEPS / "transfer.py"))
+    searches = [
+        Search(
+            name="transfer", question="?", base=Experiment(data=data), space={"noise": BetaByShape()},
+            first={"paper": transfer["PAPER"]},
+        )
+        for data in ("digits:0-4", "digits:5-9")
+    ]  # fmt: skip
+
+    def found(points: list[dict[str, float]]) -> list[str]:
+        rows = [
+            {"status": "finished", "config": one.experiment(point).to_json(), "probe_top1": 0.5}
+            for one, point in zip(searches, points, strict=True)
+        ]
+        options = SimpleNamespace(flags=SimpleNamespace(seeds=3))
+        matrix = transfer["matrix"](options, searches, pd.DataFrame(rows))
+        own = {one.experiment(point).trial_id for one, point in zip(searches, points, strict=True)}
+        assert not own & {matrix.experiment(point, repeat).trial_id for _, point, repeat in matrix.planned()}
+        return list(matrix.cells)
+
+    other = {"noise.a": 0.5, "noise.b": 0.5}
+    assert found([transfer["PAPER"]] * 2) == ["paper on digits:0-4", "paper on digits:5-9"]
+    assert len(found([other, other])) == 4
+    assert len(found([other, {"noise.a": 0.2, "noise.b": 0.5}])) == 6
 
 
 def test_help_names_every_flag_of_the_contract_and_every_kind(

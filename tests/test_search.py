@@ -59,6 +59,13 @@ def test_each_end_is_told_as_what_it_is() -> None:
     ]
 
 
+def test_the_result_at_which_a_trial_is_stopped_is_told_with_its_end() -> None:
+    search = proposals([], [])  # as Tune does: the scheduler's STOP comes before the searcher hears of the result
+    search.suggest("a")
+    search.on_trial_complete("a", {"epoch": 3, "knn_top1": 0.2})
+    assert states(search) == [(TrialState.PRUNED, 0.2, {3: 0.2})]
+
+
 def test_a_sign_of_life_at_the_end_and_a_past_told_again_change_nothing() -> None:
     search = proposals([], [])
     search.suggest("a")

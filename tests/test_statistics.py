@@ -238,17 +238,24 @@ class TestFallen:
         apart = np.array([-1.0, -1.0, -1.0, 0.0])  # t = -3; p 0.029, but 0.058 two-sided
         assert fallen(frame(lead=np.zeros(4), a=apart), "max") == {"a"}
 
-    def test_one_seed_drops_nobody_nor_do_two_alike(self):
+    def test_two_seeds_drop_nobody(self):
         assert fallen(frame(lead=[0.9], last=[0.1]), "max") == set()
-        assert fallen(frame(lead=[0.9, 0.9], last=[0.1, 0.1]), "max") == set()
+        assert fallen(frame(lead=[0.9, 0.91], last=[0.1, 0.12]), "max") == set()
+
+    def test_the_level_is_shared_out_between_the_cells(self):
+        apart = np.array([-1.0, -1.0, -1.0, 0.0])  # one-sided p 0.029
+        lead = np.zeros(4)
+        assert fallen(frame(lead=lead, a=apart, b=lead - np.array([0.0, 0.1, -0.1, 0.1])), "max") == set()
 
     def test_the_leader_is_found_over_shared_seeds(self):
-        """A contender that was dropped after two easy seeds has the best mean, but not the best on these seeds."""
-        values = frame(lead=[0.90, 0.91, 0.5, 0.5], dropped={0: 0.80, 1: 0.82}, close=[0.90, 0.90, 0.5, 0.51])
+        """A contender that was dropped after three easy seeds has the best mean, but not the best on these seeds."""
+        dropped = {0: 0.80, 1: 0.82, 2: 0.81}
+        values = frame(lead=[0.90, 0.91, 0.92, 0.5, 0.5], dropped=dropped, close=[0.90, 0.90, 0.93, 0.5, 0.51])
         assert fallen(values, "max") == {"dropped"}
 
     def test_a_large_lead_over_the_weakest_does_not_make_a_leader(self):
-        values = frame(lead=[0.90, 0.92, 0.90], dropped={0: 0.85, 1: 0.86}, uneven=[0.1, 0.2, 0.89])
+        dropped = {0: 0.85, 1: 0.86, 2: 0.86}
+        values = frame(lead=[0.90, 0.92, 0.91, 0.90], dropped=dropped, uneven=[0.1, 0.2, 0.15, 0.89])
         assert fallen(values, "max") == {"dropped"}
 
     def test_nothing_to_race(self):

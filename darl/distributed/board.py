@@ -25,6 +25,7 @@ class Board(Callback):
         self.console = Console()
         self.recorder: Recorder | None = None
         self.shown = 0
+        self.ended: set[str] = set()
         self.began = time.monotonic()
         self.live: Live | None = None
 
@@ -46,7 +47,7 @@ class Board(Callback):
         """Show what is new."""
         assert self.recorder is not None
         for row in self.recorder.rows[self.shown :]:
-            self.done += row["status"] != "failed" or row["attempt"] == 1
+            self.ended.add(row["trial_id"])
             self.console.print(self._line(row), highlight=False, soft_wrap=True)
         self.shown = len(self.recorder.rows)
         if self.live is not None:
@@ -77,7 +78,8 @@ class Board(Callback):
         )
 
     def _count(self) -> str:
-        return f"{self.done:>3}/{self.total}" if self.total else f"{self.done:>3} {self.title}"
+        done = self.done + len(self.ended)
+        return f"{done:>3}/{self.total}" if self.total else f"{done:>3} {self.title}"
 
     def _cell(self, config: str) -> str:
         return self.sweep.labels([config])[0] or "?"

@@ -57,6 +57,11 @@ class Budget(Callback, Stopper):
             return f"--max-gpu-hours {self.limits.gpu_hours:g}"
         return None
 
+    @property
+    def ended_by(self) -> str | None:
+        """The flag that ends the sweep here, or lets it start nothing more."""
+        return self.used_up or (f"--max-trials {self.limits.trials}" if self.trials < 1 else None)
+
     def stop_all(self) -> bool:
         """Whether all running trials are to be stopped now."""
         now = time.monotonic()

@@ -3,20 +3,18 @@
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import datetime
-from functools import lru_cache
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 
-from darl.config import Experiment
 from darl.distributed.budget import Budget
 from darl.distributed.storage import CheckpointStore
 from darl.distributed.trial import Job
 from darl.place import reason
 from darl.results import Results, TableWriteError
-from darl.rows import curve_row, now, provenance, trial_row
+from darl.rows import curve_row, image_flops, now, provenance, trial_row
 
 __all__ = ["Recorder"]
 
@@ -83,6 +81,10 @@ class Recorder(Callback):
                 self._row(trial, "failed", _reason(trial))
             self.started[trial.trial_id] = now()
 
+    def _began(self, trial: Any, seconds: float) -> datetime:
+        """When the trial started; one that went on from a checkpoint, so long ago as it has run."""
+        return min(self.started.get(trial.trial_id, now()), now() - timedelta(seconds=seconds))
+
     def _epochs(self, trial: Any) -> int:
         return max(self.events.get(trial.trial_id, {}), default=-1)
 
@@ -117,22 +119,16 @@ class Recorder(Callback):
             evaluations,
             status=status,
             attempt=self.attempts[key],
-            started_at=self.started.get(trial.trial_id, now()),
+            started_at=self._began(trial, evaluations[-1]["seconds"] if evaluations else 0.0),
             workers=self.job.workers.count,
             device=self.job.workers.device,
-            flops=_flops(experiment.changed({"seed": 0})),
+            flops=image_flops(experiment.changed({"seed": 0})),
             error=error,
         )
         row |= {**self.provenance, "host": trial.node_ip or self.provenance["host"]}
         self.results.add_curve(key, self.attempts[key], [curve_row(event) for event in evaluations])
         self.results.add_trial(row)
         self.rows.append(row)
-
-
-@lru_cache(maxsize=256)
-def _flops(experiment: Experiment) -> float:
-    """Of one image's forward pass."""
-    return experiment.build().flops()
 
 
 def _reason(trial: Any) -> str:

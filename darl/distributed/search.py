@@ -185,6 +185,7 @@ class Proposals(OptunaSearch):
         """Tell the end: COMPLETE only for a trial that ran all its epochs to a finite value."""
         if trial_id in self._completed_trials:
             return
+        self.on_trial_result(trial_id, result or {})  # Tune does not tell the result at which a trial is stopped
         self._completed_trials.add(trial_id)
         trial = self._ot_trials[trial_id]
         epoch, value = self._last.get(trial_id, (0, None))  # `result` may be a sign of life or of a checkpoint
@@ -237,7 +238,7 @@ class Asha(ASHAScheduler):
         if epoch is None or score is None:
             return self.CONTINUE
         self._scores.setdefault(trial.trial_id, {})[epoch] = score
-        if epoch >= self._sweep.base.epochs and trial.trial_id in self._scores:
+        if epoch >= self._sweep.base.epochs:
             self._finished.append(self._scores.pop(trial.trial_id))
             self.pilot = self.pilot or judge(self._sweep, self._finished)
         action = super().on_trial_result(tune_controller, trial, {"epoch": epoch, "score": score})

@@ -16,7 +16,7 @@ from darl.data import Dataset
 from darl.distributed.budget import Budget, Limits
 from darl.distributed.cluster import slots
 from darl.distributed.trainer import Workers
-from darl.distributed.tuner import Run, run
+from darl.distributed.tuner import Run, run_sweep
 from darl.errors import UserError
 from darl.results import Results
 from darl.sweep import Sweep
@@ -47,8 +47,8 @@ def begin(
 def run_all(sweeps: Sequence[Sweep], shared: Run) -> bool:
     """Run sweeps one after another; False where the budget ended them before their end."""
     for sweep in sweeps:
-        run(sweep, shared)
-        if shared.budget.used_up or shared.budget.trials < 1:
+        run_sweep(sweep, shared)
+        if shared.budget.ended_by:
             return False
     return True
 
@@ -58,7 +58,8 @@ def _study(root: str) -> BaseStorage | None:
     if "://" in root:
         return None
     path = Path(root, STUDY_FILE)
-    path.unlink(missing_ok=True)
+    for file in (path, path.with_name(f"{STUDY_FILE}.lock")):  # a killed driver's lock would be waited for
+        file.unlink(missing_ok=True)
     return JournalStorage(JournalFileBackend(str(path)))
 
 

@@ -35,7 +35,7 @@ from darl.results import Results, TableWriteError
 from darl.space import Point
 from darl.sweep import Design, Search, Sweep
 
-__all__ = ["Run", "run"]
+__all__ = ["Run", "run_sweep"]
 
 ATTEMPTS = 3
 """Failures of one trial after which it is not tried again."""
@@ -56,7 +56,7 @@ class Run:
     loggers: list[Callback] = field(default_factory=list[Callback])
 
 
-def run(sweep: Sweep, run: Run) -> None:
+def run_sweep(sweep: Sweep, run: Run) -> None:
     """Run what is missing of a sweep, and write its rows. Stops early where the budget is used up."""
     _KINDS[type(sweep)](sweep, run)
 
