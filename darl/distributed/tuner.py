@@ -86,8 +86,9 @@ def _search(sweep: Search, run: Run) -> None:
 def _race(sweep: Search, run: Run) -> None:
     """The best points and the known first points on seeds that the search has not seen."""
     state = _read(sweep, run.results)
-    points = sweep.ranked(run.results.trials().to_dict("records"))[: sweep.contenders]
-    points += [dict(point) for point in sweep.first.values() if point not in points] if points else []
+    best = sweep.ranked(run.results.trials().to_dict("records"))[: sweep.contenders]
+    points = [dict(point) for point in sweep.first.values()] if best else []  # before all: a race may be cut short
+    points += [point for point in best if point not in points]
     plan: Plan = []
     values: list[tuple[str, int, float]] = []
     for repeat in range(1, sweep.seeds):
