@@ -5,7 +5,7 @@ Question   Next patches by mean squared error, or by diffusion? With how deep a 
            of which size? The paper (section 4.3) takes one block, no gamma, the clean patch.
 Design     All combinations with the same seeds; for each patch size against the paper's choice.
 Objective  The linear probe's accuracy on frozen features: losses of different targets cannot be compared.
-Cost       The default (digits, a nano model, 36 cells × 2 seeds of 8 epochs): some 5 minutes on 2 free cores.
+Cost       The default (digits, a nano model, 36 cells × 2 seeds of 8 epochs): some 5 minutes on 2 cores.
 Result     RESULTS/objective/trials and curves.
 """
 

@@ -5,7 +5,7 @@ Question   An autoregressive model needs an order. The paper (section 4.4) finds
            direction that counts? Hence also columns, snake, Hilbert curve and spiral.
 Design     Every order with the same seeds, against the raster: same initial weights, same batches, same noise.
 Objective  The linear probe's accuracy on frozen features.
-Cost       The default (digits, a nano model, 8 orders × 3 seeds of 15 epochs): some 4 minutes on 2 free cores.
+Cost       The default (digits, a nano model, 8 orders × 3 seeds of 15 epochs): some 3 minutes on 2 cores.
 Result     RESULTS/patch_order/trials and curves. More --seeds go on where it stopped; from six on, differences are
            called significant or not.
 """
