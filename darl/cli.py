@@ -13,7 +13,7 @@ from rich.table import Table
 from darl import checkpoint
 from darl.config import Experiment
 from darl.data import Dataset, defaults, locate
-from darl.evaluate import evaluate
+from darl.evaluate import evaluate, evenly
 from darl.events import Evaluated
 from darl.figures import pictures
 from darl.inputs import check_batch, load_data, results_root, workers_of
@@ -22,7 +22,7 @@ from darl.present import findings_of, print_findings, print_plain, stages_of, wi
 from darl.results import Results
 from darl.results import load as load_table
 from darl.rows import curve_row, now, provenance, trial_row
-from darl.train import evenly, fit
+from darl.train import fit
 from darl.variants import require
 
 __all__ = ["main"]

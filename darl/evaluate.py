@@ -5,6 +5,7 @@ model. Comparable are the accuracy of simple classifiers on the frozen readout, 
 grid of signal fractions with fixed noise, whatever the model was trained with. All of it is deterministic.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ __all__ = [
     "denoising_losses",
     "enlarged_size",
     "evaluate",
+    "evenly",
     "knn",
-    "linear_probe",
     "readouts",
 ]
 
@@ -51,6 +52,11 @@ class Measures:
     def only(cls, metric: str) -> "Measures":
         """What one metric needs: `val_loss`, `knn_top1` or `probe_top1`."""
         return cls(losses=metric == "val_loss", knn=metric == "knn_top1", linear=metric == "probe_top1")
+
+
+def evenly(epochs: int, count: int, measures: Measures = Measures()) -> dict[int, Measures]:
+    """At most `count` epochs to evaluate at, evenly spaced, the last one among them."""
+    return {math.ceil(epochs * (index + 1) / count): measures for index in range(count)}
 
 
 def enlarged_size(image_size: int, patch_size: int) -> int:
@@ -118,20 +124,6 @@ def readouts(
         raise ArithmeticError("the features are not finite: training has diverged; try a lower learning rate")
     assert split.labels is not None
     return x, torch.as_tensor(split.labels, device=device)
-
-
-def linear_probe(
-    train_x: "Float[Tensor, 'images width']",
-    train_y: "Int[Tensor, ' images']",
-    test_x: "Float[Tensor, 'others width']",
-    test_y: "Int[Tensor, ' others']",
-    classes: int,
-    *,
-    penalty: float = 1e-4,
-    iterations: int = 100,
-) -> float:
-    """Top-1 of `LinearProbe`, in [0, 1]."""
-    return LinearProbe.fit(train_x, train_y, classes, penalty=penalty, iterations=iterations).top1(test_x, test_y)
 
 
 @dataclass(frozen=True, eq=False)

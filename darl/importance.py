@@ -10,15 +10,14 @@ over the trials of that alternative.
 """
 
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from darl.config import Experiment
-from darl.space import Choice, Point
+from darl.space import Choice, known
 from darl.sweep import METRICS, Search
 
 if TYPE_CHECKING:
@@ -85,27 +84,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _told(search: Search, rows: Iterator[tuple[str, float]]) -> Iterator["FrozenTrial"]:
-    """The trials in Optuna's terms, without those that its distributions do not hold."""
-    from optuna.trial import FixedTrial, create_trial
+    """The trials in Optuna's terms, without those outside of the space."""
+    from optuna.trial import create_trial
 
     for config, value in rows:
         point = search.point_of(Experiment.from_record(json.loads(config)))
-        if point is None:
-            continue
-        fixed = FixedTrial(_parameters(search, point))
-        try:
-            with warnings.catch_warnings():  # it warns of a value outside, `create_trial` raises
-                warnings.simplefilter("ignore")
-                for path, dimension in search.space.items():
-                    dimension.draw(path, fixed)
-            yield create_trial(params=fixed.params, distributions=fixed.distributions, value=float(value))
-        except ValueError:
-            continue
-
-
-def _parameters(search: Search, point: Point) -> dict[str, Any]:
-    return {
-        name: value
-        for path, dimension in search.space.items()
-        for name, value in dimension.parameters(path, point).items()
-    }
+        trial = None if point is None else known(search.space, point)
+        if trial is not None:
+            yield create_trial(params=trial.params, distributions=trial.distributions, value=float(value))

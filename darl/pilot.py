@@ -7,13 +7,14 @@ not say so clearly stops nobody.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from darl.statistics import Kendall, kendall
 from darl.sweep import Search
 
-__all__ = ["Pilot", "judge", "scores", "verdict"]
+__all__ = ["Pilot", "ended", "judge", "scores", "verdict"]
 
 Scores = Mapping[int, float]
 """What decides, by epoch: a rung's own metric there, the sweep's at the last epoch."""
@@ -60,10 +61,15 @@ def verdict(search: Search, trials: pd.DataFrame, curves: pd.DataFrame) -> Pilot
     """The verdict that a search's tables hold; None while there are too few finished trials."""
     labels = pd.Series(search.labels(trials["config"]), trials.index, dtype="object")
     own = trials.loc[(trials["status"] == "finished") & (trials["seed"] == search.base.seed) & labels.notna()]
-    rows = sorted(own.to_dict("records"), key=lambda row: row["started_at"] + pd.Timedelta(seconds=row["seconds"]))
+    rows = sorted(own.to_dict("records"), key=ended)
     keys = [(row["trial_id"], row["attempt"]) for row in rows]
     reports = dict(list(curves.groupby(["trial_id", "attempt"])))
     return judge(search, [scores(search, reports[key]) for key in keys if key in reports])
+
+
+def ended(row: Mapping[str, Any]) -> pd.Timestamp:
+    """When the trial of a row of `trials` ended: the order in which a search has learned of its trials."""
+    return row["started_at"] + pd.Timedelta(seconds=row["seconds"] if pd.notna(row["seconds"]) else 0)
 
 
 def scores(search: Search, curve: pd.DataFrame) -> dict[int, float]:

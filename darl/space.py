@@ -8,15 +8,22 @@ table shows, and an equal place is an equal trial.
 """
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from darl.errors import UserError
 from darl.variants import Record, Variant, require
 
-__all__ = ["BetaByMean", "BetaByShape", "Choice", "Dimension", "LogUniform", "Point", "Space", "Trial", "read"]
+if TYPE_CHECKING:
+    from optuna.trial import FixedTrial
+
+__all__ = [
+    "BetaByMean", "BetaByShape", "Choice", "Dimension", "LogUniform", "Point", "Space", "Trial",
+    "draw", "known", "parameters", "read",
+]  # fmt: skip
 
 Point = dict[str, Any]
 """Values by dotted path of the experiment: numbers, texts of variants (`"round_robin:block=4"`), or None."""
@@ -61,6 +68,30 @@ Space = Mapping[str, Dimension]
 """Dimensions by dotted path."""
 
 
+def draw(space: Space, trial: Trial) -> Point:
+    """A point of a space."""
+    return {name: value for path, part in space.items() for name, value in part.draw(path, trial).items()}
+
+
+def parameters(space: Space, point: Point) -> dict[str, Any]:
+    """What would draw this point, whether it lies in the space or not."""
+    return {name: value for path, part in space.items() for name, value in part.parameters(path, point).items()}
+
+
+def known(space: Space, point: Point) -> "FixedTrial | None":
+    """An Optuna trial that has drawn this point, with its distributions; None for a point outside of the space."""
+    from optuna.trial import FixedTrial
+
+    trial = FixedTrial(parameters(space, point))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # of a value out of its range
+        try:
+            draw(space, trial)
+        except (UserWarning, ValueError):
+            return None
+    return trial
+
+
 @dataclass(frozen=True, kw_only=True)
 class LogUniform(Dimension):
     """Numbers between `low` and `high`, uniform in the logarithm."""
@@ -70,7 +101,7 @@ class LogUniform(Dimension):
     high: float
 
     def __post_init__(self) -> None:
-        require(0 < self.low < self.high, "range", "have 0 < low < high", (self.low, self.high))
+        _require_range("range", self.low, self.high)
 
     def __str__(self) -> str:
         return f"log-uniform in [{self.low:g}, {self.high:g}]"
@@ -98,6 +129,10 @@ class BetaByShape(Dimension):
     high_a: float = 10.0
     low_b: float = 0.03
     high_b: float = 10.0
+
+    def __post_init__(self) -> None:
+        _require_range("range of a", self.low_a, self.high_a)
+        _require_range("range of b", self.low_b, self.high_b)
 
     def __str__(self) -> str:
         return f"Beta(a, b): a log-uniform in [{self.low_a:g}, {self.high_a:g}], b in [{self.low_b:g}, {self.high_b:g}]"
@@ -134,6 +169,7 @@ class BetaByMean(Dimension):
     def __post_init__(self) -> None:
         means = 0 < self.low_mean < self.high_mean < 1
         require(means, "mean", "have 0 < low < high < 1", (self.low_mean, self.high_mean))
+        _require_range("concentration", self.low_concentration, self.high_concentration)
 
     def __str__(self) -> str:
         return (
@@ -173,17 +209,11 @@ class Choice(Dimension):
     def draw(self, path: str, trial: Trial) -> Point:
         """The text, and what its own dimensions draw."""
         chosen = trial.suggest_categorical(path, list(self.options))
-        point: Point = {path: chosen}
-        for below, dimension in self.options[chosen].items():
-            point |= dimension.draw(below, trial)
-        return point
+        return {path: chosen} | draw(self.options[chosen], trial)
 
     def parameters(self, path: str, point: Point) -> dict[str, Any]:
         """The text, and what its own dimensions need."""
-        found: dict[str, Any] = {path: point[path]}
-        for below, dimension in self.options.get(point[path], {}).items():
-            found |= dimension.parameters(below, point)
-        return found
+        return {path: point[path]} | parameters(self.options.get(point[path], {}), point)
 
     def part(self, path: str, experiment: Any) -> Point | None:
         """The option that the experiment's variant is, with its own part."""
@@ -233,6 +263,10 @@ def read(record: Record) -> Dimension:
 def rounded(value: float) -> float:
     """Four digits."""
     return float(f"{value:.4g}")
+
+
+def _require_range(name: str, low: float, high: float) -> None:
+    require(0 < low < high, name, "have 0 < low < high", (low, high))
 
 
 def _logit(probability: float) -> float:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 
 from darl.config import Experiment
 from darl.errors import UserError
-from darl.evaluate import Measures
+from darl.evaluate import Measures, evenly
 from darl.space import Point, Space, read
 from darl.variants import Record, require
 
@@ -117,8 +117,8 @@ class Design(Sweep):
     @property
     def schedule(self) -> Mapping[int, Measures]:
         """All is measured, evenly spaced."""
-        epochs, count = self.base.epochs, self.evaluations
-        return {-(-epochs * (index + 1) // count): self.full for index in range(count - 1)}
+        chosen = evenly(self.base.epochs, self.evaluations, self.full)
+        return {epoch: measures for epoch, measures in chosen.items() if epoch < self.base.epochs}
 
     def planned(self) -> list[tuple[str, Point, int]]:
         """Label, point and repeat of every trial, seed by seed: a sweep that is cut short has whole seeds first."""

@@ -31,7 +31,7 @@ from darl.objective import Corruption
 from darl.optim import build_optimizer, build_schedule
 from darl.variants import require
 
-__all__ = ["NonFiniteLossError", "World", "evenly", "fit", "step_seconds", "worker_part"]
+__all__ = ["NonFiniteLossError", "World", "fit", "step_seconds", "worker_part"]
 
 
 ALL = Measures()
@@ -82,11 +82,6 @@ def step_seconds(experiment: Experiment, dataset: Dataset, steps: int = 3) -> fl
         return (time.process_time() - began) / steps
     finally:
         torch.set_num_threads(threads)
-
-
-def evenly(epochs: int, count: int) -> dict[int, Measures]:
-    """At most `count` epochs to evaluate all at, evenly spaced, the last one among them."""
-    return {math.ceil(epochs * (index + 1) / count): Measures() for index in range(count)}
 
 
 def fit(

@@ -6,7 +6,7 @@ Design     Then each set's best schedule, and the paper's, on every set, with th
            matrix whose diagonal is what searching on the set itself gives.
 Objective  The linear probe's accuracy on frozen features.
 Cost       The default (two halves of digits, a nano model, 10 trials each, 3 schedules × 2 sets × 3 seeds, 30 epochs):
-           17 minutes on 2 busy cores.
+           5 minutes on 2 cores.
 Result     RESULTS/transfer/trials and curves; the column `data` tells the sets apart.
 """
 

@@ -1,5 +1,7 @@
 """Probes against scikit-learn, and a validation loss that schedules cannot bend."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from darl.config import Experiment
 from darl.data import Dataset
-from darl.evaluate import denoising_losses, evaluate, knn, linear_probe, readouts
+from darl.evaluate import LinearProbe, denoising_losses, evaluate, evenly, knn, readouts
 from darl.model import ModelSize
 from darl.noise import Beta
 from darl.objective import GAMMA_GRID, Mse, gamma_column
@@ -32,8 +34,9 @@ def test_the_linear_probe_is_logistic_regression(spread: float) -> None:
     mean, std = x.mean(0), x.std(0, correction=0)
     peer = LogisticRegression(C=1 / (2 * 1e-4 * len(x)), max_iter=1000).fit(((x - mean) / std).numpy(), y.numpy())
     expected = peer.score(((test_x - mean) / std).numpy(), test_y.numpy())
-    assert linear_probe(x, y, test_x, test_y, 3) == pytest.approx(expected, abs=0.004)
-    assert linear_probe(x, y, test_x, test_y, 3) == linear_probe(x, y, test_x, test_y, 3)
+    found = LinearProbe.fit(x, y, 3).top1(test_x, test_y)
+    assert found == pytest.approx(expected, abs=0.004)
+    assert found == LinearProbe.fit(x, y, 3).top1(test_x, test_y)
 
 
 def test_knn_is_the_weighted_vote_of_the_nearest() -> None:
@@ -103,3 +106,10 @@ def test_readouts_keep_the_order_of_the_images(digits: Dataset) -> None:
     images = (torch.tensor(digits.validation.pixels[-3:]).float() / 255 - digits.mean[0]) / digits.std[0]
     expected = model.forward_features(images).mean(1)
     torch.testing.assert_close(x[-3:], expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("epochs", "count"), list(itertools.product([1, 2, 7, 100], [1, 3, 10])))
+def test_evaluations_are_evenly_spaced(epochs: int, count: int) -> None:
+    chosen = list(evenly(epochs, count))
+    assert chosen[-1] == epochs
+    assert len(chosen) == min(epochs, count)

@@ -69,6 +69,10 @@ def test_mistakes() -> None:
         LogUniform(low=1, high=1)
     with pytest.raises(UserError, match="mean must have 0 < low < high < 1"):
         BetaByMean(low_mean=0.0)
+    with pytest.raises(UserError, match=r"concentration must have 0 < low < high, got \(30, 20.0\)"):
+        BetaByMean(low_concentration=30)
+    with pytest.raises(UserError, match=r"range of b must have 0 < low < high, got \(0, 10.0\)"):
+        BetaByShape(low_b=0)
     with pytest.raises(
         UserError, match="space must have kinds among log_uniform, beta_by_shape, beta_by_mean, got 'x'"
     ):

@@ -1,7 +1,6 @@
 """The loop: exact resumption, worker-independence, honest failure."""
 
 import dataclasses
-import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from darl.model import ModelSize
 from darl.noise import Beta
 from darl.objective import Mse
 from darl.optim import Optimizer, build_optimizer, build_schedule
-from darl.train import NonFiniteLossError, World, evenly, fit
+from darl.train import NonFiniteLossError, World, fit
 
 CPU = torch.device("cpu")
 SIZE = ModelSize(width=16, depth=1, heads=2, patch_size=2)
@@ -208,13 +207,6 @@ def test_workers_share_out_the_batch() -> None:
     assert list(World(1, 4).rows(8)) == [2, 3]
     with pytest.raises(UserError, match="batch_size must be a multiple of the 3 workers, got 8"):
         World(0, 3).rows(8)
-
-
-@pytest.mark.parametrize(("epochs", "count"), list(itertools.product([1, 2, 7, 100], [1, 3, 10])))
-def test_evaluations_are_evenly_spaced(epochs: int, count: int) -> None:
-    chosen = list(evenly(epochs, count))
-    assert chosen[-1] == epochs
-    assert len(chosen) == min(epochs, count)
 
 
 @pytest.mark.gpu

@@ -16,7 +16,10 @@ from darl.place import reason
 from darl.results import Results, TableWriteError
 from darl.rows import curve_row, image_flops, now, provenance, trial_row
 
-__all__ = ["Recorder"]
+__all__ = ["ATTEMPTS", "Recorder"]
+
+ATTEMPTS = 3
+"""Failures of one trial after which it is not tried again."""
 
 
 class Recorder(Callback):
@@ -43,6 +46,9 @@ class Recorder(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note the start, so that a run that is killed knows what was unfinished."""
+        if trial.trial_id not in self.started:
+            earlier = self.attempts[self.job.experiment(trial.config).trial_id]
+            trial.max_failures = max(0, ATTEMPTS - 1 - earlier)  # retries in this run
         self.started.setdefault(trial.trial_id, now())
         self.events.setdefault(trial.trial_id, {})
         with self._told():

@@ -16,16 +16,16 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from darl.pilot import Pilot, judge
-from darl.space import Choice, Point, Space, Trial
+from darl.space import Choice, Point, draw, known, parameters
 from darl.sweep import Search
 
-__all__ = ["Asha", "Known", "Proposals", "draw", "sampler", "settings"]
+__all__ = ["Asha", "Known", "Proposals", "sampler", "settings"]
 
 STARTUP = 5
 """Trials before the sampler learns, the known ones among them (measured by tests/benchmarks/search.py)."""
@@ -62,11 +62,6 @@ def sampler(sweep: Search, known: int) -> TPESampler:
         return TPESampler(seed=sweep.base.seed + known, **settings(sweep))
 
 
-def draw(space: Space, trial: Trial) -> Point:
-    """A point of a space."""
-    return {name: value for path, part in space.items() for name, value in part.draw(path, trial).items()}
-
-
 class Proposals(OptunaSearch):
     """Optuna's TPE over a sweep's space, knowing what earlier runs have found.
 
@@ -75,7 +70,7 @@ class Proposals(OptunaSearch):
     Args:
         sweep: what is searched.
         queue: points to run first.
-        known: trials that are in the tables.
+        past: trials that are in the tables.
         missing: how many trials may still be started.
         storage: of the study, for `optuna-dashboard`; in memory where None.
 
@@ -85,7 +80,7 @@ class Proposals(OptunaSearch):
         self,
         sweep: Search,
         queue: list[Point],
-        known: list[Known],
+        past: list[Known],
         missing: int,
         storage: BaseStorage | None = None,
     ):
@@ -93,17 +88,17 @@ class Proposals(OptunaSearch):
         self._sweep, self._queue, self._missing = sweep, list(queue), missing
         self._last: dict[str, tuple[int, float | None]] = {}
         """Each trial's last epoch told, and the score there."""
-        self._ids = {trial.trial_id for trial in known}
+        self._ids = {trial.trial_id for trial in past}
         super().__init__(
             lambda trial: draw(sweep.space, trial),
             metric=sweep.metric,
             mode=sweep.mode,
-            sampler=sampler(sweep, len(known)),
+            sampler=sampler(sweep, len(past)),
             storage=storage,
             study_name=f"{sweep.name} on {sweep.base.data}",
         )
         self.study.set_user_attr("sampler", {"kind": "TPESampler", **settings(sweep)})
-        for trial in known:
+        for trial in past:
             self._add(trial)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,33 +115,24 @@ class Proposals(OptunaSearch):
         assert study is not None
         return study
 
-    def _add(self, known: Known) -> None:
-        state = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}[known.status]
-        if state == TrialState.COMPLETE and self._sweep.base.epochs not in known.values:
+    def _add(self, trial: Known) -> None:
+        state = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}[trial.status]
+        if state == TrialState.COMPLETE and self._sweep.base.epochs not in trial.values:
             state = TrialState.FAIL
-        fixed = FixedTrial(self._parameters(known.point))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # of a value out of its range
-            try:
-                draw(self._sweep.space, fixed)  # its distributions, also of what only one choice has
-            except (UserWarning, ValueError):
-                return  # of a point outside of this space: nothing that the sampler could learn from
-        self.study.add_trial(self._frozen(known, state, fixed))
-
-    def _frozen(self, known: Known, state: TrialState, fixed: FixedTrial) -> FrozenTrial:
-        last = known.values[max(known.values)] if known.values and state != TrialState.FAIL else None
-        return create_trial(
-            state=state,
-            params=fixed.params,
-            distributions=fixed.distributions,
-            intermediate_values=dict(known.values),
-            value=last,
-            user_attrs={"trial_id": known.trial_id, "cell": self._sweep.label_of(known.point)},
+        drawn = known(self._sweep.space, trial.point)
+        if drawn is None:
+            return  # outside of this space: nothing that the sampler could learn from
+        last = trial.values[max(trial.values)] if trial.values and state != TrialState.FAIL else None
+        self.study.add_trial(
+            create_trial(
+                state=state,
+                params=drawn.params,
+                distributions=drawn.distributions,
+                intermediate_values=dict(trial.values),
+                value=last,
+                user_attrs={"trial_id": trial.trial_id, "cell": self._sweep.label_of(trial.point)},
+            )
         )
-
-    def _parameters(self, point: Point) -> dict[str, Any]:
-        parts = (part.parameters(path, point) for path, part in self._sweep.space.items())
-        return {name: value for part in parts for name, value in part.items()}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The next point; FINISHED where no trial may be started any more."""
@@ -155,7 +141,7 @@ class Proposals(OptunaSearch):
         for _ in range(TRIES):
             queued = self._queue.pop(0) if self._queue else None
             if queued is not None:
-                self.study.enqueue_trial(self._parameters(queued))
+                self.study.enqueue_trial(parameters(self._sweep.space, queued))
             trial = self.study.ask()
             drawn = draw(self._sweep.space, trial)
             point = drawn if queued is None else queued  # a known point keeps all its digits

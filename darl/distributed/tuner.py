@@ -16,29 +16,26 @@ from typing import Any
 import pandas as pd
 from optuna.storages import BaseStorage
 from ray import tune
-from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from darl.config import Experiment
 from darl.distributed.board import Board
 from darl.distributed.budget import Budget
+from darl.distributed.loggers import Logger, Told
 from darl.distributed.planned import Plan, Planned, Race
-from darl.distributed.recorder import Recorder
+from darl.distributed.recorder import ATTEMPTS, Recorder
 from darl.distributed.search import Asha, Known, Proposals
 from darl.distributed.storage import CheckpointStore
 from darl.distributed.trainer import Workers
 from darl.distributed.trial import Job, Shared, resources, run_trial
-from darl.pilot import scores
+from darl.pilot import ended, scores
 from darl.place import reason
 from darl.results import Results, TableWriteError
 from darl.space import Point
 from darl.sweep import Design, Search, Sweep
 
 __all__ = ["Run", "run_sweep"]
-
-ATTEMPTS = 3
-"""Failures of one trial after which it is not tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +50,7 @@ class Run:
     budget: Budget
     study: BaseStorage | None = None
     """Where Optuna's studies are kept for `optuna-dashboard`."""
-    loggers: list[Callback] = field(default_factory=list[Callback])
+    loggers: list[Logger] = field(default_factory=list[Logger])
 
 
 def run_sweep(sweep: Sweep, run: Run) -> None:
@@ -132,7 +129,7 @@ def _tune(
                 name="sweep",
                 verbose=0,
                 stop=run.budget,
-                callbacks=[recorder, run.budget, board.follow(recorder), *run.loggers],
+                callbacks=[recorder, run.budget, board.follow(recorder), *(Told(job, one) for one in run.loggers)],
                 # a lost process goes on from its checkpoint
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
             ),
@@ -183,19 +180,16 @@ def _read(sweep: Sweep, results: Results) -> _State:
 
 def _known(sweep: Search, state: _State, results: Results) -> list[Known]:
     """The rows of the search's own seed, in the order of their ends."""
-    rows = list(state.last.values())
     curves = dict(list(results.curves().groupby(["trial_id", "attempt"])))
-    known: list[tuple[pd.Timestamp, Known]] = []
-    for row in rows:
+    known: list[Known] = []
+    for row in sorted(state.last.values(), key=ended):
         experiment = sweep.experiments([row["config"]])[0]
         point = experiment and sweep.point_of(experiment)
         if experiment is not None and point is not None and experiment.seed == sweep.base.seed:
             curve = curves.get((row["trial_id"], row["attempt"]))
             values = {} if curve is None else scores(sweep, curve)
-            ended = row["started_at"] + pd.Timedelta(seconds=row["seconds"] if pd.notna(row["seconds"]) else 0)
-            one = Known(trial_id=row["trial_id"], point=point, status=row["status"], values=values)
-            known.append((ended, one))
-    return [one for _, one in sorted(known, key=lambda pair: pair[0])]
+            known.append(Known(trial_id=row["trial_id"], point=point, status=row["status"], values=values))
+    return known
 
 
 def _queue(sweep: Search, state: _State) -> list[Point]:

@@ -42,10 +42,10 @@ from rich.console import Console
 from rich.table import Table
 
 from darl.config import Experiment
-from darl.distributed.search import TRIES, Asha, draw, settings
+from darl.distributed.search import TRIES, Asha, settings
 from darl.figures.surface import fit_surface
 from darl.pilot import Pilot
-from darl.space import BetaByShape, Dimension, Point
+from darl.space import BetaByShape, Dimension, Point, draw
 from darl.statistics import Kendall
 from darl.sweep import Search
 from sweeps.noise_schedule import COORDINATES, KNOWN

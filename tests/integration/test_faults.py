@@ -1,11 +1,13 @@
 """What goes wrong while a sweep runs: it is said, it is a row, and nothing that was finished is lost or doubled."""
 
+import contextlib
 import os
 import random
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -14,7 +16,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tests.integration.conftest import PIPES, ROOT, Command, environ, words
+from tests.integration.conftest import ROOT, Command, environ, words
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -38,6 +40,9 @@ def test_a_trial_that_fails_is_rows_with_reasons_and_is_tried_three_times(
     assert rows["nan"]["error"].str.contains("NonFiniteLossError: loss is nan").all()
     assert rows["crash"]["error"].str.len().gt(10).all()
     assert "MemoryError" in said
+    last = trials.query("noise_mode == 'crash'").nlargest(1, "attempt").iloc[0]
+    (row,) = (tmp_path / "bad" / "trials").glob(f"{last['trial_id']}*-3.parquet")
+    row.unlink()  # as if the sweep had been stopped after two failures: one is left
     command(*flags)
     command(*flags)
     command(*flags)
@@ -66,10 +71,7 @@ def test_a_sweep_that_is_cut_short_goes_on_by_the_same_command(
 def test_a_second_driver_says_so_and_stops(command: Command, ray_address: str, pictures: Path, tmp_path: Path) -> None:
     flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", tmp_path, "--seeds", 1)
     first = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "patch_order" / "sweep.json").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(first, (tmp_path / "patch_order" / "sweep.json").exists)
     said = command(*flags, code=2).stderr
     assert f"must be of a sweep that is not running, got '{tmp_path}/patch_order', which process {first.pid} on" in said
     assert len([line for line in said.splitlines() if line.startswith("error:")]) == 1
@@ -81,20 +83,31 @@ def test_a_second_driver_says_so_and_stops(command: Command, ray_address: str, p
 def test_a_full_disk_is_said_and_leaves_whole_rows(ray_address: str, pictures: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", small], capture_output=True, text=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", small], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"a small file system needs root: {mounted.stderr.strip()}")
+    flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", small, "--seeds", 3)
+    said = (tmp_path / "stderr").open("w+")
+    driver = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL, stderr=said)
     try:
-        flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", small, "--seeds", 3)
-        done = subprocess.run(words(*flags), cwd=ROOT, env=environ(ray_address), **PIPES)
-        assert done.returncode == 1
-        last = done.stderr.strip().splitlines()[-1]
+        wait_for(driver, lambda: list(small.glob("patch_order/trials/*.parquet")))
+        with (small / "ballast").open("wb", buffering=0) as ballast:
+            while driver.poll() is None:  # over and over: what a finished trial frees is filled too
+                with contextlib.suppress(OSError):
+                    while ballast.write(bytes(4096)):
+                        pass
+                time.sleep(0.01)
+        assert driver.returncode == 1
+        last = (tmp_path / "stderr").read_text().strip().splitlines()[-1]
         assert last.startswith("error: ")
         assert "could not be written (No space left on device)" in last
         trials = pd.read_parquet(small / "patch_order" / "trials")
-        assert len(trials) == trials[["trial_id", "attempt"]].drop_duplicates().shape[0] > 0
+        assert 24 > len(trials) == trials[["trial_id", "attempt"]].drop_duplicates().shape[0] > 0
     finally:
-        subprocess.run(["umount", small], check=True)
+        driver.kill()
+        driver.wait()
+        said.close()
+        subprocess.run(["umount", "--lazy", small], check=True)
 
 
 @pytest.mark.slow
@@ -103,11 +116,7 @@ def test_results_that_vanish_are_said(ray_address: str, pictures: Path, tmp_path
     driver = subprocess.Popen(
         words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "r").glob("patch_order/trials/*.parquet")):
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(driver, lambda: list(tmp_path.glob("r/patch_order/trials/*.parquet")))
     shutil.rmtree(tmp_path / "r", ignore_errors=True)
     _, said = driver.communicate(timeout=200)
     assert driver.returncode == 1
@@ -150,6 +159,15 @@ def test_twenty_kills_at_random_moments_lose_and_double_nothing(
         assert len(own) == 12
         the_sampler_knows(folder, own)
         assert not pd.read_parquet(folder / "curves").duplicated(["trial_id", "attempt", "epoch"]).any()
+
+
+def wait_for(driver: subprocess.Popen[str], ready: Callable[[], object]) -> None:
+    """Until something is there, while the driver runs, for at most two minutes."""
+    deadline = time.monotonic() + 120
+    while not ready():
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def rows_are_whole(folder: Path, before: dict[str, bytes]) -> dict[str, bytes]:

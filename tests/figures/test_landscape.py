@@ -1,0 +1,93 @@
+"""The surface over the noise parameters, and the map it is drawn on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from darl.figures.landscape import draw_map
+from darl.figures.surface import fit_surface
+from darl.report import find
+from tests.figures.frames import GAMMAS, axes, by_noise, painted, search_rows, table
+from tests.trials import PAPER, SEARCH, row
+
+
+class TestSurface:
+    @staticmethod
+    def points(places: Sequence[tuple[float, float]]) -> pd.DataFrame:
+        return pd.DataFrame([{"noise_a": a, "noise_b": b, "probe_top1": by_noise(a, b)} for a, b in places])
+
+    def test_it_finds_a_known_peak(self) -> None:
+        surface = fit_surface(table(search_rows()), "probe_top1")
+        assert surface is not None
+        best_b, best_a = np.unravel_index(np.nanargmax(surface.mean), surface.mean.shape)
+        assert surface.a[best_a] == pytest.approx(0.1, rel=0.4)
+        assert surface.b[best_b] == pytest.approx(1, rel=0.4)
+        assert np.nanmax(surface.mean) == pytest.approx(0.9, abs=0.002)
+
+    def test_it_knows_least_where_no_trial_is(self) -> None:
+        left = [(a, b) for a in (0.01, 0.02, 0.04, 0.08) for b in (0.1, 1.0, 10.0)]
+        surface = fit_surface(self.points([*left, (10.0, 10.0)]), "probe_top1")
+        assert surface is not None
+        near = surface.half_width[:, surface.a < 0.08]
+        assert np.nanmax(near) < np.nan_to_num(surface.half_width[:20, -20:], nan=np.inf).min()
+
+    def test_a_gap_is_left_blank(self) -> None:
+        values = np.random.default_rng(0).uniform(size=12)
+        corners = [(a * 10.0**k, b * 10.0**k) for k in (-4, 4) for a in (1, 1.5, 2) for b in (1, 1.5)]
+        trials = pd.DataFrame(corners, columns=["noise_a", "noise_b"]).assign(probe_top1=values)
+        surface = fit_surface(trials, "probe_top1")
+        assert surface is None or np.isnan(surface.mean[:20, -20:]).all()
+
+    @pytest.mark.parametrize(
+        "places",
+        [
+            [(0.1, 1), (1, 0.1), (0.2, 2), (3, 1)],
+            [(0.1, 1.0), (0.2, 1.0), (0.4, 1.0), (0.8, 1.0), (1.6, 1.0), (3.2, 1.0)],
+            [(0.1, 1), (1, 0.1), (0.2, 2), (3, 1)] * 3,
+        ],
+        ids=["four", "a line", "four places thrice"],
+    )
+    def test_it_does_not_promise_too_much(self, places: list[tuple[float, float]]) -> None:
+        assert fit_surface(self.points(places), "probe_top1") is None
+
+
+class TestMap:
+    def test_axes_points_and_marks(self) -> None:
+        rows = search_rows(3)
+        rows[8] |= {"status": "stopped", "probe_top1": None}
+        rows[9] |= {"status": "failed", "probe_top1": None}
+        map_of = axes()
+        draw_map(table(rows), map_of, "probe_top1")
+        assert (map_of.get_xscale(), map_of.get_yscale()) == ("log", "log")
+        assert map_of.get_xlabel().startswith("a ")
+        assert map_of.get_ylabel().startswith("b ")
+        told = {shown.get_label(): len(np.asarray(shown.get_offsets())) for shown in map_of.collections}
+        assert told["stopped early"] == told["failed"] == told["paper (0.03, 1)"] == 1
+        assert told["finished"] == 7
+        assert {"uniform (1, 1): not run", "cosine (0.5, 0.5): not run", "best: 89.9 %"} <= set(told)
+        assert map_of.figure.axes[1].get_xlabel() == "linear probe, top-1 (%)"
+
+    def test_best_means_better(self) -> None:
+        trials = table(search_rows(3)).assign(val_loss=lambda frame: 1 - frame["probe_top1"])
+        for metric in ("probe_top1", "val_loss"):
+            map_of = axes()
+            draw_map(trials, map_of, metric)
+            (ring,) = [shown for shown in map_of.collections if str(shown.get_label()).startswith("best")]
+            best = trials.loc[trials["probe_top1"].idxmax()]
+            assert np.asarray(ring.get_offsets()).tolist() == [[best["noise_a"], best["noise_b"]]]
+
+    @pytest.mark.parametrize(("side", "surface"), [(1, False), (5, True), (11, True)], ids=["2", "26", "122"])
+    def test_any_number_of_trials(self, side: int, surface: bool) -> None:
+        (found,) = find(SEARCH, table(search_rows(side)))
+        shown = painted("map", found)
+        assert any(one.get_title(loc="left") == "How sure it is" for one in shown.figure.axes) is surface
+        assert ("Gaussian process" in shown.caption) is surface
+        assert ("No surface" in shown.caption) is not surface
+        assert "best at about" in shown.alt or not surface
+
+    def test_fresh_seeds_are_not_mixed_in(self) -> None:
+        fresh = [row(SEARCH.experiment(PAPER, 1), 0.1, **GAMMAS)]
+        (found,) = find(SEARCH, table(search_rows(3) + fresh))
+        assert "The paper's point (0.03, 1) has 89.7 %" in painted("map", found).alt

@@ -1,0 +1,97 @@
+"""From the trials of a search to what it found, and to the race on fresh seeds."""
+
+from dataclasses import replace
+
+import pytest
+
+from darl.report import find, search_summary, summary
+from tests.report.answers import column, shown
+from tests.report.conftest import Make
+from tests.trials import SEARCH, Row, cell
+
+
+class TestSearch:
+    FOUND = (
+        cell("paper", 0.60, sweep=SEARCH),
+        cell("a=0.1, b=2", 0.70, sweep=SEARCH),
+        cell("a=3, b=1", 0.75, sweep=SEARCH, status="stopped"),
+    )
+
+    def fresh(self, name: str, *probes: float) -> list[Row]:
+        return cell(name, *probes, sweep=SEARCH, first=1)
+
+    def test_before_the_race(self, make: Make):
+        (found,) = find(replace(SEARCH, seeds=1), make(*self.FOUND))
+        assert found.found["cell"].tolist() == ["a=0.1, b=2", "paper"]
+        assert found.found["value"].tolist() == [0.7, 0.6]
+        assert found.table.empty
+        assert found.counts == {"finished": 2, "stopped": 1, "failed": 0, "missing": 0}
+        assert found.sentence == (
+            "a=0.1, b=2 is the best of 2 by linear probe with 70.0 %, 10.0 points above paper; one seed decides "
+            "nothing, and the best of many looks better than it is: more --seeds run the best again on fresh ones. "
+            "The best is 40.0 points above random initialisation."
+        )
+        assert "the best have yet to run again on fresh seeds." in find(SEARCH, make())[0].sentence
+
+    def test_the_baseline_leads_before_the_race(self, make: Make):
+        (found,) = find(SEARCH, make(cell("a=0.1, b=2", 0.5, sweep=SEARCH), self.FOUND[0]))
+        assert found.sentence.startswith(
+            "paper is the best of 2 by linear probe with 60.0 %, which is the baseline; one"
+        )
+
+    def test_only_fresh_seeds_are_compared(self, make: Make):
+        rows = self.fresh("paper", 0.60, 0.61, 0.62), self.fresh("a=0.1, b=2", 0.63, 0.62, 0.66)
+        (found,) = find(SEARCH, make(*self.FOUND, *rows))
+        assert column(found, "mean") == pytest.approx({"a=0.1, b=2": 0.6367, "paper": 0.61}, abs=1e-4)
+        assert column(found, "planned") == {"a=0.1, b=2": 3, "paper": 3}
+        assert found.sentence.startswith(
+            "a=0.1, b=2 is best after the race with 63.7 % ± 5.2 (3 fresh seeds), 2.7 points above paper (95 %: "
+        )
+        assert found.found["value"].tolist() == [0.7, 0.6]
+
+    def test_a_dropped_contender_is_not_incomplete(self, make: Make):
+        rows = (
+            self.fresh("paper", 0.60, 0.61, 0.62, 0.61),
+            self.fresh("a=0.1, b=2", 0.63, 0.64, 0.66, 0.63),
+            self.fresh("a=3, b=1", 0.40, 0.42, 0.42),
+        )
+        (found,) = find(replace(SEARCH, seeds=5), make(*rows))
+        assert found.table["cell"].tolist()[-1] == "a=3, b=1"
+        assert column(found, "complete")["a=3, b=1"] is True
+        assert found.table["rank"].isna().tolist() == [False, False, True]
+        assert found.notes == ["a=3, b=1: dropped by the race after 3 of 4 seeds"]
+        assert "3 of 4 (dropped)" in shown(summary(found))
+
+    def test_one_that_has_not_fallen_is(self, make: Make):
+        rows = self.fresh("paper", 0.60, 0.61, 0.62), self.fresh("a=3, b=1", 0.60, 0.60)
+        (found,) = find(SEARCH, make(*rows))
+        assert found.notes == ["a=3, b=1: 2 of 3 seeds"]
+        assert "2 of 3 (incomplete)" in shown(summary(found))
+
+    def test_the_baseline_is_never_dropped(self, make: Make):
+        (found,) = find(SEARCH, make(self.fresh("paper", 0.40, 0.41), self.fresh("a=3, b=1", 0.60, 0.62, 0.6)))
+        assert found.notes == ["paper: 2 of 3 seeds"]
+
+    def test_the_table(self, make: Make):
+        (found,) = find(SEARCH, make(*self.FOUND))
+        text = shown(search_summary(found))
+        assert "Found by linear probe, one seed each: the best 2 of 2" in text
+        first, second = (line for line in text.splitlines() if " s " in line)
+        assert all(part in first for part in ("1", "a=0.1, b=2", "70.0 %", "50.0 %", "+40.0", "12 s"))
+        assert "paper" in second
+        assert "2 finished, 1 stopped early, 0 failed" in text
+        assert "the best 1 of 2" in shown(search_summary(found, top=1))
+
+    def test_nothing_finished(self, make: Make):
+        (found,) = find(SEARCH, make())
+        assert found.sentence == "No trial has finished yet, so there is nothing to compare."
+        assert list(found.found.columns) == [
+            "cell",
+            "value",
+            "gain",
+            "probe_top1",
+            "init_probe_top1",
+            "knn_top1",
+            "seconds",
+        ]
+        assert found.table.empty
