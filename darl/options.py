@@ -146,7 +146,14 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
     add("--max-trials", type=_whole, help="start no more in this call; the same command goes on")
     add("--max-hours", type=_hours, help="end this call after so long; the same command goes on")
     add("--max-gpu-hours", type=_hours, help="end this call after so many; the same command goes on")
-    add("--log", nargs="+", default=[], choices=list(LOGGERS), help="also log to these, by Ray's own callbacks")
+    add(
+        "--log",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=list(LOGGERS),
+        help="tell these too, by Ray's callbacks",
+    )
     add("--dry-run", action="store_true", help="print cells, seeds, trials and the estimated cost; run nothing")
     add("--report", action="store_true", help="print the answer of the tables; run nothing")
 

@@ -92,7 +92,7 @@ def render(findings: Sequence[Findings], curves: pd.DataFrame, shown: Sequence[P
     """
     drawn = pictures(findings, curves) if shown is None else shown
     names = headings(findings)
-    last = findings[-1].sweep
+    last = findings[0].sweep  # the others led to it
     template = _environment().from_string(files("darl").joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(
         name=last.name,
@@ -101,7 +101,7 @@ def render(findings: Sequence[Findings], curves: pd.DataFrame, shown: Sequence[P
         sections=[_section(one, name, last.question, drawn) for one, name in zip(findings, names, strict=True)],
         about=_about(findings),
         failures=[failure for one in findings for failure in _failures(one.trials)],
-        snippet=_snippet(findings[-1]),
+        snippet=_snippet(findings[0]),
         version=__version__,
     )
 

@@ -5,6 +5,7 @@ they scored in the end says whether a trial that is behind at that rung would ha
 not say so clearly stops nobody.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,14 +35,17 @@ class Pilot:
 
     def describe(self) -> str:
         """One sentence."""
-        shown = [
-            f"after epoch {epoch} {tau.tau:.2f} (95 %: {tau.low:.2f} to {tau.high:.2f})"
-            for epoch, tau in self.taus.items()
-        ]
+        shown = [f"after epoch {epoch} {_said(tau)}" for epoch, tau in self.taus.items()]
         number = max((tau.n for tau in self.taus.values()), default=0)
         used = ", ".join(map(str, sorted(self.rungs)))
         said = f"trials are stopped early after epochs {used}" if used else "all trials run whole"
         return f"Kendall's tau of early with final scores, over {number} pilot trials: {', '.join(shown)}; {said}"
+
+
+def _said(tau: Kendall) -> str:
+    if math.isnan(tau.tau):
+        return "not to be had (scores that are not there, or all alike)"
+    return f"{tau.tau:.2f} (95 %: {tau.low:.2f} to {tau.high:.2f})"
 
 
 def judge(search: Search, finished: Sequence[Scores]) -> Pilot | None:

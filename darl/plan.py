@@ -1,6 +1,8 @@
 """What a sweep would run, what that would cost, and what it could tell: `--dry-run`."""
 
 import argparse
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -20,7 +22,9 @@ __all__ = ["print_plan"]
 GPU_FLOPS = 1e14
 """Assumed of a GPU, per second."""
 ASSUMED_SD = 0.01
-"""Of a paired difference between two seeds' accuracies, where no trials say better."""
+"""At least, of a paired difference between two seeds' accuracies, where no trials say better."""
+ASSUMED_TOP1 = 0.8
+"""An accuracy, for what chance does to it on few validation images."""
 SHOWN = 12
 """Cells that are named one by one."""
 
@@ -33,7 +37,9 @@ def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, fl
     flops, trials = 0.0, 0
     for stage in stages:
         console.print(stage.question)
-        _print_design(console, stage, results) if isinstance(stage, Design) else _print_search(console, stage)
+        _print_design(console, stage) if isinstance(stage, Design) else _print_search(console, stage)
+        if stage.metric != "val_loss":
+            console.print(_power(stage, len(datasets[stage.base.data_key].validation), results))
         own = _experiments(stage)
         trials += len(own)
         flops += sum(_flops(one, datasets[one.data_key], stage) for one in own)
@@ -68,7 +74,7 @@ def _print_search(console: Console, stage: Sweep) -> None:
         )
 
 
-def _print_design(console: Console, stage: Sweep, results: Results) -> None:
+def _print_design(console: Console, stage: Sweep) -> None:
     assert isinstance(stage, Design)
     names = list(stage.cells)
     for label in names[:SHOWN]:
@@ -78,24 +84,26 @@ def _print_design(console: Console, stage: Sweep, results: Results) -> None:
     seeds = f"{stage.base.seed} to {stage.base.seed + stage.seeds - 1}" if stage.seeds > 1 else f"{stage.base.seed}"
     console.print(f"trials: {len(stage.planned())} = {len(names)} cells × seeds {seeds}")
     console.print(f"each: {stage.base.epochs} epochs")
-    if stage.metric != "val_loss":
-        console.print(_power(stage, results))
 
 
-def _power(stage: Design, results: Results) -> str:
-    """The smallest difference to the baseline that the design can be expected to detect."""
-    if stage.seeds < 2:
-        return "one seed: no difference can be told from noise"
-    measured = _measured_sd(stage, results)
-    sd = measured or ASSUMED_SD
-    comparisons = max(1, max(_sizes(stage)) - 1)
-    least = detectable(stage.seeds, sd, comparisons)
+def _power(stage: Sweep, images: int, results: Results) -> str:
+    """The smallest difference to the baseline that a design, or a search's race, can be expected to detect."""
+    race = isinstance(stage, Search)
+    seeds, noun = (stage.seeds - 1, "fresh seeds") if race else (stage.seeds, "seeds")
+    if seeds < 2:
+        return f"{'no race' if race and not seeds else 'one seed'}: no difference can be told from noise"
+    measured = _measured_sd(stage, results) if isinstance(stage, Design) else None
+    sd = measured or max(ASSUMED_SD, math.sqrt(2 * ASSUMED_TOP1 * (1 - ASSUMED_TOP1) / images))
+    comparisons = max(1, _compared(stage) - 1)
+    least = detectable(seeds, sd, comparisons)
     if least is None or least > 1:
-        return f"{stage.seeds} seeds: no difference can be told from noise after {comparisons} comparisons"
-    known = f"{100 * sd:.1f} points" + (" as in the trials that are there" if measured else ", assumed")
+        return f"{seeds} {noun}: no difference can be told from noise after {comparisons} comparisons"
+    known = f"{100 * sd:.1f} points" + (
+        " as in the trials that are there" if measured else f", assumed for {images:,} validation images"
+    )
     words = f"80 % power, 5 % level, {comparisons} comparisons; differences vary from seed to seed by {known}"
-    few = f"; under {FEWEST} seeds it will be called inconclusive all the same" if stage.seeds < FEWEST else ""
-    return f"smallest difference that it can detect: {100 * least:.1f} points ({words}{few})"
+    few = f"; under {FEWEST} seeds it will be called inconclusive all the same" if seeds < FEWEST else ""
+    return f"smallest difference that {seeds} {noun} can detect: {100 * least:.1f} points ({words}{few})"
 
 
 def _measured_sd(stage: Design, results: Results) -> float | None:
@@ -112,9 +120,12 @@ def _measured_sd(stage: Design, results: Results) -> float | None:
     return max(found, default=None)
 
 
-def _sizes(stage: Design) -> list[int]:
-    groups = [stage.groups.get(label, "") for label in stage.cells]
-    return [groups.count(group) for group in set(groups)]
+def _compared(stage: Sweep) -> int:
+    """Cells that are compared with each other: of a design's largest group, or of a race."""
+    if isinstance(stage, Design):
+        return max(Counter(stage.groups.get(label, "") for label in stage.cells).values())
+    assert isinstance(stage, Search)
+    return stage.contenders + len(stage.first)
 
 
 def _experiments(stage: Sweep) -> list[Experiment]:

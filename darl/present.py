@@ -44,12 +44,29 @@ def stages_of(results: Results) -> list[Sweep]:
 def findings_of(
     stages: Sequence[Sweep], trials: pd.DataFrame, curves: pd.DataFrame, metric: str | None = None
 ) -> list[Findings]:
-    """What was found by all sweeps of a folder, the last one first: it says what the others were for."""
-    found = [finding for stage in reversed(stages) for finding in find(stage, trials, metric)]
+    """What was found by all sweeps of a folder, a design before the searches that it was made of."""
+    found: list[Findings] = []
+    for stage in stages:
+        theirs = {trial for finding in found for trial in finding.trials["trial_id"]}
+        own = trials["seed"].between(stage.base.seed, stage.base.seed + stage.seeds - 1)
+        found += find(stage, trials.loc[own | ~trials["trial_id"].isin(list(theirs))], metric)
     for finding in found:
-        pilot = verdict(finding.sweep, trials, curves) if isinstance(finding.sweep, Search) else None
-        finding.notes.extend([] if pilot is None else [pilot.describe()])
-    return found
+        finding.notes.extend(_on_the_way(finding, trials, curves))
+    return sorted(found, key=lambda finding: isinstance(finding.sweep, Search))
+
+
+def _on_the_way(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
+    """A search's pilot, and the answer on enlarged images where a design has measured it."""
+    sweep = finding.sweep
+    if isinstance(sweep, Search) and sweep.early and sweep.rungs:
+        pilot = verdict(sweep, trials, curves)
+        few = f"fewer than {sweep.pilot} trials have finished whole, too few for a pilot: none was stopped early"
+        return [few if pilot is None else pilot.describe()]
+    enlarged = "probe_top1_enlarged"
+    if sweep.enlarged and finding.metric == sweep.metric and not finding.trials[enlarged].dropna().empty:
+        same = [one for one in find(sweep, trials, enlarged) if set(one.table["cell"]) == set(finding.table["cell"])]
+        return [f"on images 1.5 times as large: {one.sentence}" for one in same]
+    return []
 
 
 def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) -> None:

@@ -29,7 +29,7 @@ _TRAINING = (
     "raw pretraining losses of different noise schedules, targets or orders say how hard the task is, not what the "
     "model has learned",
 )
-_VALIDATION = (*_TASK, "objective_normalize_target"), "the targets are not the same"
+_VALIDATION = (*_TASK, "objective_normalize_target", "causal"), "the targets, or what is seen of them, are not the same"
 """What a loss is not comparable across, by the beginnings of the columns, and why."""
 
 
@@ -71,8 +71,12 @@ def find(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -> list[
     rows = _numeric(_last(trials.assign(cell=cells).loc[cells.notna()]), metric)
     _require_values(metric, rows)
     if isinstance(sweep, Design):
-        groups = dict.fromkeys(sweep.groups.get(cell, "") for cell in sweep.cells)
-        return [_of_design(sweep, rows, metric, group) for group in groups]
+        groups: dict[str, list[str]] = {}
+        for cell in sweep.cells:
+            groups.setdefault(sweep.groups.get(cell, ""), []).append(cell)
+        if sweep.across and not is_loss(metric):
+            groups[sweep.across] = list(sweep.baselines.values())
+        return [_of_design(sweep, rows, metric, group, cells) for group, cells in groups.items()]
     assert isinstance(sweep, Search)
     return [_of_search(sweep, rows, metric)]
 
@@ -157,10 +161,10 @@ def plain(trials: pd.DataFrame, metric: str = "probe_top1", top: int = 10) -> tu
     return table, wording.ranking(rows, fields, metric) if rows else wording.nothing(counts(trials))
 
 
-def _of_design(sweep: Design, rows: pd.DataFrame, metric: str, group: str) -> Findings:
-    cells = [cell for cell in sweep.cells if sweep.groups.get(cell, "") == group]
+def _of_design(sweep: Design, rows: pd.DataFrame, metric: str, group: str, cells: list[str]) -> Findings:
+    baseline = cells[0] if group == sweep.across else sweep.baselines.get(group, sweep.baseline)
     rows, notes = _planned(sweep, rows.loc[rows["cell"].isin(cells)], metric)
-    table = _comparison(rows, cells, metric, sweep.baselines.get(group, sweep.baseline), sweep.seeds)
+    table = _comparison(rows, cells, metric, baseline, sweep.seeds)
     number = counts(rows) | {"missing": len(cells) * sweep.seeds - len(rows)}
     answer = wording.compared(table, metric) if any(table["seeds"]) else wording.nothing(number)
     answer = f"{group}: {answer}" if group else answer
@@ -172,17 +176,26 @@ def _of_search(sweep: Search, rows: pd.DataFrame, metric: str) -> Findings:
     rows, notes = _planned(sweep, rows, metric)
     fresh = rows.loc[rows["seed"] > sweep.base.seed]
     found = _found(rows.loc[rows["seed"] == sweep.base.seed], metric)
-    table = _comparison(fresh, list(dict.fromkeys(fresh["cell"])), metric, sweep.baseline, sweep.seeds - 1).assign(
-        group=""
-    )
+    table = _comparison(fresh, _racing(sweep, rows, fresh), metric, sweep.baseline, sweep.seeds - 1).assign(group="")
     dropped = fallen(_finished(fresh, metric), _mode(metric)) - {sweep.baseline}
     table["complete"] |= table["cell"].isin(list(dropped))
-    number = counts(rows) | {"missing": 0}
+    open_cells = table.loc[~table["complete"], "cell"]
+    number = counts(rows) | {"missing": len(open_cells) * (sweep.seeds - 1) - int(fresh["cell"].isin(open_cells).sum())}
+    said = wording.chosen(found, metric, sweep.baseline, sweep.seeds) if len(found) else wording.nothing(number)
     if any(table["seeds"]):
-        answer = wording.compared(table, metric, "fresh seeds", "best after the race")
-    else:
-        answer = wording.chosen(found, metric, sweep.baseline, sweep.seeds) if len(found) else wording.nothing(number)
-    return Findings(sweep, metric, rows, table, found, number, answer, notes + _notes(table, rows))
+        race = wording.compared(
+            table, metric, "fresh seeds", wording.AHEAD if len(open_cells) else "best after the race"
+        )
+        said = f"{said} {race}" if len(open_cells) and len(found) else race
+    return Findings(sweep, metric, rows, table, found, number, said, notes + _notes(table, rows))
+
+
+def _racing(sweep: Search, rows: pd.DataFrame, fresh: pd.DataFrame) -> list[str]:
+    """The cells of a race that has begun: the known points, the best that the search has found, and what has run."""
+    if fresh.empty:
+        return []
+    best = sweep.ranked(rows.to_dict("records"))[: sweep.contenders]
+    return list(dict.fromkeys([*map(sweep.label_of, [*sweep.first.values(), *best]), *fresh["cell"]]))
 
 
 def _comparison(rows: pd.DataFrame, cells: list[str], metric: str, baseline: str | None, planned: int) -> pd.DataFrame:

@@ -22,7 +22,7 @@ import math
 import re
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pandas as pd
@@ -115,13 +115,8 @@ class Results:
 
     def prepare(self) -> None:
         """Make the folders, and see that the tables can be written and gone on with; raises UserError where not."""
-        try:
+        with self._writable():
             self._place.prepare(*self._schemas, FIGURES)
-        except OSError as error:
-            raise UserError(
-                f"--results must be a place that can be written, got {self.path!r} ({reason(error)}); "
-                "give another one or mend its permissions"
-            ) from None
         for table, schema in self._schemas.items():
             parts = _read(self._filesystem, f"{self._folder}/{table}")
             whole = self._schemas[table] = _union(f"{self._folder}/{table}", schema, parts)
@@ -130,9 +125,21 @@ class Results:
 
     @contextmanager
     def claimed(self) -> Generator[None]:
-        """Be the only one who writes here; raises UserError where somebody else already is."""
-        with self._place.claimed():
+        """Be the only one who writes here; raises UserError where somebody else already is, or nobody can."""
+        with ExitStack() as stack:
+            with self._writable():
+                stack.enter_context(self._place.claimed())
             yield
+
+    @contextmanager
+    def _writable(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"--results must be a place that can be written, got {self.path!r} ({reason(error)}); "
+                "give another one or mend its permissions"
+            ) from None
 
     def keep(self, name: str, data: bytes) -> None:
         """Set a file beside the tables. Raises TableWriteError."""

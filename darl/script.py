@@ -143,13 +143,13 @@ def _run(
         images = len(datasets[stage.base.data_key].train), len(datasets[stage.base.data_key].validation)
         what = f"{stage.base.epochs} epochs on {stage.base.data} ({images[0]:,} + {images[1]:,} images)"
         print(f"{stage.name}: {_number(stage)} of {what}", flush=True)
-    print("starting Ray", flush=True)
-    from darl.distributed import cluster, session  # Ray takes seconds to import: only where it runs
-
-    cluster.connect(log_to_driver=False)
-    cluster.require_resources(flags.workers, flags.gpus_per_worker)
     with results.claimed():
         results.prepare()
+        print("starting Ray", flush=True)
+        from darl.distributed import cluster, session  # Ray takes seconds to import: only where it runs
+
+        cluster.connect(log_to_driver=False)
+        cluster.require_resources(flags.workers, flags.gpus_per_worker)
         cluster.require_shared(results.path)
         searches = any(isinstance(stage, Search) for stage in stages)
         shared = session.begin(results, datasets, workers_of(flags), flags, searches=searches)

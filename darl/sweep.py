@@ -97,7 +97,7 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class Design(Sweep):
-    """Every cell of a table, each with the same seeds. Cells of different groups are not compared."""
+    """Every cell of a table, each with the same seeds. Cells are compared within their groups."""
 
     kind: ClassVar[str] = "design"
     cells: Mapping[str, Point]
@@ -106,6 +106,8 @@ class Design(Sweep):
     """Of cells that are compared with some others only (on one data set, say), by label."""
     baselines: Mapping[str, str] = field(default_factory=dict[str, str])
     """The cell to compare with, by group; `baseline` where not given."""
+    across: str | None = None
+    """What tells groups apart whose baselines are compared with the first one's, too; None where that says nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -145,7 +147,7 @@ class Design(Sweep):
     def to_record(self) -> Record:
         """Plain JSON values."""
         own = {"cells": self.cells, "groups": self.groups, "baselines": self.baselines}
-        return self._shared() | {name: {**value} for name, value in own.items()}
+        return self._shared() | {name: {**value} for name, value in own.items()} | {"across": self.across}
 
     @classmethod
     def from_record(cls, record: Record) -> Self:

@@ -12,15 +12,17 @@ import pandas as pd
 from darl.statistics import FEWEST
 
 __all__ = [
-    "METRIC_NAMES", "above", "baseline_of", "chosen", "compared", "counted", "difference", "failures", "is_loss",
-    "measured", "metric_name", "nothing", "percent", "points", "probability", "ranking", "score", "seconds", "seeds",
-    "shortfalls", "value", "versions",
+    "AHEAD", "METRIC_NAMES", "above", "baseline_of", "chosen", "compared", "counted", "difference", "failures",
+    "is_loss", "measured", "metric_name", "nothing", "percent", "points", "probability", "ranking", "score",
+    "seconds", "seeds", "shortfalls", "value", "versions",
 ]  # fmt: skip
 
 METRIC_NAMES = {
     "probe_top1": "linear probe", "knn_top1": "kNN", "val_loss": "validation loss", "train_loss": "training loss",
     "probe_top1_enlarged": "linear probe on enlarged images",
 }  # fmt: skip
+AHEAD = "ahead in the race, which has not ended,"
+"""What the first cell of a race is that was cut short."""
 _ALONE = "there is nothing to compare it with"
 _LUCK = "one seed decides nothing, and the best of many looks better than it is"
 

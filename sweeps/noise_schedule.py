@@ -64,4 +64,4 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    run_sweep(noise_schedule, __doc__, trials=12, flags=add_flags)
+    run_sweep(noise_schedule, __doc__, trials=12, seeds=4, small_epochs=24, flags=add_flags)

@@ -3,7 +3,8 @@
 Question   Next patches by mean squared error, or by diffusion? With how deep a denoising decoder, told gamma or not,
            predicting the clean patch or the noise, of pixels as they are or normalised in each patch, and for patches
            of which size? The paper (section 4.3) takes one block, no gamma, the clean patch.
-Design     All combinations with the same seeds; for each patch size against the paper's choice.
+Design     All combinations with the same seeds; for each patch size against the paper's choice, and that choice of the
+           patch sizes against each other.
 Objective  The linear probe's accuracy on frozen features: losses of different targets cannot be compared.
 Cost       The default (digits, a nano model, 36 cells × 2 seeds of 8 epochs): some 5 minutes on 2 cores.
 Result     RESULTS/objective/trials and curves.
@@ -49,6 +50,7 @@ def objective(options: Options) -> Design:
         cells=cells,
         groups=groups,
         baselines={group: f"diffusion, {group}" for group in groups.values()},
+        across="patch size",
         seeds=options.flags.seeds,
         trials=options.flags.trials,
     )

@@ -2,8 +2,8 @@
 
 Question   If the best Beta(a, b) depends on the data, it has to be searched anew for each; if not, once is enough.
 Search     The search of noise_schedule.py on each of several --data, by itself.
-Design     Then each set's best schedule, and the paper's, on every set, with the same seeds, against the paper's: a
-           matrix whose diagonal is what searching on the set itself gives.
+Design     Then each set's best schedule, and the paper's, on every set, with the same seeds, against the set's own
+           best: a matrix whose diagonal is what searching on the set itself gives.
 Objective  The linear probe's accuracy on frozen features.
 Cost       The default (two halves of digits, a nano model, 10 trials each, 3 schedules × 2 sets × 3 seeds, 30 epochs):
            5 minutes on 2 cores.
@@ -48,13 +48,15 @@ def searches(options: Options) -> list[Sweep]:
 
 def matrix(options: Options, stages: Sequence[Sweep], trials: pd.DataFrame) -> Design:
     """Each set's best on every set, on seeds that the searches have not seen."""
-    schedules = {"paper": PAPER} | {
-        f"best of {stage.base.data}": found
+    best = {
+        stage.base.data: _best(stage, trials, number)
         for number, stage in enumerate(stages, start=1)
-        if isinstance(stage, Search) and (found := _best(stage, trials, number)) != PAPER
+        if isinstance(stage, Search)
     }
+    schedules = {"paper": PAPER} | {f"best of {data}": found for data, found in best.items() if found != PAPER}
     cells: dict[str, Point] = {}
     groups: dict[str, str] = {}
+    baselines: dict[str, str] = {}
     for stage in stages:
         paths = ("data", "image_size", "channels", "model.patch_size", "augment.crop_min", "augment.flip")
         fields = {path: attrgetter(path)(stage.base) for path in paths}
@@ -62,13 +64,15 @@ def matrix(options: Options, stages: Sequence[Sweep], trials: pd.DataFrame) -> D
             label, point = f"{name} on {stage.base.data}", fields | schedule
             if point not in cells.values():  # two sets may have one best
                 cells[label], groups[label] = point, stage.base.data
+                if schedule == best[stage.base.data]:
+                    baselines[stage.base.data] = label
     return Design(
         name="transfer",
         question="Does the best noise schedule of one data set suit another?",
         base=stages[0].base.changed({"seed": stages[0].base.seed + 1}),
         cells=cells,
         groups=groups,
-        baselines={stage.base.data: f"paper on {stage.base.data}" for stage in stages},
+        baselines=baselines,
         seeds=options.flags.seeds,
     )
 

@@ -16,6 +16,7 @@ from darl.distributed.trainer import Workers, report_of
 from darl.distributed.trial import Job
 from darl.errors import UserError
 from darl.events import Evaluated
+from darl.options import LOGGERS
 from darl.results import Results
 from tests.trials import ORDERS
 
@@ -107,6 +108,10 @@ def events(file: Path) -> list[Event]:
         found.append(Event.FromString(data[12 : 12 + size]))
         data = data[16 + size :]
     return found
+
+
+def test_the_flag_offers_what_there_is() -> None:
+    assert set(LOGGERS) == set(loggers._LOGGERS)
 
 
 def test_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -300,12 +300,13 @@ class TestPlaces:
     def test_places_that_cannot_be_written(self, tmp_path: Path, place: str):
         (tmp_path / "file").write_text("")
         root = str(tmp_path / place)
-        with pytest.raises(UserError) as caught:
-            Results(root, "noise").prepare()
-        text = str(caught.value)
-        assert text.startswith(f"--results must be a place that can be written, got '{root}/noise' (")
-        assert text.endswith("); give another one or mend its permissions")
-        assert "\n" not in text
+        for begin in (Results(root, "noise").prepare, Results(root, "noise").claimed().__enter__):
+            with pytest.raises(UserError) as caught:
+                begin()
+            text = str(caught.value)
+            assert text.startswith(f"--results must be a place that can be written, got '{root}/noise' (")
+            assert text.endswith("); give another one or mend its permissions")
+            assert "\n" not in text
 
     def test_a_read_only_table(self, results: Results, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(os, "access", lambda path, _: not str(path).endswith("curves"))  # root may write anything

@@ -75,6 +75,20 @@ def test_a_sign_of_life_at_the_end_and_a_past_told_again_change_nothing() -> Non
     assert states(search) == [(TrialState.COMPLETE, 0.9, {3: 0.4, 18: 0.9})]
 
 
+def test_a_trial_that_the_budget_cuts_off_is_unfinished() -> None:
+    cut: list[str] = []
+    search = Proposals(sweep(), [], [], missing=100, cut=lambda: bool(cut))
+    for trial in "abcd":
+        search.suggest(trial)
+    search.on_trial_complete("a", report(search, "a", (3, 0.4)))
+    cut.append("--max-hours 1")
+    search.on_trial_complete("b", report(search, "b", (3, 0.4)))
+    search.on_trial_complete("c", report(search, "c", (18, 0.9)))
+    search.on_trial_complete("d", None, error=True)
+    told = [state for state, _, _ in states(search)]
+    assert told == [TrialState.PRUNED, TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL]
+
+
 def test_an_end_is_told_once() -> None:
     search = proposals([], [])
     search.suggest("a")

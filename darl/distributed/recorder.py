@@ -1,5 +1,7 @@
 """From Tune's callbacks to the tables: the driver alone writes rows, one whenever a trial ends or fails."""
 
+import contextlib
+import re
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -7,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ray import cloudpickle
 from ray.tune import Callback
 
 from darl.distributed.budget import Budget
@@ -138,7 +141,18 @@ class Recorder(Callback):
 
 
 def _reason(trial: Any) -> str:
-    """The last line of a failed trial's error: type and message. Tune keeps it in a file of the driver's."""
-    file = Path(trial.error_file) if trial.error_file else None
-    text = file.read_text(errors="replace").strip() if file and file.is_file() else ""
-    return text.splitlines()[-1].strip() if text else "the trial's process died"
+    """Type and message of a failed trial's last error, in one line. Tune keeps them in files of the driver's."""
+    pickled, text = (Path(name or "") for name in (trial.pickled_error_file, trial.error_file))
+    if pickled.is_file():
+        with contextlib.suppress(Exception):  # of a class that is not to be had here
+            error = cloudpickle.loads(pickled.read_bytes())
+            cause = getattr(error, "cause", None) or error
+            return _shortened(f"{type(cause).__name__}: {cause}")
+    said = text.read_text(errors="replace").rpartition("Failure # ")[2] if text.is_file() else ""
+    lines = [line for line in said.splitlines()[1:] if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt|Exit)\b", line)]
+    return _shortened((named[-1:] or lines[:1] or ["the trial's process died"])[0])
+
+
+def _shortened(text: str) -> str:
+    return " ".join(text.split())[:300]

@@ -7,7 +7,7 @@ Optuna 5.0). Here a stopped trial is PRUNED with its intermediate values and an 
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ class Proposals(OptunaSearch):
         queue: points to run first.
         past: trials that are in the tables.
         missing: how many trials may still be started.
+        cut: says whether the sweep is being cut short: trials that end then are unfinished, and Optuna is told nothing.
         storage: of the study, for `optuna-dashboard`; in memory where None.
 
     """
@@ -83,9 +84,10 @@ class Proposals(OptunaSearch):
         past: list[Known],
         missing: int,
         storage: BaseStorage | None = None,
+        cut: Callable[[], object] = bool,
     ):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._sweep, self._queue, self._missing = sweep, list(queue), missing
+        self._sweep, self._queue, self._missing, self._cut = sweep, list(queue), missing, cut
         self._last: dict[str, tuple[int, float | None]] = {}
         """Each trial's last epoch told, and the score there."""
         self._ids = {trial.trial_id for trial in past}
@@ -176,6 +178,8 @@ class Proposals(OptunaSearch):
         trial = self._ot_trials[trial_id]
         epoch, value = self._last.get(trial_id, (0, None))  # `result` may be a sign of life or of a checkpoint
         failed = error or (result or {}).get("error")
+        if not failed and epoch < self._sweep.base.epochs and self._cut():
+            return
         if failed or not isinstance(value, float) or not math.isfinite(value):
             self.study.tell(trial, state=TrialState.FAIL)
         elif epoch < self._sweep.base.epochs:

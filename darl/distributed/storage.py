@@ -53,14 +53,17 @@ class CheckpointStore:
         """Drop what a trial needed to go on; its last weights stay where wanted."""
         folder = f"{self.root}/{trial_id}"
         infos = self.files.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
-        weights = sorted(
-            info.path for info in infos if info.base_name.endswith(".safetensors") and "/." not in info.path
-        )
+        whole = [info.path for info in infos if "/." not in info.path.removeprefix(folder)]  # drafts are hidden
+        weights = sorted(path for path in whole if path.endswith(".safetensors"))
         newest = weights[-1].rpartition("/")[0] if weights and keep_weights else None
         for info in infos:
-            if info.is_file and not (newest and info.path in weights and info.path.startswith(newest)):
-                with contextlib.suppress(FileNotFoundError):  # workers that are being stopped may still tidy up
+            kept = newest and (info.path == newest or (info.path in weights and info.path.startswith(newest)))
+            if info.is_file and not kept:
+                with contextlib.suppress(FileNotFoundError):  # workers that are being stopped may still tidy up,
                     self.files.delete_file(info.path)
+            elif not kept:
+                with contextlib.suppress(OSError):  # or write
+                    self.files.delete_dir(info.path)
         if not keep_weights and self.files.get_file_info(folder).type == fs.FileType.Directory:
             self.files.delete_dir(folder)
 

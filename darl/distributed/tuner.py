@@ -71,7 +71,7 @@ def _search(sweep: Search, run: Run) -> None:
     state = _read(sweep, run.results)
     known = [one for one in _known(sweep, state, run.results) if one.trial_id in state.done]
     missing = sweep.trials - len(known)
-    proposals = Proposals(sweep, _queue(sweep, state), known, missing, run.study)
+    proposals = Proposals(sweep, _queue(sweep, state), known, missing, run.study, lambda: run.budget.used_up)
     if missing > 0:
         scheduler = Asha(sweep, known) if sweep.rungs and sweep.early else FIFOScheduler()
         board = Board(sweep, len(known), sweep.trials, "trials")

@@ -21,7 +21,18 @@ from darl.variants import Variant
 if TYPE_CHECKING:
     from darl.report import Findings
 
-__all__ = ["KNOWN", "baseline_of", "best_of", "experiments", "finished", "known_look", "looks", "notable", "roles"]
+__all__ = [
+    "KNOWN",
+    "baseline_of",
+    "best_of",
+    "experiments",
+    "finished",
+    "known_look",
+    "look_of",
+    "looks",
+    "notable",
+    "roles",
+]
 
 KNOWN: Mapping[str, tuple[Noise, Look]] = {
     "paper": (Beta(a=0.03, b=1.0), Look(VERMILLION, "*")),
@@ -98,11 +109,11 @@ def looks(findings: "Findings") -> dict[str, Look]:
     own = {cell: known_look(one.noise) or Look(MUTED) for cell, one in cells.items()} if _noise_decides(cells) else {}
     found = {cell: own.get(cell, Look(MUTED)) for cell in cells}
     named = [(baseline_of(findings), KNOWN["paper"][1]), (best_of(findings), BEST)]
-    named += zip([cell for cell in findings.table["cell"] if cell != best_of(findings)], _REST, strict=False)
     for cell, look in named:
         if cell is not None and found[cell] == Look(MUTED):
             found[cell] = look
-    return found
+    grey = [cell for cell in findings.table["cell"] if found[cell] == Look(MUTED)]
+    return found | dict(zip(grey, _REST, strict=False))
 
 
 def known_look(noise: Noise | None) -> Look | None:
@@ -117,7 +128,7 @@ def _by_variant(cells: dict[str, Experiment]) -> dict[str, Look]:
         variants: dict[str, Variant | None] = {cell: getattr(one, family) for cell, one in cells.items()}
         kinds = {variant.kind for variant in variants.values() if variant is not None}
         if len(kinds) > 1 and 2 * len(kinds) >= len(cells):
-            return _told_apart({cell: _of_kind(variant) for cell, variant in variants.items()})
+            return _told_apart({cell: look_of(variant) for cell, variant in variants.items()})
     if _noise_decides(cells):
         rest = iter((BEST, *_REST))
         return _told_apart({cell: known_look(one.noise) or next(rest, Look(MUTED)) for cell, one in cells.items()})
@@ -131,7 +142,8 @@ def _noise_decides(cells: dict[str, Experiment]) -> bool:
     )
 
 
-def _of_kind(variant: Variant | None) -> Look:
+def look_of(variant: Variant | None) -> Look:
+    """By the variant's place in its family; of schedules that readers know, their own."""
     if variant is None:
         return Look(MUTED)
     if isinstance(variant, Noise) and (look := known_look(variant)):

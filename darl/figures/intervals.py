@@ -58,6 +58,9 @@ def draw_means(table: pd.DataFrame, single: pd.DataFrame, axes: Axes, metric: st
     axes.set(ylim=(len(table) - 0.4, -0.6), xlabel=told.axis, title="Mean, 95 % interval")
     axes.grid(axis="x")
     axes.margins(x=0.08)
+    if told.rising:  # an interval of few seeds may reach beyond what an accuracy can be
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, 0), min(high, 100))
 
 
 def draw_differences(table: pd.DataFrame, axes: Axes, metric: str, looks: Mapping[str, Look]) -> None:

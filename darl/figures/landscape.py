@@ -28,30 +28,40 @@ _MANY = 20
 
 
 def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
-    """Where a and b both vary. Of a search, its own seed's trials: later ones are of a few places only."""
-    own = findings.trials["noise"] == "beta"
+    """Where a and b both vary. Of a search, its own seed's trials: later ones are of a few places only.
+
+    A few places are no map, unless a search of Beta schedules alone has just begun.
+    """
+    beta = findings.trials["noise"] == "beta"
+    own, alone = beta, bool(beta.all())
     if isinstance(findings.sweep, Search):
-        own &= findings.trials["seed"] == findings.sweep.base.seed
+        own = beta & (findings.trials["seed"] == findings.sweep.base.seed)
     trials = findings.trials.loc[own]
-    if trials.empty or min(len(set(trials[name])) for name in _PLACE) < 2:
+    few = len(trials[_PLACE].drop_duplicates()) < LEAST and not (alone and isinstance(findings.sweep, Search))
+    if few or trials.empty or min(len(set(trials[name])) for name in _PLACE) < 2:
         return None
     done, told = finished(findings), quantity(findings.metric)
     done = done.loc[done.index.isin(trials.index)]
     surface = fit_surface(done, findings.metric)
     figure = new_figure(7.2, 4.6)
-    if surface is None:
+    if surface is None or surface.flat:
         axes = figure.subplots()
     else:
         axes, side = figure.subplots(1, 2, width_ratios=(1.9, 1))
         draw_uncertainty(surface, done, side, findings.metric)
-    draw_map(trials, axes, findings.metric, surface)
+    draw_map(trials, axes, findings.metric, surface, missing=alone)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     title = f"{told.name.capitalize()} over the noise schedule"
     return Picture("map", title, _alt(done, trials, told, surface), _caption(surface, trials), figure)
 
 
-def draw_map(trials: pd.DataFrame, axes: Axes, metric: str, surface: Surface | None = None) -> None:
-    """Finished trials filled by their mean, stopped ones hollow, failed ones crossed, and a bar of the values."""
+def draw_map(
+    trials: pd.DataFrame, axes: Axes, metric: str, surface: Surface | None = None, *, missing: bool = True
+) -> None:
+    """Finished trials filled by their mean, stopped ones hollow, failed ones crossed, and a bar of the values.
+
+    missing: whether schedules that readers know are shown where they were not run.
+    """
     told = quantity(metric)
     done = trials.loc[(trials["status"] == "finished") & trials[metric].notna()]
     points = done.groupby(_PLACE, as_index=False)[[metric]].agg("mean")
@@ -63,12 +73,13 @@ def draw_map(trials: pd.DataFrame, axes: Axes, metric: str, surface: Surface | N
         filled = axes.contourf(surface.a, surface.b, mean, levels, cmap=VALUES, norm=shades, extend="both")
         filled.set_edgecolor("face")
     _draw_unfinished(trials, axes)
-    _draw_points(points, shades, axes)
+    _draw_points(points, shades, axes, missing=missing)
     _draw_best(points, told, axes)
     plain_log(axes)
     axes.set(xlabel="a   (smaller: more noise)", ylabel="b   (smaller: less noise)", title="Trials")
     if surface is not None:
-        axes.set_title("Trials, and the surface between them")
+        flat = f"No pattern is seen between the trials: their mean is {_level(surface, told)}"
+        axes.set_title(flat if surface.flat else "Trials, and the surface between them")
     bar = axes.figure.colorbar(ScalarMappable(shades, VALUES), ax=axes, location="bottom", aspect=35, extend=extend)
     bar.set_label(told.axis)
 
@@ -95,7 +106,7 @@ def _draw_unfinished(trials: pd.DataFrame, axes: Axes) -> None:
         axes.scatter(*(failed[name] for name in _PLACE), label="failed", marker="x", color=INK, s=24)
 
 
-def _draw_points(points: pd.DataFrame, shades: Normalize, axes: Axes) -> None:
+def _draw_points(points: pd.DataFrame, shades: Normalize, axes: Axes, *, missing: bool) -> None:
     style: dict[str, Any] = {"norm": shades, "cmap": VALUES, "edgecolors": "#000000", "linewidths": 0.8, "zorder": 4}
     rest = pd.Series(True, index=points.index)
     for name, (schedule, look) in KNOWN.items():
@@ -105,7 +116,7 @@ def _draw_points(points: pd.DataFrame, shades: Normalize, axes: Axes) -> None:
         size, label = (260 if look.marker == "*" else 90), f"{name} ({schedule.a:g}, {schedule.b:g})"
         if here.any():
             _scatter(points.loc[here], axes, size, marker=look.marker, label=label, **style)
-        else:
+        elif missing:
             axes.scatter(
                 [schedule.a], [schedule.b], s=size, marker=look.marker, facecolors="none", edgecolors=INK, zorder=4,
                 label=f"{label}: not run",
@@ -155,24 +166,34 @@ def _alt(done: pd.DataFrame, trials: pd.DataFrame, told: Quantity, surface: Surf
     paper = points.loc[np.isclose(points["noise_a"], 0.03) & np.isclose(points["noise_b"], 1)]
     if len(paper):
         parts += [f"The paper's point (0.03, 1) has {told.text(paper[told.column].iloc[0])}."]
-    if surface is not None:
+    if surface is not None and surface.flat:
+        parts += [f"No pattern is seen between the trials: the surface is flat, {_level(surface, told)}."]
+    elif surface is not None:
         row, column = np.unravel_index(
             (np.nanargmax if told.rising else np.nanargmin)(surface.mean), surface.mean.shape
         )
         parts += [f"The surface is best at about a = {surface.a[column]:.2g}, b = {surface.b[row]:.2g}, with"]
-        parts += [
-            f"{told.text(surface.mean[row, column])} ± {told.factor * surface.half_width[row, column]:.2g} {told.unit}."
-        ]
+        parts += [f"{_level(surface, told, int(row), int(column))}."]
     return " ".join(parts)
+
+
+def _level(surface: Surface, told: Quantity, row: int = 0, column: int = 0) -> str:
+    half = told.factor * surface.half_width[row, column]
+    return f"{told.text(surface.mean[row, column])} ± {half:.2g} {told.unit}"
 
 
 def _caption(surface: Surface | None, trials: pd.DataFrame) -> str:
     others = [name for name in ("order", "position", "learning_rate", "objective") if len(set(trials[name])) > 1]
     also = f" The trials differ in {', '.join(others).replace('_', ' ')}, too, which is not shown." if others else ""
     if surface is None:
-        return f"No surface: it takes finished trials at {LEAST} different places, and some pattern in them.{also}"
+        return f"No surface: it takes finished trials at {LEAST} different places.{also}"
+    if surface.flat:
+        return (
+            "A Gaussian process over log a and log b takes all differences between the finished trials for noise: the "
+            f"surface is flat, at their mean with its 95 % half-width. More trials or seeds may show a pattern.{also}"
+        )
     return (
-        "The surface is a Gaussian process over log a and log b, fitted to every finished trial. A point whose colour "
+        "The surface is a Gaussian process over log a and log b, fitted to these trials. A point whose colour "
         "differs from the ground around it differs from what its neighbours suggest: that is noise between trials. "
         f"Blank: too far from any trial to say. The half-width is the surface's, not a single trial's.{also}"
     )

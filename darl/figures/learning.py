@@ -1,6 +1,6 @@
 """Learning curves: the probes over epochs, with the rungs at which a search may stop a trial."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,6 +10,7 @@ from darl.figures.cells import experiments, looks, notable, roles
 from darl.figures.picture import Picture
 from darl.figures.quantities import Quantity, quantity
 from darl.figures.style import GROUND, INK, MUTED, Look, new_figure, wrapped
+from darl.pilot import verdict
 from darl.sweep import Search
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     figure = new_figure(7.2, 3.9)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for metric, one in zip(panels, axes, strict=True):
-        _draw_panel(findings, rows, metric, one)
+        _draw_panel(findings, rows, curves, metric, one)
     lines = {label: line for one in axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
     across = 4 if max(map(len, lines), default=0) < 18 else 3 if max(map(len, lines)) < 26 else 2
     figure.legend(lines.values(), map(wrapped, lines), loc="outside lower center", ncols=across)
@@ -53,7 +54,14 @@ def draw_trials(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str,
         if trial.empty:
             continue
         x, y, name = trial["epoch"], factor * trial[metric], str(trial["cell"].iloc[0])
-        style: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "alpha": 0.5, "zorder": 1}
+        style: dict[str, Any] = {
+            "color": MUTED,
+            "linewidth": 0.8,
+            "alpha": 0.5,
+            "zorder": 1,
+            "marker": ".",
+            "markersize": 3,
+        }
         if name in named:
             label, look = named[name]
             style = {**look.line, "linewidth": 2.2, "zorder": 3, "label": label}
@@ -73,22 +81,25 @@ def draw_cells(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str, 
         axes.plot(steps.index, factor * steps["mean"], **look.line, label=cell)
 
 
-def draw_rungs(rungs: Mapping[int, str], axes: Axes) -> None:
-    """A vertical line where trials may be stopped, and by what."""
+def draw_rungs(rungs: Mapping[int, str], axes: Axes, used: Collection[int]) -> None:
+    """A vertical line where trials may be stopped, and by what; pale and so called where that was not done."""
     for epoch, metric in rungs.items():
-        axes.axvline(epoch, color=INK, linewidth=0.9, dashes=(1.5, 2), zorder=0)
+        axes.axvline(epoch, color=INK if epoch in used else MUTED, linewidth=0.9, dashes=(1.5, 2), zorder=0)
+        label = f"rung: {quantity(metric).name}{'' if epoch in used else ' (not used)'}"
         axes.annotate(
-            f"rung: {quantity(metric).name}", (epoch, 0.03), xycoords=("data", "axes fraction"), rotation=90,
-            fontsize=8, ha="center", va="bottom", bbox={"facecolor": GROUND, "edgecolor": "none", "pad": 1.5},
+            label, (epoch, 0.02), (2, 0), xycoords=("data", "axes fraction"), textcoords="offset points", rotation=90,
+            fontsize=8, ha="left", va="bottom", bbox={"facecolor": GROUND, "edgecolor": "none", "pad": 1, "alpha": 0.6},
         )  # fmt: skip
 
 
-def _draw_panel(findings: "Findings", rows: pd.DataFrame, metric: str, axes: Axes) -> None:
+def _draw_panel(findings: "Findings", rows: pd.DataFrame, curves: pd.DataFrame, metric: str, axes: Axes) -> None:
     every = looks(findings)
     if isinstance(findings.sweep, Search):
         named = {cell: (f"{role}: {cell}", every[cell]) for cell, role in roles(findings).items()}
         draw_trials(rows.loc[rows["seed"] == findings.sweep.base.seed], axes, metric, named)
-        draw_rungs({epoch: by for epoch, by in findings.sweep.rungs.items() if by == metric}, axes)
+        pilot = verdict(findings.sweep, findings.trials, curves)
+        rungs = {epoch: by for epoch, by in findings.sweep.rungs.items() if by == metric}
+        draw_rungs(rungs, axes, frozenset() if pilot is None else pilot.rungs)
     else:
         draw_cells(rows, axes, metric, {cell: every[cell] for cell in notable(findings)})
     axes.set(xlabel="epoch   (0: before training)", title=quantity(metric).axis)
@@ -111,6 +122,9 @@ def _alt(findings: "Findings", rows: pd.DataFrame, told: Quantity) -> str:
 def _caption(findings: "Findings") -> str:
     if isinstance(findings.sweep, Search):
         stopped = " A cross ends a trial that was stopped there." if findings.counts.get("stopped", 0) else ""
-        return f"A line for each trial on the search's seed. Dotted: where trials may be stopped, and by what.{stopped}"
+        return (
+            "A line for each trial on the search's seed, straight between evaluations. Dotted: where trials may be "
+            f"stopped and by what, if a pilot has shown that early results foretell late ones.{stopped}"
+        )
     shown, of = len(notable(findings)), len(experiments(findings))
     return "Means over the finished seeds." + (f" {shown} of {of} cells are shown." if shown < of else "")

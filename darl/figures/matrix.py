@@ -25,43 +25,50 @@ def paint(findings: "Sequence[Findings]") -> Picture | None:
     design = findings[0].sweep if findings else None
     if len(findings) < 2 or not isinstance(design, Design):
         return None
-    told, table = quantity(findings[0].metric), matrix(design, pd.concat([one.table for one in findings]))
+    told, rows = quantity(findings[0].metric), pd.concat([one.table for one in findings])
+    rows["half"] = (rows["high"] - rows["low"]) / 2
+    table, half = matrix(design, rows), matrix(design, rows, "half")
     if not (table.notna().sum(axis=1) > 1).any():
         return None
     figure = new_figure(7.2, 1.6 + 0.4 * len(table))
-    draw_matrix(table, figure.subplots(), told)
-    caption = "Means over seeds. The colour is by how far a cell is behind the best of its column, which is framed."
+    draw_matrix(table, figure.subplots(), told, half)
+    caption = (
+        "Means over seeds ± the half-widths of their 95 % intervals. The colour is by how far a cell is behind the "
+        "best of its column, which is framed; whether that is more than noise, the tables below say."
+    )
     return Picture("matrix", f"{told.name.capitalize()} by cell and group", _alt(table, told), caption, figure)
 
 
-def matrix(design: Design, table: pd.DataFrame) -> pd.DataFrame:
-    """Means by choice (rows) and group (columns), of a table of comparisons with the cells of all groups.
+def matrix(design: Design, table: pd.DataFrame, column: str = "mean") -> pd.DataFrame:
+    """Means by choice (rows) and group (columns), or another column of a comparison of the cells of all groups.
 
     Cells of two groups are the same choice if they set the same, apart from what all cells of their group set. A choice
     is named by its cells' labels without their group's name where these agree, else by what it sets.
     """
-    means: dict[str, float] = dict(zip(table["cell"], table["mean"], strict=True))
+    found: dict[str, float] = dict(zip(table["cell"], table[column], strict=True))
     groups = list(dict.fromkeys(design.groups[cell] for cell in design.cells if cell in design.groups))
     values: dict[str, dict[str, float]] = {}
     names: dict[str, list[str]] = {}
     for group in groups:
         for cell, point in _own(design, group).items():
             key = str(sorted(point.items()))
-            values.setdefault(key, {})[group] = means.get(cell, np.nan)
+            values.setdefault(key, {})[group] = found.get(cell, np.nan)
             names.setdefault(key, []).append(_without(cell, group) or describe(point))
     index = [own[0] if len(set(own)) == 1 else key for key, own in names.items()]
     return pd.DataFrame(list(values.values()), index=index, columns=groups).astype("float64")
 
 
-def draw_matrix(table: pd.DataFrame, axes: Axes, told: Quantity) -> None:
-    """Values as text, the distance to the best of the column as colour, and the best framed."""
+def draw_matrix(table: pd.DataFrame, axes: Axes, told: Quantity, half: pd.DataFrame) -> None:
+    """Values and their half-widths as text, the distance to the best of the column as colour, and the best framed."""
     best = table.max() if told.rising else table.min()
     behind = told.factor * (best - table).abs()
     worst = max(float(np.nanmax(behind.to_numpy())), 1e-9)
     drawn = axes.imshow(behind.to_numpy(), cmap=f"{VALUES}_r", norm=Normalize(0, worst), aspect="auto")
     for (row, column), value in np.ndenumerate(table.to_numpy()):
         color = "#ffffff" if behind.iat[row, column] > 0.55 * worst else "#000000"
-        axes.text(column, row, told.text(value), ha="center", va="center", color=color)
+        width = told.factor * half.iat[row, column]
+        shown = told.text(value) + ("" if np.isnan(width) else f" ± {width:.2g}")
+        axes.text(column, row, shown, ha="center", va="center", color=color)
         if value == best.iloc[column]:
             axes.add_patch(Rectangle((column - 0.47, row - 0.44), 0.94, 0.88, fill=False, color="#000000", linewidth=2))
     axes.set_xticks(range(table.shape[1]), list(table.columns))

@@ -1,8 +1,9 @@
 """A metric between the trials: a Gaussian process over log a and log b of the Beta schedules.
 
 It takes every finished trial, so that seeds at one place are repeated measurements. A surface is its mean; what it does
-not know is the 95 % half-width of that mean. Where it knows hardly more than how far trials spread at large, there is
-no surface: a guess would look like a finding.
+not know is the 95 % half-width of that mean. Where it knows hardly more than how far trials spread at large, it is left
+blank: a guess would look like a finding. Where that is so everywhere, trials differ by no more than noise, and what is
+left is their mean: a flat surface.
 """
 
 import math
@@ -23,6 +24,8 @@ LEAST = 5
 """Places with a finished trial below which there is no surface."""
 _IGNORANT = 0.75
 """Of the process's own deviation at large: beyond it, the surface is a guess."""
+_LEAST_NOISE = 0.1
+"""Of the trials' variance: with one seed at each place, less could not be told from a pattern."""
 _STEPS = 80
 _MARGIN = 1.2
 """Around the trials, as a factor."""
@@ -36,6 +39,8 @@ class Surface:
     b: NDArray[np.float64]
     mean: NDArray[np.float64]
     half_width: NDArray[np.float64]
+    flat: bool = False
+    """Whether no pattern is seen: the mean of all trials, everywhere."""
 
 
 def fit_surface(trials: pd.DataFrame, metric: str) -> Surface | None:
@@ -52,13 +57,16 @@ def fit_surface(trials: pd.DataFrame, metric: str) -> Surface | None:
     kernel: Any = process.kernel_
     latent = np.sqrt(np.clip(deviation**2 - kernel.k2.noise_level * y.std() ** 2, 0, None))
     known = latent < _IGNORANT * y.std() * math.sqrt(kernel.k1.k1.constant_value)
+    flat = not known.any()
+    if flat:
+        known, mean, latent = ~known, np.full_like(mean, y.mean()), np.full_like(mean, y.std() / math.sqrt(len(y) - 1))
     mean, half = (np.where(known, part, np.nan).reshape(_STEPS, _STEPS) for part in (mean, 1.96 * latent))
-    return Surface(a, b, mean, half) if known.any() else None
+    return Surface(a, b, mean, half, flat)
 
 
 def _fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> GaussianProcessRegressor:
-    lengths: Any = [1.0, 1.0]
-    kernel = ConstantKernel(1.0, (0.05, 20)) * Matern(lengths, (0.3, 20), nu=2.5) + WhiteKernel(0.1, (1e-4, 2))
+    lengths: Any = [2.0, 2.0]
+    kernel = ConstantKernel(1.0, (0.05, 20)) * Matern(lengths, (1.0, 20), nu=2.5) + WhiteKernel(0.2, (_LEAST_NOISE, 2))
     process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
     with warnings.catch_warnings():  # a length at the end of its range is an answer, too
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from darl.figures.cells import experiments, looks
+from darl.figures.cells import experiments, look_of
 from darl.figures.picture import Picture
 from darl.figures.style import INK, VALUES, new_figure
 from darl.orders import Order, inverse
@@ -26,25 +26,22 @@ _PATH, _HALO = "#b3001b", "#ffffff"
 
 def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     """Where orders vary: each order once, on the sweep's own grid."""
-    orders: dict[str, Order] = {}
-    for cell, one in experiments(findings).items():
-        if one.order not in orders.values():
-            orders[cell] = one.order
+    orders = list(dict.fromkeys(one.order for one in experiments(findings).values()))
     if len(orders) < 2:
         return None
-    base, every = findings.sweep.base, looks(findings)
+    base = findings.sweep.base
     grid = grid_of((base.image_size, base.image_size), base.model.patch_size)
-    kinds = [order.kind for order in orders.values()]
+    kinds = [order.kind for order in orders]
     down = math.ceil(len(orders) / _ACROSS)
     figure = new_figure(7.2, 2.0 * down + 0.1)
     places = figure.subplots(down, _ACROSS, squeeze=False).ravel()
-    for (cell, order), axes in zip(orders.items(), places, strict=False):
-        draw_order(order, grid, axes, every[cell].color)
+    for order, axes in zip(orders, places, strict=False):
+        draw_order(order, grid, axes, look_of(order).color)
         axes.set_title(str(order) if kinds.count(order.kind) > 1 else order.kind.replace("_", " "))
     for axes in places[len(orders) :]:
         axes.set_axis_off()
     caption = "Dark patches are predicted first, bright ones last; the ring is the start, the square the end."
-    return Picture("orders", "The patch orders", _alt(list(orders.values()), grid), caption, figure)
+    return Picture("orders", "The patch orders", _alt(orders, grid), caption, figure)
 
 
 def draw_order(order: Order, grid: Grid, axes: Axes, frame: str = INK) -> None:

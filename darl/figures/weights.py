@@ -41,7 +41,8 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     count = done["seed"].tolist().count(search.base.seed)
     caption = (
         f"Optuna's importances (fANOVA, a random forest) over the {count} finished trials of the search; rough where "
-        "these are few. A parameter that the search hardly varied seems to matter little."
+        "these are few. The shares add up to 100 % also where trials differ by noise alone: see whether the map "
+        "shows a pattern. A parameter that the search hardly varied seems to matter little."
     )
     return Picture("importance", "What matters", alt, caption, figure)
 

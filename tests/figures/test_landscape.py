@@ -38,7 +38,17 @@ class TestSurface:
         corners = [(a * 10.0**k, b * 10.0**k) for k in (-4, 4) for a in (1, 1.5, 2) for b in (1, 1.5)]
         trials = pd.DataFrame(corners, columns=["noise_a", "noise_b"]).assign(probe_top1=values)
         surface = fit_surface(trials, "probe_top1")
-        assert surface is None or np.isnan(surface.mean[:20, -20:]).all()
+        assert surface is not None
+        assert surface.flat or np.isnan(surface.mean[:20, -20:]).all()
+
+    def test_without_a_pattern_it_is_flat(self) -> None:
+        values = np.random.default_rng(1).normal(0.9, 0.01, size=25)
+        trials = self.points([(10.0**i, 10.0**k) for i in range(5) for k in range(5)]).assign(probe_top1=values)
+        surface = fit_surface(trials, "probe_top1")
+        assert surface is not None
+        assert surface.flat
+        assert surface.mean == pytest.approx(np.full((80, 80), values.mean()))
+        assert surface.half_width == pytest.approx(np.full((80, 80), 1.96 * values.std(ddof=1) / 5))
 
     @pytest.mark.parametrize(
         "places",
@@ -86,6 +96,17 @@ class TestMap:
         assert ("Gaussian process" in shown.caption) is surface
         assert ("No surface" in shown.caption) is not surface
         assert "best at about" in shown.alt or not surface
+
+    def test_no_pattern_is_said(self) -> None:
+        noise = np.random.default_rng(2).normal(0.9, 0.01, size=26)
+        rows = [one | {"probe_top1": value} for one, value in zip(search_rows(5), noise, strict=True)]
+        (found,) = find(SEARCH, table(rows))
+        shown = painted("map", found)
+        mean = f"{100 * noise.mean():.1f} % ± {196 * noise.std(ddof=1) / 26**0.5:.2g} points"
+        title = shown.figure.axes[0].get_title(loc="left")
+        assert title == f"No pattern is seen between the trials: their mean is {mean}"
+        assert mean in shown.alt
+        assert "takes all differences between the finished trials for noise" in shown.caption
 
     def test_fresh_seeds_are_not_mixed_in(self) -> None:
         fresh = [row(SEARCH.experiment(PAPER, 1), 0.1, **GAMMAS)]

@@ -29,7 +29,8 @@ def transfer() -> tuple[Design, pd.DataFrame]:
 class TestMatrix:
     def test_choices_by_group(self) -> None:
         design, trials = transfer()
-        found = matrix(design, pd.concat([one.table for one in find(design, trials)]))
+        rows = pd.concat([one.table for one in find(design, trials)])
+        found = matrix(design, rows)
         assert found.index.tolist() == ["paper", "best of digits"]
         assert found.columns.tolist() == ["digits:0-4", "digits:5-9"]
         assert found.to_numpy().tolist() == pytest.approx(np.array([[0.5, 0.6], [0.7, 0.8]]))
@@ -37,10 +38,11 @@ class TestMatrix:
     @pytest.mark.parametrize(("metric", "best"), [("probe_top1", 1), ("val_loss", 0)])
     def test_values_and_the_best(self, metric: str, best: int) -> None:
         values = pd.DataFrame({"x": [0.5, 0.7], "y": [0.6, np.nan]}, index=["one", "two"])
+        half = pd.DataFrame({"x": [0.01, np.nan], "y": [np.nan, np.nan]}, index=["one", "two"])
         drawn = axes()
-        draw_matrix(values, drawn, quantity(metric))
-        shown = [text.get_text() for text in drawn.texts]
-        assert shown == (["50.0 %", "60.0 %", "70.0 %", ""] if metric == "probe_top1" else ["0.5", "0.6", "0.7", ""])
+        draw_matrix(values, drawn, quantity(metric), half)
+        shown, rising = [text.get_text() for text in drawn.texts], metric == "probe_top1"
+        assert shown == (["50.0 % ± 1", "60.0 %", "70.0 %", ""] if rising else ["0.5 ± 0.01", "0.6", "0.7", ""])
         rows = [round(frame.get_y() + 0.44) for frame in drawn.patches if frame.get_x() < 0]
         assert rows == [best]
 

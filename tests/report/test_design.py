@@ -109,6 +109,17 @@ class TestDesign:
         assert rows.sentence.startswith("rows: raster has 61.0 %")
         assert "curves by linear probe" in shown(summary(curves))
 
+    def test_groups_may_be_compared_by_their_baselines(self, make: Make):
+        groups = {"raster": "rows", "hilbert": "curves", "spiral": "curves"}
+        baselines = {"rows": "raster", "curves": "hilbert"}
+        design = replace(ORDERS, groups=groups, baselines=baselines, across="shape")
+        assert [one.table["group"].iloc[0] for one in find(design, make(*THREE), "val_loss")] == ["rows", "curves"]
+        *_, across = find(design, make(*THREE))
+        assert across.table["cell"].tolist() == ["hilbert", "raster"]
+        assert column(across, "verdict")["raster"] == "baseline"
+        assert column(across, "difference")["hilbert"] == pytest.approx(0.02)
+        assert across.sentence.startswith("shape: hilbert is best with 63.0 %")
+
     def test_by_another_metric(self, make: Make):
         rows = cell("raster", 0.6, probe_top1_enlarged=0.5), cell("hilbert", 0.5, probe_top1_enlarged=0.55)
         (found,) = find(replace(ORDERS, seeds=1), make(*rows), "probe_top1_enlarged")

@@ -49,6 +49,24 @@ class TestSearch:
         )
         assert found.found["value"].tolist() == [0.7, 0.6]
 
+    def test_a_race_that_was_cut_short_is_not_decided(self, make: Make):
+        alone = self.fresh("paper", 0.60, 0.61, 0.62)
+        (found,) = find(SEARCH, make(*self.FOUND, alone))
+        assert found.table["cell"].tolist() == ["paper", "a=0.1, b=2"]
+        assert (found.counts["finished"], found.counts["missing"]) == (5, 3)
+        assert "a=0.1, b=2: 0 of 3 seeds" in found.notes
+        assert found.sentence.startswith("a=0.1, b=2 is the best of 2 by linear probe with 70.0 %, 10.0 points above")
+        assert "paper has 61.0 % ± 2.5 (3 fresh seeds); nothing else has a result to compare it" in found.sentence
+        (found,) = find(SEARCH, make(*self.FOUND, alone, self.fresh("a=0.1, b=2", 0.63)))
+        assert "paper, the baseline, is ahead in the race, which has not ended, with 61.0 %" in found.sentence
+        assert found.counts["missing"] == 2
+
+    def test_a_baseline_without_a_fresh_seed_is_missing_and_not_none(self, make: Make):
+        (found,) = find(SEARCH, make(*self.FOUND, self.fresh("a=0.1, b=2", 0.63, 0.64, 0.65)))
+        assert "paper, the baseline, has no result" in found.sentence or "nothing else has a result" in found.sentence
+        assert "there is no baseline" not in found.sentence
+        assert "paper: 0 of 3 seeds" in found.notes
+
     def test_a_dropped_contender_is_not_incomplete(self, make: Make):
         rows = (
             self.fresh("paper", 0.60, 0.61, 0.62, 0.61),

@@ -1,0 +1,64 @@
+"""What a folder of several sweeps says: in which order, and what stands beside the answers."""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from darl import page
+from darl.present import findings_of
+from darl.space import BetaByShape
+from darl.sweep import Design, Search, from_json, to_json
+from tests.figures.frames import curves, search_rows, table
+from tests.trials import NOISES, PAPER, SEARCH, cell, row
+
+FINAL = Design(
+    name="search",
+    question="Which is it?",
+    base=SEARCH.base.changed({"seed": SEARCH.base.seed + 1}),
+    cells={"paper": PAPER, "other": NOISES["a=3, b=1"]},
+    baseline="paper",
+    seeds=2,
+)
+FIRST = replace(SEARCH, seeds=1)
+OTHER = Search(
+    name="search",
+    question="Which noise on others?",
+    base=SEARCH.base.changed({"data": "digits:0-4"}),
+    space={"noise": BetaByShape()},
+    first={"paper": PAPER},
+    baseline="paper",
+)
+
+
+def rows() -> pd.DataFrame:
+    """Of a search, of another one that has just begun, and of the design that was made of both."""
+    final = [*cell("paper", 0.8, 0.8, sweep=FINAL), *cell("other", 0.9, 0.9, sweep=FINAL)]
+    return table([*search_rows(3), row(OTHER.experiment(PAPER), 0.7), *final])
+
+
+def test_a_design_stands_before_its_searches_and_they_in_their_order() -> None:
+    trials = rows()
+    found = findings_of(from_json(to_json([FIRST, OTHER, FINAL])), trials, curves(trials))
+    assert [one.sweep.question for one in found] == ["Which is it?", SEARCH.question, "Which noise on others?"]
+    assert not found[0].notes  # the searches' own trials are nobody's that were left out
+    html = page.render(found, curves(trials), ())
+    assert "<title>search: Which is it?</title>" in html
+
+
+def test_a_search_tells_of_its_pilot() -> None:
+    trials = rows()
+    reported = curves(trials, epochs=(0, 1, 3, 5))
+    _, whole, begun = findings_of([FIRST, OTHER, FINAL], trials, reported)
+    (note,) = [note for note in whole.notes if "Kendall" in note]
+    assert note.startswith("Kendall's tau of early with final scores, over 8 pilot trials: after epoch 1 not to be had")
+    assert begun.notes[-1] == "fewer than 8 trials have finished whole, too few for a pilot: none was stopped early"
+
+
+def test_a_design_tells_of_enlarged_images() -> None:
+    design = replace(FINAL, enlarged=True)
+    trials = rows()
+    (found,) = findings_of([design], trials, curves(trials))
+    assert not [note for note in found.notes if "as large" in note]
+    trials["probe_top1_enlarged"] = trials["probe_top1"] - 0.1
+    (found,) = findings_of([design], trials, curves(trials))
+    assert found.notes[-1].startswith("on images 1.5 times as large: other is best with 80.0 % (2 seeds), 10.0 points")
