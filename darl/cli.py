@@ -18,6 +18,7 @@ from darl.events import Evaluated
 from darl.figures import pictures
 from darl.inputs import check_batch, load_data, results_root, workers_of
 from darl.options import Options, Parser, add_experiment_flags, add_run_flags, speak_plainly
+from darl.place import below
 from darl.present import findings_of, print_findings, print_plain, stages_of, wide_console, write_page, write_pictures
 from darl.results import Results
 from darl.results import load as load_table
@@ -82,7 +83,8 @@ def _pretrain(flags: argparse.Namespace) -> None:
     if error:
         print(f"failed: {error}", file=sys.stderr)
         sys.exit(1)
-    print(f"checkpoints: {results.path}/checkpoints/{experiment.trial_id}\ntables: {results.trials_path}")
+    checkpoints = below(results.path, f"checkpoints/{experiment.trial_id}")
+    print(f"checkpoints: {checkpoints}\ntables: {results.trials_path}")
 
 
 def _pretrain_here(
@@ -126,7 +128,7 @@ def _pretrain_on_ray(
         experiment,
         ray.put(dataset),
         workers_of(flags),
-        storage=f"{results.path}/checkpoints",
+        storage=below(results.path, "checkpoints"),
         evaluate_at=evenly(experiment.epochs, flags.evaluations),
     )
 
@@ -179,8 +181,9 @@ def _report_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(flags: argparse.Namespace) -> None:
-    root, _, name = flags.results.rstrip("/").rpartition("/")
-    results = Results(root or ("/" if flags.results.startswith("/") else "."), name)
+    place, mark, query = flags.results.partition("?") if "://" in flags.results else (flags.results, "", "")
+    root, _, name = place.rstrip("/").rpartition("/")
+    results = Results(f"{root or ('/' if place.startswith('/') else '.')}{mark}{query}", name)
     trials, console = load_table(results.trials_path), wide_console()
     stages = stages_of(results)
     if not stages:

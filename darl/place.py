@@ -22,7 +22,7 @@ from pyarrow import fs  # pyright: ignore[reportMissingTypeStubs]
 
 from darl.errors import UserError
 
-__all__ = ["WRITING", "Place", "reason"]
+__all__ = ["WRITING", "Place", "below", "reason"]
 
 WRITING = ".writing"
 _STALE = 600.0
@@ -138,6 +138,12 @@ class Place:
             thread.join()
             if json.loads(self.get(name) or "{}").get("token") == me["token"]:
                 self.files.delete_file(f"{self.folder}/{name}")
+
+
+def below(address: str, name: str) -> str:
+    """The path or address of what lies below another; a query (`s3://bucket/results?region=…`) stays at its end."""
+    place, mark, query = address.partition("?") if "://" in address else (address, "", "")
+    return f"{place.rstrip('/')}/{name}{mark}{query}"
 
 
 def reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ from darl import page
 from darl.errors import UserError
 from darl.figures import Picture, pictures, save
 from darl.pilot import verdict
-from darl.place import reason
+from darl.place import below, reason
 from darl.report import Findings, find, plain, search_summary, summary
 from darl.results import FIGURES, Results
 from darl.sweep import SWEEP_FILE, Design, Search, Sweep, from_json
@@ -84,7 +84,7 @@ def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) ->
         with tempfile.TemporaryDirectory() as place:
             for path in save(drawn, place):
                 results.keep(f"{FIGURES}/{path.name}", path.read_bytes())
-        console.print(f"\nReport: {results.path}/{PAGE_FILE}", highlight=False, soft_wrap=True)
+        console.print(f"\nReport: {below(results.path, PAGE_FILE)}", highlight=False, soft_wrap=True)
     console.print(f"Tables: {results.path}\n", highlight=False, soft_wrap=True)
     console.print(f'  pandas.read_parquet("{results.trials_path}")', highlight=False, soft_wrap=True)
     console.print(f'  pandas.read_parquet("{results.curves_path}")', highlight=False, soft_wrap=True)

@@ -33,7 +33,7 @@ from pyarrow import fs
 from darl.config import columns
 from darl.errors import UserError
 from darl.objective import GAMMA_GRID, gamma_column
-from darl.place import Place, reason
+from darl.place import Place, below, reason
 from darl.variants import require
 
 __all__ = ["FIGURES", "SCHEMA_VERSION", "Results", "TableWriteError", "curves_schema", "load", "trials_schema"]
@@ -103,14 +103,11 @@ class Results:
     def __init__(self, root: str, sweep: str) -> None:
         named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", sweep) is not None
         require(named, "--name", "be letters, digits, dots, dashes and underscores", sweep)
-        place, mark, query = root.partition("?") if "://" in root else (root, "", "")
         self.sweep = sweep
-        self._place = Place(f"{place.rstrip('/')}/{sweep}{mark}{query}", "--results")
+        self._place = Place(below(root, sweep), "--results")
         self._filesystem, self._folder = self._place.files, self._place.folder
-        address = (self._folder, "") if self._place.local else (f"{place.rstrip('/')}/{sweep}", mark + query)
-        self.path, self.trials_path, self.curves_path = (
-            f"{address[0]}{below}{address[1]}" for below in ("", f"/{_TRIALS}", f"/{_CURVES}")
-        )
+        self.path = self._folder if self._place.local else below(root, sweep)
+        self.trials_path, self.curves_path = below(self.path, _TRIALS), below(self.path, _CURVES)
         self._schemas = {_TRIALS: trials_schema(), _CURVES: curves_schema()}
 
     def prepare(self) -> None:

@@ -15,7 +15,7 @@ from ray.tune import Callback
 from darl.distributed.budget import Budget
 from darl.distributed.storage import CheckpointStore
 from darl.distributed.trial import Job
-from darl.place import reason
+from darl.place import below, reason
 from darl.results import Results, TableWriteError
 from darl.rows import curve_row, image_flops, now, provenance, trial_row
 
@@ -115,7 +115,7 @@ class Recorder(Callback):
         except TableWriteError as error:
             self.budget.broken = self.budget.broken or error
         except OSError as error:
-            told = TableWriteError(f"{self.job.root}/checkpoints could not be written ({reason(error)})")
+            told = TableWriteError(f"{below(self.job.root, 'checkpoints')} could not be written ({reason(error)})")
             self.budget.broken = self.budget.broken or told
 
     def _row(self, trial: Any, status: str, error: str | None) -> None:

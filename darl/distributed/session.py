@@ -13,7 +13,7 @@ from darl.distributed.budget import Budget, Limits
 from darl.distributed.cluster import slots
 from darl.distributed.loggers import start
 from darl.distributed.trainer import Workers
-from darl.distributed.tuner import Run, run_sweep
+from darl.distributed.tuner import Run, keep_study, run_sweep
 from darl.results import Results
 from darl.sweep import Sweep
 
@@ -43,10 +43,11 @@ def begin(
 def run_all(sweeps: Sequence[Sweep], shared: Run) -> bool:
     """Run sweeps one after another; False where the budget ended them before their end."""
     for sweep in sweeps:
-        run_sweep(sweep, shared)
         if shared.budget.ended_by:
-            return False
-    return True
+            keep_study(sweep, shared)
+        else:
+            run_sweep(sweep, shared)
+    return not shared.budget.ended_by
 
 
 def _study(root: str) -> BaseStorage | None:

@@ -23,6 +23,7 @@ from darl.distributed.storage import CheckpointStore
 from darl.distributed.trainer import Workers, report_of, torch_trainer
 from darl.errors import UserError
 from darl.events import Evaluated, Saved
+from darl.place import below
 from darl.sweep import Sweep
 from darl.train import fit
 
@@ -104,7 +105,7 @@ def _over_workers(experiment: Experiment, job: Job, dataset: "ray.ObjectRef[Data
         experiment,
         dataset,
         job.workers,
-        storage=f"{job.root}/checkpoints",
+        storage=below(job.root, "checkpoints"),
         evaluate_at=job.sweep.schedule,
         full=job.sweep.full,
         callbacks=[TuneReportCallback()],

@@ -35,7 +35,7 @@ from darl.results import Results, TableWriteError
 from darl.space import Point
 from darl.sweep import Design, Search, Sweep
 
-__all__ = ["Run", "run_sweep"]
+__all__ = ["Run", "keep_study", "run_sweep"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,13 @@ def run_sweep(sweep: Sweep, run: Run) -> None:
     _KINDS[type(sweep)](sweep, run)
 
 
+def keep_study(sweep: Sweep, run: Run) -> None:
+    """Tell Optuna's storage what the tables know of a search that is not gone on with."""
+    if isinstance(sweep, Search):
+        state = _read(sweep, run.results)
+        _proposals(sweep, run, state, _known(sweep, state, run.results))
+
+
 def _design(sweep: Design, run: Run) -> None:
     state = _read(sweep, run.results)
     plan = sweep.planned()
@@ -69,15 +76,20 @@ def _design(sweep: Design, run: Run) -> None:
 
 def _search(sweep: Search, run: Run) -> None:
     state = _read(sweep, run.results)
-    known = [one for one in _known(sweep, state, run.results) if one.trial_id in state.done]
+    known = _known(sweep, state, run.results)
     missing = sweep.trials - len(known)
-    proposals = Proposals(sweep, _queue(sweep, state), known, missing, run.study, lambda: run.budget.used_up)
+    proposals = _proposals(sweep, run, state, known)
     if missing > 0:
         scheduler = Asha(sweep, known) if sweep.rungs and sweep.early else FIFOScheduler()
         board = Board(sweep, len(known), sweep.trials, "trials")
         _tune(sweep, run, state, proposals, scheduler, missing, board)
     if not run.budget.used_up and sweep.seeds > 1:
         _race(sweep, run)
+
+
+def _proposals(sweep: Search, run: Run, state: "_State", known: list[Known]) -> Proposals:
+    missing = sweep.trials - len(known)
+    return Proposals(sweep, _queue(sweep, state), known, missing, run.study, lambda: run.budget.used_up)
 
 
 def _race(sweep: Search, run: Run) -> None:
@@ -179,13 +191,14 @@ def _read(sweep: Sweep, results: Results) -> _State:
 
 
 def _known(sweep: Search, state: _State, results: Results) -> list[Known]:
-    """The rows of the search's own seed, in the order of their ends."""
+    """The trials of the search's own seed that are not to be run again, in the order of their ends."""
     curves = dict(list(results.curves().groupby(["trial_id", "attempt"])))
     known: list[Known] = []
     for row in sorted(state.last.values(), key=ended):
         experiment = sweep.experiments([row["config"]])[0]
         point = experiment and sweep.point_of(experiment)
-        if experiment is not None and point is not None and experiment.seed == sweep.base.seed:
+        own = experiment is not None and experiment.seed == sweep.base.seed and row["trial_id"] in state.done
+        if own and point is not None:
             curve = curves.get((row["trial_id"], row["attempt"]))
             values = {} if curve is None else scores(sweep, curve)
             known.append(Known(trial_id=row["trial_id"], point=point, status=row["status"], values=values))
