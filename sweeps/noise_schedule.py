@@ -46,8 +46,8 @@ def noise_schedule(options: Options) -> Sweep:
     }
     if flags.design == "grid":
         require(flags.grid >= 2, "--grid", "be at least 2", flags.grid)
-        # steps of 10^0.5 from a tenth of the paper's a on, and from below its b
-        a, b = (0.03 * 10 ** (0.5 * np.arange(-2, flags.grid - 2)), 10 ** (0.5 * np.arange(1 - flags.grid // 2, 3)))
+        space = BetaByShape()
+        a, b = (np.geomspace(*side, flags.grid) for side in ((space.low_a, space.high_a), (space.low_b, space.high_b)))
         points = [{"noise.a": rounded(float(x)), "noise.b": rounded(float(y))} for y in b for x in a]
         rest = {describe(point): point for point in points if point not in known.values()}
         return Design(**{**common, "name": "noise_grid", "trials": None}, cells=known | rest)
@@ -57,7 +57,7 @@ def noise_schedule(options: Options) -> Sweep:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What only this sweep takes."""
     parser.add_argument("--design", default="search", choices=["search", "grid"], help="grid: the full map, no search")
-    parser.add_argument("--grid", type=int, default=6, help="values of a; of b about as many")
+    parser.add_argument("--grid", type=int, default=6, help="values of a, and of b, over the search's range")
     parser.add_argument(
         "--coordinates", default="shape", choices=list(COORDINATES), help="of the search: (a, b) or mean"
     )
