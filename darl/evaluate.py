@@ -123,7 +123,7 @@ def readouts(
     if not x.isfinite().all():
         raise ArithmeticError("the features are not finite: training has diverged; try a lower learning rate")
     assert split.labels is not None
-    return x, torch.as_tensor(split.labels, device=device)
+    return x, torch.tensor(split.labels, device=device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ class Pilot:
 
     def describe(self) -> str:
         """One sentence."""
-        shown = [f"after epoch {epoch} {_said(tau)}" for epoch, tau in self.taus.items()]
+        shown = [f"after epoch {epoch}: {_said(tau)}" for epoch, tau in self.taus.items()]
         number = max((tau.n for tau in self.taus.values()), default=0)
         used = ", ".join(map(str, sorted(self.rungs)))
         said = f"trials are stopped early after epochs {used}" if used else "all trials run whole"

@@ -52,7 +52,11 @@ def findings_of(
         found += find(stage, trials.loc[own | ~trials["trial_id"].isin(list(theirs))], metric)
     for finding in found:
         finding.notes.extend(_on_the_way(finding, trials, curves))
-    return sorted(found, key=lambda finding: isinstance(finding.sweep, Search))
+    found = sorted(found, key=lambda finding: isinstance(finding.sweep, Search))
+    cells = zip(*(stage.labels(trials["config"]) for stage in stages), strict=True)
+    others = sum(all(cell is None for cell in own) for own in cells)
+    found[0].notes.extend([f"rows of other settings lie here too, and are not counted: {others}"] if others else [])
+    return found
 
 
 def _on_the_way(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
@@ -75,15 +79,13 @@ def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) ->
     findings = findings_of(stages, trials, curves)
     console = wide_console()
     print_findings(console, findings)
-    shown = {trial for finding in findings for trial in finding.trials["trial_id"]}
-    if shown and not shown >= set(trials["trial_id"]):
-        console.print("(trials of other settings lie here too, and are not counted)", highlight=False)
-    if shown and files:
+    if files and any(len(finding.trials) for finding in findings):
         drawn = pictures(findings, curves)
         results.keep(PAGE_FILE, page.render(findings, curves, drawn).encode())
         with tempfile.TemporaryDirectory() as place:
             for path in save(drawn, place):
                 results.keep(f"{FIGURES}/{path.name}", path.read_bytes())
+        results.keep_only(FIGURES, {f"{picture.name}.png" for picture in drawn})
         console.print(f"\nReport: {below(results.path, PAGE_FILE)}", highlight=False, soft_wrap=True)
     console.print(f"Tables: {results.path}\n", highlight=False, soft_wrap=True)
     console.print(f'  pandas.read_parquet("{results.trials_path}")', highlight=False, soft_wrap=True)

@@ -6,6 +6,7 @@ tells of no sweep is ranked by configuration: `plain`.
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -219,9 +220,9 @@ def _finished(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _gained(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """With `gain` over random initialisation: of the linear probe where the metric was not measured then."""
-    probe = metric if f"init_{metric}" in rows else "probe_top1"
-    return rows.assign(gain=rows[probe] - rows[f"init_{probe}"])
+    """With `gain` over random initialisation: for a loss, of the linear probe; none where it was not measured then."""
+    probe = "probe_top1" if is_loss(metric) else metric
+    return rows.assign(gain=rows[probe] - rows[f"init_{probe}"] if f"init_{probe}" in rows else math.nan)
 
 
 def _found(rows: pd.DataFrame, metric: str) -> pd.DataFrame:

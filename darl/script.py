@@ -73,7 +73,8 @@ def _sweep(
 
     results = Results(results_root(flags.results), stages[0].name)
     if flags.report:
-        return present(stages_of(results) or stages, results, files=False)
+        known = stages_of(results) if then else []  # what a last stage has been made of stands there
+        return present(known or stages, results, files=False)
     every = [*stages, *last(pd.DataFrame())]
     needs = flags.max_gpu_hours is None or flags.gpus_per_worker > 0
     require(needs, "--max-gpu-hours", "come with --gpus-per-worker", flags.max_gpu_hours)

@@ -6,7 +6,7 @@ Space      Conditional: the schedule is a Beta(a, b), where a and b are chosen t
            every order; every encoding; the peak learning rate. The paper's settings run first.
 Objective  The linear probe's accuracy on frozen features.
 Search     As in noise_schedule.py; then the importances of the parameters, by Optuna's fANOVA, from whole trials only.
-Cost       The default (digits, a nano model, 16 trials of 20 epochs, 2 fresh seeds): 6 minutes on 2 cores.
+Cost       The default (digits, a nano model, 16 trials of 20 epochs, 3 fresh seeds): some 5 minutes on 2 cores.
 Result     RESULTS/joint/trials and curves.
 """
 

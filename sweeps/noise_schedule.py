@@ -11,7 +11,7 @@ Search     Optuna's TPE. Once a pilot has shown that early probes foretell late 
            after about 1/9 (by kNN) and 1/3 of the epochs are stopped. Then the best three and the known points run
            again on fresh seeds, in pairs, and those that fall behind are dropped.
 Map        --design grid runs every cell of an a × b grid with the same seeds instead, into RESULTS/noise_grid.
-Cost       The default (digits, a nano model, 12 trials of 30 epochs, 2 fresh seeds): 7 minutes on 2 cores.
+Cost       The default (digits, a nano model, 12 trials of 24 epochs, 3 fresh seeds): some 6 minutes on 2 cores.
 Result     RESULTS/noise_schedule/trials and curves, Parquet tables for pandas. The same command goes on where it
            stopped, and with more --trials searches further.
 """

@@ -50,8 +50,15 @@ def test_a_search_tells_of_its_pilot() -> None:
     reported = curves(trials, epochs=(0, 1, 3, 5))
     _, whole, begun = findings_of([FIRST, OTHER, FINAL], trials, reported)
     (note,) = [note for note in whole.notes if "Kendall" in note]
-    assert note.startswith("Kendall's tau of early with final scores, over 8 pilot trials: after epoch 1 not to be had")
+    assert "over 8 pilot trials: after epoch 1: not to be had" in note
     assert begun.notes[-1] == "fewer than 8 trials have finished whole, too few for a pilot: none was stopped early"
+
+
+def test_trials_of_other_settings_are_noted() -> None:
+    others = [row(OTHER.experiment(PAPER).changed({"epochs": 9}), 0.7)]
+    trials = table([*cell("paper", 0.8, 0.8, sweep=FINAL), *cell("other", 0.9, 0.9, sweep=FINAL), *others])
+    (found,) = findings_of([FINAL], trials, curves(trials))
+    assert found.notes == ["rows of other settings lie here too, and are not counted: 1"]
 
 
 def test_a_design_tells_of_enlarged_images() -> None:
@@ -61,4 +68,6 @@ def test_a_design_tells_of_enlarged_images() -> None:
     assert not [note for note in found.notes if "as large" in note]
     trials["probe_top1_enlarged"] = trials["probe_top1"] - 0.1
     (found,) = findings_of([design], trials, curves(trials))
-    assert found.notes[-1].startswith("on images 1.5 times as large: other is best with 80.0 % (2 seeds), 10.0 points")
+    (note,) = [note for note in found.notes if "as large" in note]
+    assert note.startswith("on images 1.5 times as large: other is best with 80.0 % (2 seeds), 10.0 points")
+    assert "random initialisation" not in note  # of enlarged images, that is not measured

@@ -313,6 +313,13 @@ class TestPlaces:
         with pytest.raises(UserError, match=r"curves is read-only\); give another one"):
             results.prepare()
 
+    def test_pictures_that_are_no_longer_made_are_dropped(self, results: Results):
+        results.prepare()
+        for name in ("figures/old.png", "figures/new.png"):
+            results.keep(name, b"x")
+        results.keep_only("figures", {"new.png"})
+        assert [path.name for path in Path(results.path, "figures").iterdir()] == ["new.png"]
+
 
 class TestWholeness:
     def test_leftovers_of_a_crash(self, results: Results):

@@ -1,6 +1,7 @@
 """What Optuna and ASHA are told."""
 
 import math
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from darl.sweep import Search
 
 SPACE: Space = {"noise": BetaByShape(low_a=0.001, low_b=0.001)}
 PAPER = {"noise.a": 0.03, "noise.b": 1.0}
+LASTED = datetime(2026, 1, 2, 3, 4, 5), datetime(2026, 1, 2, 3, 5, 6)
 
 
 def sweep(**changes: Any) -> Search:
@@ -99,7 +101,7 @@ def test_an_end_is_told_once() -> None:
 
 def test_what_the_tables_hold_is_told_before_the_first_suggestion() -> None:
     known = [
-        Known(trial_id="1", point=PAPER, status="finished", values={2: 0.3, 18: 0.8}),
+        Known(trial_id="1", point=PAPER, status="finished", values={2: 0.3, 18: 0.8}, lasted=LASTED),
         Known(trial_id="2", point={"noise.a": 1.0, "noise.b": 1.0}, status="stopped", values={2: 0.1}),
         Known(trial_id="3", point={"noise.a": 2.0, "noise.b": 1.0}, status="failed", values={}),
         Known(trial_id="4", point={"noise.a": 99.0, "noise.b": 1.0}, status="finished", values={18: 0.9}),
@@ -111,6 +113,9 @@ def test_what_the_tables_hold_is_told_before_the_first_suggestion() -> None:
         (TrialState.FAIL, None, {}),
     ]  # the fourth lies outside of the space
     assert search.study.best_params == PAPER
+    assert search.study.metric_names == ["probe_top1"]
+    first = search.study.trials[0]
+    assert (first.datetime_start, first.datetime_complete) == LASTED
 
 
 def test_first_points_come_first_and_trials_carry_our_id() -> None:

@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class Known:
     """finished, stopped or failed."""
     values: Mapping[int, float]
     """What decides, by epoch; see `darl.pilot.scores`."""
+    lasted: tuple[datetime, datetime] | None = None
+    """Start and end, in local time without a zone, as Optuna has them."""
 
 
 def settings(sweep: Search) -> dict[str, Any]:
@@ -99,6 +102,9 @@ class Proposals(OptunaSearch):
             storage=storage,
             study_name=f"{sweep.name} on {sweep.base.data}",
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self.study.set_metric_names([sweep.metric])
         self.study.set_user_attr("sampler", {"kind": "TPESampler", **settings(sweep)})
         for trial in past:
             self._add(trial)
@@ -125,16 +131,17 @@ class Proposals(OptunaSearch):
         if drawn is None:
             return  # outside of this space: nothing that the sampler could learn from
         last = trial.values[max(trial.values)] if trial.values and state != TrialState.FAIL else None
-        self.study.add_trial(
-            create_trial(
-                state=state,
-                params=drawn.params,
-                distributions=drawn.distributions,
-                intermediate_values=dict(trial.values),
-                value=last,
-                user_attrs={"trial_id": trial.trial_id, "cell": self._sweep.label_of(trial.point)},
-            )
+        told = create_trial(
+            state=state,
+            params=drawn.params,
+            distributions=drawn.distributions,
+            intermediate_values=dict(trial.values),
+            value=last,
+            user_attrs={"trial_id": trial.trial_id, "cell": self._sweep.label_of(trial.point)},
         )
+        if trial.lasted is not None:
+            told.datetime_start, told.datetime_complete = trial.lasted
+        self.study.add_trial(told)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The next point; FINISHED where no trial may be started any more."""

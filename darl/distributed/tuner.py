@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -201,8 +202,14 @@ def _known(sweep: Search, state: _State, results: Results) -> list[Known]:
         if own and point is not None:
             curve = curves.get((row["trial_id"], row["attempt"]))
             values = {} if curve is None else scores(sweep, curve)
-            known.append(Known(trial_id=row["trial_id"], point=point, status=row["status"], values=values))
+            lasted = (_local(row["started_at"]), _local(ended(row)))
+            one = Known(trial_id=row["trial_id"], point=point, status=row["status"], values=values, lasted=lasted)
+            known.append(one)
     return known
+
+
+def _local(time: pd.Timestamp) -> datetime:
+    return time.to_pydatetime().astimezone().replace(tzinfo=None)
 
 
 def _queue(sweep: Search, state: _State) -> list[Point]:

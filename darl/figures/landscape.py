@@ -70,7 +70,8 @@ def draw_map(
     if surface is not None:
         levels = np.linspace(float(shades.vmin or 0), float(shades.vmax or 0), 17)
         mean = told.factor * surface.mean
-        filled = axes.contourf(surface.a, surface.b, mean, levels, cmap=VALUES, norm=shades, extend="both")
+        pale = 0.35 if surface.flat else 1.0  # no finding: the trials stand out
+        filled = axes.contourf(surface.a, surface.b, mean, levels, cmap=VALUES, norm=shades, extend="both", alpha=pale)
         filled.set_edgecolor("face")
     _draw_unfinished(trials, axes)
     _draw_points(points, shades, axes, missing=missing)
