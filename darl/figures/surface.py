@@ -24,8 +24,10 @@ LEAST = 5
 """Places with a finished trial below which there is no surface."""
 _IGNORANT = 0.75
 """Of the process's own deviation at large: beyond it, the surface is a guess."""
+_MANY = 20
+"""Trials from which noise and pattern can be told apart."""
 _LEAST_NOISE = 0.1
-"""Of the trials' variance: with one seed at each place, less could not be told from a pattern."""
+"""Of the variance of fewer trials: without it, the surface would run through every one of them."""
 _STEPS = 80
 _MARGIN = 1.2
 """Around the trials, as a factor."""
@@ -66,7 +68,8 @@ def fit_surface(trials: pd.DataFrame, metric: str) -> Surface | None:
 
 def _fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> GaussianProcessRegressor:
     lengths: Any = [2.0, 2.0]
-    kernel = ConstantKernel(1.0, (0.05, 20)) * Matern(lengths, (1.0, 20), nu=2.5) + WhiteKernel(0.2, (_LEAST_NOISE, 2))
+    least = _LEAST_NOISE if len(y) < _MANY else 1e-4
+    kernel = ConstantKernel(1.0, (0.05, 20)) * Matern(lengths, (1.0, 20), nu=2.5) + WhiteKernel(0.2, (least, 2))
     process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
     with warnings.catch_warnings():  # a length at the end of its range is an answer, too
         warnings.simplefilter("ignore", ConvergenceWarning)
