@@ -10,12 +10,13 @@ from rich.console import Console
 
 from darl import page
 from darl.errors import UserError
-from darl.figures import Picture, pictures, save
+from darl.figures import Picture, is_ours, pictures, save
 from darl.pilot import verdict
 from darl.place import below, reason
-from darl.report import Findings, find, plain, search_summary, summary
+from darl.report import Findings, find
 from darl.results import FIGURES, Results
 from darl.sweep import SWEEP_FILE, Design, Search, Sweep, from_json
+from darl.tables import plain, search_summary, summary
 
 __all__ = [
     "PAGE_FILE",
@@ -85,7 +86,8 @@ def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) ->
         with tempfile.TemporaryDirectory() as place:
             for path in save(drawn, place):
                 results.keep(f"{FIGURES}/{path.name}", path.read_bytes())
-        results.keep_only(FIGURES, {f"{picture.name}.png" for picture in drawn})
+        new = {f"{picture.name}.png" for picture in drawn}
+        results.drop(FIGURES, lambda name: is_ours(name) and name not in new)  # of what was asked here before
         console.print(f"\nReport: {below(results.path, PAGE_FILE)}", highlight=False, soft_wrap=True)
     console.print(f"Tables: {results.path}\n", highlight=False, soft_wrap=True)
     console.print(f'  pandas.read_parquet("{results.trials_path}")', highlight=False, soft_wrap=True)

@@ -20,7 +20,7 @@ polars asks for `missing_columns="insert"` and duckdb for `union_by_name=true`; 
 
 import math
 import re
-from collections.abc import Collection, Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -142,11 +142,11 @@ class Results:
         """Set a file beside the tables. Raises TableWriteError."""
         self._put(name, data)
 
-    def keep_only(self, folder: str, names: Collection[str]) -> None:
-        """Drop the other files of a folder beside the tables, such as pictures of what is no longer asked."""
+    def drop(self, folder: str, is_old: Callable[[str], bool]) -> None:
+        """Delete those files of a folder beside the tables of whose names this is true."""
         infos = self._filesystem.get_file_info(fs.FileSelector(f"{self._folder}/{folder}", allow_not_found=True))
         for info in infos:
-            if info.is_file and info.base_name not in names:
+            if info.is_file and is_old(info.base_name):
                 self._filesystem.delete_file(info.path)
 
     def text(self, name: str) -> str | None:

@@ -15,13 +15,14 @@ from darl.sweep import Search
 if TYPE_CHECKING:
     from darl.report import Findings
 
-__all__ = ["headings", "pictures"]
+__all__ = ["headings", "is_ours", "pictures"]
 
 _PAINTERS = (
     intervals.paint, landscape.paint, schedules.paint, visits.paint, weights.paint, enlarged.paint, learning.paint,
     denoising.paint,
 )  # fmt: skip
 """In the order of presentation."""
+_NAMES = ("cells", "map", "schedules", "orders", "importance", "enlarged", "learning", "denoising", "matrix")
 
 
 def pictures(findings: "Sequence[Findings]", curves: pd.DataFrame) -> list[Picture]:
@@ -50,6 +51,11 @@ def headings(findings: "Sequence[Findings]") -> list[str]:
         name = f"search on {data}" if isinstance(one.sweep, Search) else group or one.sweep.name
         names.append(name if name not in names else f"{name} ({len(names) + 1})")
     return names
+
+
+def is_ours(file: str) -> bool:
+    """Whether a file of this name may be a picture of an earlier report, and not the user's own."""
+    return re.fullmatch(rf"({'|'.join(_NAMES)})(-[a-z0-9-]+)?\.png", file) is not None
 
 
 def _headed(picture: Picture, heading: str) -> Picture:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from darl.config import Experiment
-from darl.figures import pictures, save
+from darl.figures import is_ours, pictures, save
 from darl.figures.style import DARK
 from darl.report import find
 from darl.space import LogUniform
@@ -62,6 +62,13 @@ class TestGallery:
         assert {one.name for one in pictures([stopped], curves(stopped.trials))} == {"map", "schedules", "learning"}
         (empty,) = find(SEARCH, table(search_rows()).head(0))
         assert pictures([empty], curves(failed.trials).head(0)) == []
+
+    def test_its_files_are_known_again_and_a_users_own_are_not(self) -> None:
+        found = orders(*THREE), *find(SEARCH, table(search_rows()))
+        names = [picture.name for one in (found[:1], found) for picture in pictures(one, curves(one[-1].trials))]
+        assert len(names) > 8
+        assert all(is_ours(f"{name}.png") for name in names)
+        assert not any(map(is_ours, ("mine.png", "cells.svg", "cells.png.bak", "mapped.png", "my-cells.png")))
 
     def test_the_style_is_left_as_it_was(self) -> None:
         before = dict(matplotlib.rcParams)

@@ -3,7 +3,8 @@
 import pytest
 
 from darl.config import Experiment
-from darl.report import counts, plain, rank
+from darl.report import counts, rank
+from darl.tables import plain
 from tests.report.answers import shown
 from tests.report.conftest import Make
 from tests.trials import SEARCH, THREE, cell, lost, row
