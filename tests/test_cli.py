@@ -113,6 +113,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
     assert "Beta(a, b): a log-uniform in [0.003, 10], b in [0.03, 10]" in said
     assert "first: paper: a=0.03, b=1" in said
     assert "trials: 7 points on seed 0, then the best 3 and the first ones on 2 fresh seeds" in said
+    assert "2 fresh seeds: no difference can be told from noise after 5 comparisons" in said
     assert "estimated cost:" in said
     assert "CPU-hours" in said
     assert not (tmp_path / "results").exists()
@@ -124,7 +125,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
         ("patch_order", ["cell: raster  (the baseline)", "trials: 16 = 8 cells × seeds 0 to 1"]),
         ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
         ("objective", ["and 24 cells more", "trials: 72 = 36 cells × seeds 0 to 1"]),
-        ("joint", ["order: one of raster, column", "learning_rate: log-uniform in [0.00025, 0.016]"]),
+        ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be told"]),
         ("transfer", ["suits digits:5-9?", "cell: best of digits:0-4 on digits:5-9", "trials: 12 = 6 cells"]),
     ],
 )

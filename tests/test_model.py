@@ -10,15 +10,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import darl
 from darl.errors import UserError
-from darl.model import SIZES, Darl, ModelSize
+from darl.model import SIZES
 from darl.objective import Corruption, Diffusion, Mse, Objective
 from darl.orders import Order, inverse
 from darl.patches import unpatchify
 from darl.positions import Position
 from tests.memory import bytes_per_token_and_layer, square_tensors
+from tests.models import SMALL, images, small
 from tests.reference import reference_context, reference_denoise
 
-SMALL = ModelSize(width=32, depth=2, heads=2, patch_size=2)
 SHIPPED = {
     Order: ["raster", "column", "snake", "nested_raster", "round_robin", "hilbert", "spiral", "random"],
     Position: ["absent", "sincos2d", "learned", "rope1d", "rope2d"],
@@ -27,15 +27,6 @@ ORDERS = [order() for kind, order in Order.kinds().items() if kind in SHIPPED[Or
 POSITIONS = [position() for kind, position in Position.kinds().items() if kind in SHIPPED[Position]]
 EVERY = list(itertools.product(ORDERS, POSITIONS))
 NAMES = [f"{order.kind}-{position.kind}" for order, position in EVERY]
-
-
-def small(objective: str | Objective = "diffusion", **options: object) -> Darl:
-    options = {"image_size": (6, 8), "channels": 2, **options}
-    return darl.create_model(SMALL, objective=objective, **options).double()  # type: ignore[arg-type]
-
-
-def images(count: int = 2) -> torch.Tensor:
-    return torch.randn(count, 2, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 def test_every_name_of_the_contract_is_there() -> None:
@@ -92,43 +83,6 @@ def test_the_decoders_options_agree_with_the_slow_reference(options: str) -> Non
         gamma = corruption.gamma.unsqueeze(-1)
         noise = (noisy - gamma.sqrt() * expected) / (1 - gamma).sqrt()
         torch.testing.assert_close(out["loss"], (noise - corruption.noise).square().mean(), rtol=1e-6, atol=0)
-
-
-@pytest.mark.parametrize("kind", ["rope1d", "rope2d"])
-def test_rotary_scores_depend_on_relative_coordinates_only(kind: str) -> None:
-    rows, columns, head = 5, 7, 16
-    table = Position.parse(kind).build((rows, columns), 32, head).rotation((rows, columns))
-    assert table is not None
-    sine, cosine = (half[:, ::2] for half in table.double().chunk(2, -1))
-    turned = torch.complex(cosine, sine)
-    q, k = (torch.randn(head // 2, dtype=torch.complex128, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
-    scores = ((q * turned)[:, None] * (k * turned)[None].conj()).real.sum(-1)
-    by_offset: dict[tuple[int, int], list[float]] = {}
-    for one, other in itertools.product(range(rows * columns), repeat=2):
-        offset = (one // columns - other // columns, one % columns - other % columns)
-        by_offset.setdefault(offset, []).append(scores[one, other].item())
-    spread = max(max(values) - min(values) for values in by_offset.values())
-    assert spread < 1e-5
-    assert max(map(max, by_offset.values())) - min(map(min, by_offset.values())) > 0.1
-    row_only = [by_offset[(step, 0)][0] for step in range(rows)]
-    assert len({round(score, 6) for score in row_only}) == rows
-
-
-def test_half_the_channels_turn_with_the_row_and_half_with_the_column() -> None:
-    table = Position.parse("rope2d").build((3, 4), 32, 16).rotation((3, 4))
-    assert table is not None
-    angles = torch.atan2(*table.chunk(2, -1)).reshape(3, 4, 16)
-    assert (angles[:, :, :8] == angles[:, :1, :8]).all()
-    assert (angles[:, :, 8:] == angles[:1, :, 8:]).all()
-    assert (angles[1, 1, :8] == angles[1, 1, 8:]).all()
-
-
-def test_the_start_token_is_not_turned() -> None:
-    rotation = small().encoder.rotation
-    assert rotation is not None
-    sine, cosine = rotation[0, 0].chunk(2, -1)
-    assert (sine == 0).all()
-    assert (cosine == 1).all()
 
 
 def test_with_gamma_0_a_prediction_does_not_depend_on_its_own_patch() -> None:
@@ -252,44 +206,6 @@ def test_memory_saved_for_the_backward_pass() -> None:
     assert per_token <= 38 * width
     assert not square_tensors("mse")
     assert not square_tensors("diffusion")
-
-
-def test_turning_as_complex_numbers_is_timms_rotation() -> None:
-    from timm.layers import apply_rot_embed_cat
-
-    from darl.transformer import turn
-
-    model = small()
-    qkv, table = torch.randn(2, 13, 3, 2, 16), model.encoder.rotation
-    assert table is not None
-    torch.testing.assert_close(turn(qkv, table[:13]), apply_rot_embed_cat(qkv, table[:13].float()))
-    low = turn(qkv.bfloat16(), table[:13].float())
-    assert low.dtype == torch.bfloat16
-    torch.testing.assert_close(low.float(), turn(qkv, table[:13]), rtol=0.02, atol=0.02)
-
-
-@pytest.mark.parametrize("objective", ["mse", "diffusion"])
-@pytest.mark.parametrize("position", ["rope2d", "learned"])
-def test_generation_with_the_cache_agrees_with_the_whole_sequence(objective: str, position: str) -> None:
-    model = small(objective, position=position, order="spiral")
-    patches, _ = model.encoder.patches(images())
-    whole = model.context(patches)
-    cache = [None] * 2
-    for place in range(len(model.order)):
-        step = model.next_context(patches[:, place - 1] if place else None, place, 2, cache)  # type: ignore[arg-type]
-        torch.testing.assert_close(step[:, 0], whole[:, place], rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize("objective", ["mse", "diffusion", "diffusion:prediction=eps"])
-def test_generation(objective: str) -> None:
-    model = small(objective)
-    prefix = torch.randn(3, 5, model.patch_dim).double()
-    one, again = (model.generate(3, steps=4, prefix=prefix, seed=2) for _ in range(2))
-    assert one.shape == (3, 2, 6, 8)
-    assert one.isfinite().all()
-    torch.testing.assert_close(one, again, rtol=0, atol=0)
-    kept, _ = model.encoder.patches(one)
-    torch.testing.assert_close(kept[:, :5], prefix, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
