@@ -10,14 +10,26 @@ Cost       The default (digits, a nano model, 16 trials of 20 epochs, 3 fresh se
 Result     RESULTS/joint/trials and curves.
 """
 
+from darl.config import Experiment
 from darl.noise import Noise
 from darl.options import Options
 from darl.orders import Order
 from darl.positions import Position
 from darl.script import run_sweep
-from darl.space import BetaByShape, Choice, LogUniform
+from darl.space import BetaByShape, Choice, LogUniform, Space
 from darl.sweep import Search
 from darl.variants import require
+
+
+def joint_space(base: Experiment) -> Space:
+    """What is searched: the learning rate within a factor of 8 of the base's."""
+    noises = {kind: {"noise": BetaByShape()} if kind == "beta" else {} for kind in Noise.kinds()}
+    return {
+        "noise": Choice(options=noises),
+        "order": Choice(options={kind: {} for kind in Order.kinds()}),
+        "position": Choice(options={kind: {} for kind in Position.kinds()}),
+        "learning_rate": LogUniform(low=base.learning_rate / 8, high=base.learning_rate * 8),
+    }
 
 
 def joint(options: Options) -> Search:
@@ -29,14 +41,7 @@ def joint(options: Options) -> Search:
         name="joint",
         question="Which noise schedule, patch order, position encoding and learning rate are best together?",
         base=base,
-        space={
-            "noise": Choice(
-                options={kind: {"noise": BetaByShape()} if kind == "beta" else {} for kind in Noise.kinds()}
-            ),
-            "order": Choice(options={kind: {} for kind in Order.kinds()}),
-            "position": Choice(options={kind: {} for kind in Position.kinds()}),
-            "learning_rate": LogUniform(low=base.learning_rate / 8, high=base.learning_rate * 8),
-        },
+        space=joint_space(base),
         first={"paper": paper | {"learning_rate": base.learning_rate}},
         baseline="paper",
         seeds=flags.seeds,
