@@ -156,6 +156,11 @@ def _evaluate(flags: argparse.Namespace) -> None:
 
 
 def _generate_flags(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "A model that was pretrained with nearly pure noise, as by the paper's schedule\n"
+        "beta:a=0.03,b=1, has hardly learned the last steps from little noise to none: its\n"
+        "images are all alike. For images that differ, pretrain with --noise beta:a=1,b=1."
+    )
     parser.add_argument("checkpoint", help="a run's folder of checkpoints, one of them, or a .safetensors file")
     parser.add_argument("--count", type=int, default=16, help="images")
     parser.add_argument("--steps", type=int, default=32, help="noise levels per patch")

@@ -213,7 +213,7 @@ def _about(findings: Sequence[Findings]) -> list[Facts]:
         of = f" of {sweep.question.rstrip('?')}" if len(sweeps) > 1 else ""
         if isinstance(sweep, Design):
             rows = [(cell, describe(point) or "the base's settings") for cell, point in sweep.cells.items()]
-            facts.append(Facts(f"Cells{of}: what each sets ({sweep.seeds} seeds)", rows))
+            facts.append(Facts(f"Cells{of}: what each sets ({wording.several(sweep.seeds, 'seeds')})", rows))
         elif isinstance(sweep, Search):
             rows = [(path, str(dimension)) for path, dimension in sweep.space.items()]
             rows += [(f"known point: {name}", describe(point)) for name, point in sweep.first.items()]

@@ -16,6 +16,7 @@ from darl.rows import image_flops
 from darl.statistics import FEWEST, detectable, seed_sd
 from darl.sweep import Design, Search, Sweep, describe
 from darl.train import step_seconds
+from darl.wording import several
 
 __all__ = ["print_plan"]
 
@@ -44,7 +45,7 @@ def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, fl
         trials += len(own)
         flops += sum(_flops(one, datasets[one.data_key], stage) for one in own)
         console.print()
-    console.print(f"in all at most {trials} trials, {flops / 1e15:.3g} PFLOPs with evaluations")
+    console.print(f"in all at most {several(trials, 'trials')}, {flops / 1e15:.3g} PFLOPs with evaluations")
     base = stages[0].base
     hours = flops / GPU_FLOPS / 3600
     console.print(f"estimated cost: {hours:.2g} GPU-hours at {GPU_FLOPS / 1e12:.0f} TFLOP/s (assumed, not measured)")
@@ -54,6 +55,20 @@ def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, fl
             f"or {flops * seconds / 3600:.2g} CPU-hours on one core, {flops * seconds / trials:.0f} s a trial "
             "(three steps were timed on this machine)"
         )
+    done = sum(_done(stage, results.trials()) for stage in stages)
+    if done:
+        console.print(f"of these trials, finished or stopped already and not to be run again: {done}")
+
+
+def _done(stage: Sweep, trials: pd.DataFrame) -> int:
+    """How many of a stage's trials have finished or were stopped early."""
+    ended = trials.loc[trials["status"] != "failed"].drop_duplicates("trial_id")
+    if isinstance(stage, Design):
+        return len({one.trial_id for one in _experiments(stage)} & set(ended["trial_id"]))
+    assert isinstance(stage, Search)
+    rows = zip(stage.labels(ended["config"]), ended["seed"], strict=True)
+    repeats = [int(seed) - stage.base.seed for label, seed in rows if label is not None]
+    return min(repeats.count(0), stage.trials) + sum(0 < repeat < stage.seeds for repeat in repeats)
 
 
 def _print_search(console: Console, stage: Sweep) -> None:
@@ -63,9 +78,9 @@ def _print_search(console: Console, stage: Sweep) -> None:
     for name, point in stage.first.items():
         console.print(f"  first: {name}: {describe(point)}")
     base = stage.base
-    again = f", then the best {stage.contenders} and the first ones on {stage.seeds - 1} fresh seeds"
-    console.print(f"trials: {stage.trials} points on seed {base.seed}{again if stage.seeds > 1 else ''}")
-    console.print(f"each: {base.epochs} epochs of {base.data}")
+    again = f", then the best {stage.contenders} and the first ones on {several(stage.seeds - 1, 'fresh seeds')}"
+    console.print(f"trials: {several(stage.trials, 'points')} on seed {base.seed}{again if stage.seeds > 1 else ''}")
+    console.print(f"each: {several(base.epochs, 'epochs')} of {base.data}")
     if stage.rungs and stage.early:
         rungs = " and ".join(f"{epoch} (by {metric})" for epoch, metric in stage.rungs.items())
         console.print(
@@ -80,10 +95,10 @@ def _print_design(console: Console, stage: Sweep) -> None:
     for label in names[:SHOWN]:
         console.print(f"  cell: {label}{'  (the baseline)' if label == stage.baseline_of(label) else ''}")
     if len(names) > SHOWN:
-        console.print(f"  and {len(names) - SHOWN} cells more")
-    seeds = f"{stage.base.seed} to {stage.base.seed + stage.seeds - 1}" if stage.seeds > 1 else f"{stage.base.seed}"
-    console.print(f"trials: {len(stage.planned())} = {len(names)} cells × seeds {seeds}")
-    console.print(f"each: {stage.base.epochs} epochs")
+        console.print(f"  and {several(len(names) - SHOWN, 'cells')} more")
+    last = f"s {stage.base.seed} to {stage.base.seed + stage.seeds - 1}" if stage.seeds > 1 else f" {stage.base.seed}"
+    console.print(f"trials: {len(stage.planned())} = {several(len(names), 'cells')} × seed{last}")
+    console.print(f"each: {several(stage.base.epochs, 'epochs')}")
 
 
 def _power(stage: Sweep, images: int, results: Results) -> str:
@@ -97,11 +112,13 @@ def _power(stage: Sweep, images: int, results: Results) -> str:
     comparisons = max(1, _compared(stage) - 1)
     least = detectable(seeds, sd, comparisons)
     if least is None or least > 1:
-        return f"{seeds} {noun}: no difference can be told from noise after {comparisons} comparisons"
+        return f"{seeds} {noun}: no difference can be told from noise after {several(comparisons, 'comparisons')}"
     known = f"{100 * sd:.1f} points" + (
         " as in the trials that are there" if measured else f", assumed for {images:,} validation images"
     )
-    words = f"80 % power, 5 % level, {comparisons} comparisons; differences vary from seed to seed by {known}"
+    words = (
+        f"80 % power, 5 % level, {several(comparisons, 'comparisons')}; differences vary from seed to seed by {known}"
+    )
     few = f"; under {FEWEST} seeds it will be called inconclusive all the same" if seeds < FEWEST else ""
     return f"smallest difference that {seeds} {noun} can detect: {100 * least:.1f} points ({words}{few})"
 

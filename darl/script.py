@@ -18,6 +18,7 @@ from darl.report import require_comparable
 from darl.results import Results
 from darl.sweep import SWEEP_FILE, Design, Search, Sweep, to_json
 from darl.variants import require
+from darl.wording import several
 
 __all__ = ["run_sweep"]
 
@@ -142,8 +143,8 @@ def _run(
 ) -> None:
     for stage in stages:
         images = len(datasets[stage.base.data_key].train), len(datasets[stage.base.data_key].validation)
-        what = f"{stage.base.epochs} epochs on {stage.base.data} ({images[0]:,} + {images[1]:,} images)"
-        print(f"{stage.name}: {_number(stage)} of {what}", flush=True)
+        what = f"{several(stage.base.epochs, 'epochs')} on {stage.base.data} ({images[0]:,} + {images[1]:,} images)"
+        print(f"{stage.name}: {_trials(stage)} of {what}", flush=True)
     with results.claimed():
         results.prepare()
         print("starting Ray", flush=True)
@@ -163,8 +164,10 @@ def _run(
             print(f"ended by {shared.budget.ended_by}; the same command goes on", file=sys.stderr)
 
 
-def _number(stage: Sweep) -> str:
+def _trials(stage: Sweep) -> str:
     if isinstance(stage, Design):
-        return f"{len(stage.planned())} trials ({len(stage.cells)} cells, {stage.seeds} seeds)"
-    again = f", then the best on {stage.seeds - 1} fresh seeds," if stage.seeds > 1 else ""
-    return f"{stage.trials} trials{again}"
+        cells, seeds = several(len(stage.cells), "cells"), several(stage.seeds, "seeds")
+        return f"{several(len(stage.planned()), 'trials')} ({cells}, {seeds})"
+    assert isinstance(stage, Search)
+    again = f", then the best on {several(stage.seeds - 1, 'fresh seeds')}," if stage.seeds > 1 else ""
+    return f"{several(stage.trials, 'trials')}{again}"

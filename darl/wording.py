@@ -14,7 +14,7 @@ from darl.statistics import FEWEST
 __all__ = [
     "AHEAD", "METRIC_NAMES", "above", "baseline_of", "chosen", "compared", "counted", "difference", "failures",
     "is_loss", "measured", "metric_name", "nothing", "percent", "points", "probability", "ranking", "score",
-    "seconds", "seeds", "shortfalls", "value", "versions",
+    "seconds", "seeds", "several", "shortfalls", "value", "versions",
 ]  # fmt: skip
 
 METRIC_NAMES = {
@@ -89,6 +89,11 @@ def seconds(time: float) -> str:
     return "" if pd.isna(time) else f"{time:.0f} s"
 
 
+def several(count: int, things: str) -> str:
+    """`3 fresh seeds`, `one fresh seed`."""
+    return f"one {things.removesuffix('s')}" if count == 1 else f"{count:,} {things}"
+
+
 def seeds(row: Any) -> str:
     """`3`, or `2 of 3` of those that are planned, and why."""
     if row["seeds"] == row["planned"]:
@@ -119,7 +124,7 @@ def versions(trials: pd.DataFrame) -> list[str]:
 def failures(trials: pd.DataFrame) -> list[str]:
     """Notes on why trials failed: the first three reasons."""
     errors = trials.loc[trials["status"] == "failed", "error"].dropna().unique()
-    more = [f"and {len(errors) - 3} other errors"] if len(errors) > 3 else []
+    more = [f"and {several(len(errors) - 3, 'other errors')}"] if len(errors) > 3 else []
     return [f"failed: {error}" for error in errors[:3]] + more
 
 
@@ -168,7 +173,7 @@ def compared(table: pd.DataFrame, metric: str, noun: str = "seeds", best: str = 
     """
     known = table.loc[table["mean"].notna()]
     first, baseline = known.iloc[0], baseline_of(table)
-    has = f"{measured(first, metric)} ({_number(first['seeds'], noun)})"
+    has = f"{measured(first, metric)} ({several(first['seeds'], noun)})"
     if len(known) == 1:
         alone = _ALONE if len(table) == 1 else "nothing else has a result to compare it with"
         return f"{first['cell']} has {has}; {alone}.{_over_random(first, metric)}"
@@ -183,7 +188,7 @@ def ranking(rows: list[dict[str, Any]], fields: list[str], metric: str) -> str:
     """The answer of a ranking by configuration, best first: `fields` are those that vary."""
     best, most = rows[0], max(row["seeds"] for row in rows)
     named = ", ".join(f"{name} {value(best[name])}" for name in fields)
-    has = f"{score(best[metric], metric)} ({_number(best['seeds'], 'seeds')})"
+    has = f"{score(best[metric], metric)} ({several(best['seeds'], 'seeds')})"
     gained = _over_random(best, metric)
     if len(rows) == 1:
         return f"The only configuration has {has}; {_ALONE}.{gained}"
@@ -238,10 +243,6 @@ def _over_random(row: Any, metric: str, whose: str = "It") -> str:
         return ""
     probe = "" if metric in ("probe_top1", "knn_top1") else " by linear probe"
     return f" {whose} is {above(row['gain'], 'probe_top1')} random initialisation{probe}."
-
-
-def _number(count: int, noun: str) -> str:
-    return "one seed" if count == 1 else f"{count} {noun}"
 
 
 def _points(difference: float, metric: str) -> str:

@@ -16,7 +16,7 @@ from darl.options import Options
 from darl.orders import Order
 from darl.positions import Position
 from darl.script import run_sweep
-from darl.space import BetaByShape, Choice, LogUniform, Space
+from darl.space import BetaByShape, Choice, LogUniform, Point, Space
 from darl.sweep import Search
 from darl.variants import require
 
@@ -32,17 +32,22 @@ def joint_space(base: Experiment) -> Space:
     }
 
 
+def joint_first(base: Experiment) -> dict[str, Point]:
+    """What runs first: the paper's settings."""
+    paper = {"noise": "beta", "noise.a": 0.03, "noise.b": 1.0, "order": "raster", "position": "rope2d"}
+    return {"paper": {**paper, "learning_rate": base.learning_rate}}
+
+
 def joint(options: Options) -> Search:
     """The search that the flags describe."""
     flags, base = options.flags, options.experiment()
     require(base.objective.uses_noise, "--objective", "be diffusion: others have no noise schedule", flags.objective)
-    paper = {"noise": "beta", "noise.a": 0.03, "noise.b": 1.0, "order": "raster", "position": "rope2d"}
     return Search(
         name="joint",
         question="Which noise schedule, patch order, position encoding and learning rate are best together?",
         base=base,
         space=joint_space(base),
-        first={"paper": paper | {"learning_rate": base.learning_rate}},
+        first=joint_first(base),
         baseline="paper",
         seeds=flags.seeds,
         trials=flags.trials,

@@ -5,8 +5,7 @@ Search     The search of noise_schedule.py on each of several --data, by itself.
 Design     Then each set's best schedule, and the paper's, on every set, with the same seeds, against the set's own
            best: a matrix whose diagonal is what searching on the set itself gives.
 Objective  The linear probe's accuracy on frozen features.
-Cost       The default (two halves of digits, a nano model, 10 trials each, 3 schedules × 2 sets × 3 seeds, 30 epochs):
-           5 minutes on 2 cores.
+Cost       The default (two halves of digits, nano, 10 trials each, 3 schedules × 3 seeds): 5 minutes on 2 cores.
 Result     RESULTS/transfer/trials and curves; the column `data` tells the sets apart.
 """
 
@@ -22,6 +21,7 @@ from darl.sweep import Design, Search, Sweep
 from darl.variants import require
 
 PAPER: Point = {"noise.a": 0.03, "noise.b": 1.0}
+DATA_FIELDS = ("data", "image_size", "channels", "model.patch_size", "augment.crop_min", "augment.flip")
 
 
 def searches(options: Options) -> list[Sweep]:
@@ -48,39 +48,29 @@ def searches(options: Options) -> list[Sweep]:
 
 def matrix(options: Options, stages: Sequence[Sweep], trials: pd.DataFrame) -> Design:
     """Each set's best on every set, on seeds that the searches have not seen."""
-    best = {
-        stage.base.data: _best(stage, trials, number)
-        for number, stage in enumerate(stages, start=1)
-        if isinstance(stage, Search)
-    }
-    schedules = {"paper": PAPER} | {f"best of {data}": found for data, found in best.items() if found != PAPER}
-    cells: dict[str, Point] = {}
-    groups: dict[str, str] = {}
-    baselines: dict[str, str] = {}
-    for stage in stages:
-        paths = ("data", "image_size", "channels", "model.patch_size", "augment.crop_min", "augment.flip")
-        fields = {path: attrgetter(path)(stage.base) for path in paths}
-        for name, schedule in schedules.items():
-            label, point = f"{name} on {stage.base.data}", fields | schedule
-            if point not in cells.values():  # two sets may have one best
-                cells[label], groups[label] = point, stage.base.data
-                if schedule == best[stage.base.data]:
-                    baselines[stage.base.data] = label
+    best = {stage.base.data: _best(stage, trials, number) for number, stage in enumerate(stages, start=1)}
+    schedules = {"paper": PAPER}
+    for data, found in best.items():
+        if found not in schedules.values():  # two sets may have one best
+            schedules[f"best of {data}"] = found
+    fields = {stage.base.data: {path: attrgetter(path)(stage.base) for path in DATA_FIELDS} for stage in stages}
+    every = [(name, data) for data in best for name in schedules]
     return Design(
         name="transfer",
         question="Does the best noise schedule of one data set suit another?",
         base=stages[0].base.changed({"seed": stages[0].base.seed + 1}),
-        cells=cells,
-        groups=groups,
-        baselines=baselines,
+        cells={f"{name} on {data}": fields[data] | schedules[name] for name, data in every},
+        groups={f"{name} on {data}": data for name, data in every},
+        baselines={data: f"{name} on {data}" for name, data in every if schedules[name] == best[data]},
         seeds=options.flags.seeds,
     )
 
 
-def _best(search: Search, trials: pd.DataFrame, number: int) -> Point:
+def _best(search: Sweep, trials: pd.DataFrame, number: int) -> Point:
     """What a search has found; before it has run, for --dry-run, another point for each."""
     if trials.empty:
         return {**PAPER, "noise.b": 1.0 + number / 1000}
+    assert isinstance(search, Search)
     found = search.ranked(trials.to_dict("records"))
     require(len(found) > 0, "--data", "have a trial that finished, for each set", search.base.data)
     return found[0]

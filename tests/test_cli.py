@@ -12,8 +12,10 @@ from PIL import Image
 
 from darl import cli
 from darl.config import Experiment
+from darl.results import Results
 from darl.space import BetaByShape
 from darl.sweep import Search
+from tests.trials import row
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 
@@ -138,6 +140,19 @@ def test_every_sweep_says_what_it_would_run(
         assert text in said
     assert ("seeds: no difference can be told" in said or "smallest difference" in said) == (sweep != "joint")
     assert not (tmp_path / "r").exists()
+
+
+def test_a_dry_run_says_what_is_done_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results(str(tmp_path), "patch_order")
+    results.prepare()
+    for seed, status in enumerate(("finished", "finished", "failed", "finished")):  # the last one of more --seeds
+        results.add_trial(row(Experiment(epochs=2, seed=seed), 0.7, status=status))
+    results.add_trial(row(Experiment(epochs=3), 0.7))  # of another sweep
+    flags = ("--seeds", "3", "--epochs", "2", "--results", str(tmp_path))
+    run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
+    assert "finished or stopped already and not to be run again: 2\n" in capsys.readouterr().out
 
 
 def test_transfer_needs_several_data_sets(

@@ -12,6 +12,8 @@ from ray.tune.search import Searcher
 from darl.config import Experiment
 from darl.distributed.search import Asha, Known, Proposals
 from darl.errors import UserError
+from darl.orders import Order
+from darl.positions import Position
 from darl.space import BetaByMean, BetaByShape, Choice, LogUniform, Space
 from darl.sweep import Search
 
@@ -129,6 +131,20 @@ def test_first_points_come_first_and_trials_carry_our_id() -> None:
     assert all(0.001 <= value <= 10 for value in drawn.values())
     assert search.study.trials[2].user_attrs["trial_id"] == one.experiment(drawn).trial_id
     assert search.study.trials[0].user_attrs["cell"] == "paper"
+
+
+def test_a_search_ends_when_every_place_is_known_and_not_before() -> None:
+    orders, positions = (Choice(options={kind: {} for kind in kinds}) for kinds in (Order.kinds(), Position.kinds()))
+    places = len(Order.kinds()) * len(Position.kinds())
+    search = proposals([], [], space={"order": orders, "position": positions}, first={})
+    seen: list[str] = []
+    while isinstance(config := search.suggest(str(len(seen))), dict):
+        point = config["trial"][0]
+        good = (point["order"] == "raster") + (point["position"] == "rope2d")  # where TPE then stays
+        search.on_trial_complete(str(len(seen)), report(search, str(len(seen)), (18, 0.5 + good / 5)))
+        seen.append(str(point))
+    assert config == Searcher.FINISHED
+    assert len(seen) == len(set(seen)) > 0.9 * places
 
 
 def test_no_more_than_the_missing_trials_are_started() -> None:

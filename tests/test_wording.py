@@ -8,7 +8,7 @@ import pytest
 from darl.report import find
 from darl.results import trials_schema
 from darl.sweep import Sweep
-from darl.wording import above, difference, measured, points, probability, score, seconds, value
+from darl.wording import above, difference, measured, points, probability, score, seconds, several, value
 from tests.trials import ORDERS, THREE, Row, cell, lost
 
 
@@ -126,3 +126,8 @@ NAN = float("nan")
 )
 def test_numbers(text: str, expected: str):
     assert text == expected
+
+
+def test_one_of_a_thing_is_said_in_the_singular():
+    assert several(1, "fresh seeds") == "one fresh seed"
+    assert [several(number, "trials") for number in (0, 3, 1024)] == ["0 trials", "3 trials", "1,024 trials"]

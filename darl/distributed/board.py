@@ -18,10 +18,10 @@ SHORT = {"probe_top1": "probe", "knn_top1": "kNN", "val_loss": "val loss"}
 
 
 class Board(Callback):
-    """Follows a recorder. `done` of `total` trials were there before; `total` is None where a race decides."""
+    """Follows a recorder. `done` of `total` trials were there before; a race may end before it has run all."""
 
-    def __init__(self, sweep: Sweep, done: int, total: int | None, title: str):
-        self.sweep, self.done, self.total, self.title = sweep, done, total, title
+    def __init__(self, sweep: Sweep, done: int, total: int, *, race: bool = False):
+        self.sweep, self.done, self.total, self.race = sweep, done, total, race
         self.console = Console()
         self.recorder: Recorder | None = None
         self.shown = 0
@@ -39,6 +39,9 @@ class Board(Callback):
 
     def setup(self, **info: Any) -> None:
         """Begin to show."""
+        if self.done:
+            kind = "trials of the race" if self.race else "trials"
+            self.console.print(f"{self.done} of at most {self.total} {kind} were there already", highlight=False)
         if self.console.is_terminal:
             self.live = Live(console=self.console, refresh_per_second=4)
             self.live.start()
@@ -74,12 +77,12 @@ class Board(Callback):
         shown = escape(cell.ljust(width))
         return (
             f"{self._count()}  {shown}  seed {row['seed']}  [{color}]{row['status']:<8}[/] "
-            f"after {row['epochs']:>3} epochs  {said}"
+            f"after epoch {row['epochs']:>3}  {said}"
         )
 
     def _count(self) -> str:
         done = self.done + len(self.ended)
-        return f"{done:>3}/{self.total}" if self.total else f"{done:>3} {self.title}"
+        return f"{'race ' if self.race else ''}{done:>3}/{self.total}"
 
     def _cell(self, config: str) -> str:
         return self.sweep.labels([config])[0] or "?"
@@ -87,7 +90,7 @@ class Board(Callback):
     def _table(self, running: list[Any]) -> Table:
         assert self.recorder is not None
         minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
-        table = Table(title=f"{self.sweep.name}, {self.title}: {self._count().strip()}, {minutes}:{seconds:02}")
+        table = Table(title=f"{self.sweep.name}: {self._count().strip()}, {minutes}:{seconds:02}")
         for name in ("running", "cell", "seed", "epoch", SHORT[self.sweep.metric], "kNN"):
             table.add_column(name, justify="right")
         for trial in running:

@@ -15,7 +15,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 from ray.tune.schedulers import ASHAScheduler
@@ -23,13 +23,15 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from darl.pilot import Pilot, judge
-from darl.space import Choice, Point, draw, known, parameters
+from darl.space import Choice, Point, Space, draw, known, parameters
 from darl.sweep import Search
 
-__all__ = ["Asha", "Known", "Proposals", "sampler", "settings"]
+__all__ = ["Asha", "Known", "Proposals", "propose", "sampler", "settings"]
 
 STARTUP = 5
 """Trials before the sampler learns, the known ones among them (measured by tests/benchmarks/search.py)."""
+PATIENCE = 10
+"""Proposals of places that are known already, after which places are drawn at random."""
 TRIES = 100
 """Proposals of places that are known already, after which a space is taken to be used up."""
 
@@ -58,11 +60,28 @@ def settings(sweep: Search) -> dict[str, Any]:
     return {"multivariate": True, "group": group, "constant_liar": True, "n_startup_trials": STARTUP}
 
 
-def sampler(sweep: Search, known: int) -> TPESampler:
-    """Optuna's TPE. The seed moves on with what is known, so that a search that goes on draws other points."""
+def sampler(sweep: Search, seed: int, **changes: Any) -> TPESampler:
+    """Optuna's TPE, with the search's settings but for `changes`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of `group`
-        return TPESampler(seed=sweep.base.seed + known, **settings(sweep))
+        return TPESampler(seed=seed, **settings(sweep) | changes)
+
+
+def propose(study: optuna.Study, space: Space, known: int, seed: int) -> tuple[optuna.Trial, Point]:
+    """A trial of the study and its point; at random once the sampler has proposed `PATIENCE` known places on end.
+
+    TPE may come back to its best place for ever: that it proposes what is known does not mean that nothing is left.
+
+    known: how many known places were proposed since the last new one. seed: of the random draws.
+    """
+    own = study.sampler
+    if known >= PATIENCE:
+        study.sampler = RandomSampler(seed=(seed * 1_000_003 + len(study.get_trials(deepcopy=False))) % 2**32)
+    try:
+        trial = study.ask()
+        return trial, draw(space, trial)
+    finally:
+        study.sampler = own
 
 
 class Proposals(OptunaSearch):
@@ -98,7 +117,7 @@ class Proposals(OptunaSearch):
             lambda trial: draw(sweep.space, trial),
             metric=sweep.metric,
             mode=sweep.mode,
-            sampler=sampler(sweep, len(past)),
+            sampler=sampler(sweep, sweep.base.seed + len(past)),  # one that goes on draws other points
             storage=storage,
             study_name=f"{sweep.name} on {sweep.base.data}",
         )
@@ -147,12 +166,11 @@ class Proposals(OptunaSearch):
         """The next point; FINISHED where no trial may be started any more."""
         if self._missing < 1:
             return Searcher.FINISHED
-        for _ in range(TRIES):
+        for repeated in range(TRIES):
             queued = self._queue.pop(0) if self._queue else None
             if queued is not None:
                 self.study.enqueue_trial(parameters(self._sweep.space, queued))
-            trial = self.study.ask()
-            drawn = draw(self._sweep.space, trial)
+            trial, drawn = propose(self.study, self._sweep.space, repeated, self._sweep.base.seed)
             point = drawn if queued is None else queued  # a known point keeps all its digits
             experiment = self._sweep.experiment(point)
             if queued is not None or experiment.trial_id not in self._ids:

@@ -71,7 +71,7 @@ def _design(sweep: Design, run: Run) -> None:
     plan = sweep.planned()
     missing = [one for one in plan if sweep.experiment(one[1], one[2]).trial_id not in state.done]
     if missing:
-        board = Board(sweep, len(plan) - len(missing), len(plan), "trials")
+        board = Board(sweep, len(plan) - len(missing), len(plan))
         _tune(sweep, run, state, Planned(sweep, missing), FIFOScheduler(), len(missing), board)
 
 
@@ -82,7 +82,7 @@ def _search(sweep: Search, run: Run) -> None:
     proposals = _proposals(sweep, run, state, known)
     if missing > 0:
         scheduler = Asha(sweep, known) if sweep.rungs and sweep.early else FIFOScheduler()
-        board = Board(sweep, len(known), sweep.trials, "trials")
+        board = Board(sweep, len(known), sweep.trials)
         _tune(sweep, run, state, proposals, scheduler, missing, board)
     if not run.budget.used_up and sweep.seeds > 1:
         _race(sweep, run)
@@ -111,7 +111,8 @@ def _race(sweep: Search, run: Run) -> None:
                 values.append((label, experiment.seed, row[sweep.metric]))
     race = Race(sweep, plan, values)
     if any(label not in race.dropped for label, _, _ in plan):
-        board = Board(sweep, len(points) * (sweep.seeds - 1) - len(plan), None, "of the race")
+        total = len(points) * (sweep.seeds - 1)
+        board = Board(sweep, total - len(plan), total, race=True)
         _tune(sweep, run, state, race, FIFOScheduler(), len(plan), board)
 
 

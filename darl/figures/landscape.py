@@ -16,6 +16,7 @@ from darl.figures.style import INK, VALUES, VERMILLION, new_figure, plain_log
 from darl.figures.surface import LEAST, Surface, fit_surface
 from darl.noise import Beta
 from darl.sweep import Search
+from darl.wording import several
 
 if TYPE_CHECKING:
     from darl.report import Findings
@@ -154,7 +155,7 @@ def _shades(values: pd.Series, told: Quantity) -> tuple[Normalize, str]:
 
 
 def _alt(done: pd.DataFrame, trials: pd.DataFrame, told: Quantity, surface: Surface | None) -> str:
-    parts = [f"Map of {len(trials)} trials over a and b of the Beta schedule, {len(done)} of them finished."]
+    parts = [f"Map of {several(len(trials), 'trials')} over a and b of the Beta schedule; finished: {len(done)}."]
     points = done.groupby(_PLACE, as_index=False)[[told.column]].agg("mean")
     ranked = points[told.column].argsort()
     points = points.iloc[ranked[::-1] if told.rising else ranked]

@@ -12,6 +12,7 @@ from darl.figures.quantities import Quantity, quantity
 from darl.figures.style import GROUND, INK, MUTED, Look, new_figure, wrapped
 from darl.pilot import verdict
 from darl.sweep import Search
+from darl.wording import several
 
 if TYPE_CHECKING:
     from darl.report import Findings
@@ -113,9 +114,9 @@ def _alt(findings: "Findings", rows: pd.DataFrame, told: Quantity) -> str:
         if len(own):
             steps: dict[int, float] = own.groupby("epoch")[told.column].agg("mean").to_dict()
             values = [told.text(value) for value in steps.values()]
-            parts += [f"The {role}, {cell}, goes from {values[0]} to {values[-1]} in {max(steps)} epochs."]
+            parts += [f"The {role}, {cell}, goes from {values[0]} to {values[-1]} in {several(max(steps), 'epochs')}."]
     stopped = findings.counts.get("stopped", 0)
-    parts += [f"{stopped} trials were stopped early."] if stopped else []
+    parts += [f"Stopped early: {several(stopped, 'trials')}."] if stopped else []
     return " ".join(parts)
 
 

@@ -30,13 +30,11 @@ import torch
 from darl.config import Experiment
 from darl.data import Dataset, load
 from darl.events import Evaluated
-from darl.positions import Position
 from darl.rows import provenance
 from darl.space import Point, rounded
 from darl.sweep import Search
 from darl.train import fit
-
-METRICS = ("probe_top1", "knn_top1")
+from tests.benchmarks.grids import METRICS
 
 
 def noise_cells() -> list[Point]:
@@ -49,10 +47,10 @@ def joint_cells() -> list[Point]:
     """Noise schedules (9 Betas, linear, cosine) by position encodings by 7 learning rates: the joint sweep's space."""
     betas = [{"noise": "beta", "noise.a": a, "noise.b": b} for a, b in product((0.03, 0.3, 3.0), (0.1, 1.0, 10.0))]
     noises: list[Point] = [*betas, {"noise": "linear"}, {"noise": "cosine"}]
-    rates = np.geomspace(0.00025, 0.016, 7)
+    positions, rates = ("absent", "sincos2d", "learned", "rope1d", "rope2d"), np.geomspace(0.00025, 0.016, 7)
     return [
         {**noise, "position": position, "learning_rate": rounded(float(rate))}
-        for noise, position, rate in product(noises, Position.kinds(), rates)
+        for noise, position, rate in product(noises, positions, rates)
     ]
 
 
@@ -94,7 +92,7 @@ def main() -> None:
         running = [pool.submit(trial, cell, epochs) for cell in missing]
         for number, one in enumerate(as_completed(running), start=1):
             rows += one.result()
-            save(rows, options.file, epochs)
+            save(rows, options, epochs)
             print(f"{len(cells) - len(missing) + number} of {len(cells)}", flush=True)
 
 
@@ -104,23 +102,24 @@ def _key(row: Point, cell: Point) -> tuple[Any, ...]:
     return tuple(None if isinstance(value, float) and np.isnan(value) else value for value in values)
 
 
-def save(rows: Iterable[dict[str, Any]], file: Path, epochs: int) -> None:
+def save(rows: Iterable[dict[str, Any]], options: argparse.Namespace, epochs: int) -> None:
     """The table, with how it was made."""
     names = ("torch", "timm", "scikit-learn", "optuna")
     made = {
         "what": "every cell of a grid of trials on scikit-learn's digits, for tests.benchmarks.search",
-        "command": f"python -m tests.benchmarks.record, {epochs} epochs",
+        "command": f"python -m tests.benchmarks.record {options.grid} {options.file.name}",
         "experiment": Experiment(epochs=epochs).to_json(),
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, one process per core",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": ", ".join([f"python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)]),
         "darl": f"{version('darl')}, git commit {provenance()['git_commit']}",
     }
-    table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
+    columns = [*max(map(list, CELLS[options.grid][0]()), key=len), "epoch", *METRICS, "seconds"]
+    table = pa.Table.from_pandas(pd.DataFrame(rows, columns=columns), preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **made})
-    part = file.with_suffix(".part")
+    part = options.file.with_suffix(".part")
     pq.write_table(table, part)
-    part.replace(file)
+    part.replace(options.file)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,32 @@
 """What is a search worth? A whole grid of trials, run once on real data, replayed by every method.
 
-    python -m tests.benchmarks.search                                   # about a minute of one core
-    python -m tests.benchmarks.search --truth surface --startup 5 --keep 2
+    python -m tests.benchmarks.search                                   # both grids: some minutes of one core
+    python -m tests.benchmarks.search --grid noise --truth surface --startup 5 --keep 2
 
-`noise_grid.parquet` holds every cell of 12 values of a and 11 of b on scikit-learn's digits: nano model, 30 epochs, one
-seed, evaluated after epochs 0, 4, 12 and 30, the middle two of which are the search's rungs. Columns: a, b, epoch,
-probe_top1, knn_top1, seconds; its metadata say how it was run: like `python sweeps/noise_schedule.py --design grid`,
-with the search's own epochs of evaluation. `--grid FILE` replays another one.
+Both grids are of scikit-learn's digits, a nano model and one seed, evaluated before training, at the search's rungs and
+at the end; `python -m tests.benchmarks.record` records them anew, their metadata say how these were run. `noise` is 12
+values of a by 11 of b, 30 epochs: the map of `sweeps/noise_schedule.py`. `joint` is 11 noise schedules by 5 position
+encodings by 7 learning rates, 15 epochs: what `sweeps/joint.py` searches, but for the order.
 
-A method asks for points, each of which becomes the nearest cell in log a and log b; the sampler is told the cell. A
-cell costs its recorded seconds, evaluations included, up to the rung where it is stopped. The incumbent is the cell
-with the best recorded value of those that ran whole, and a method is done when its true value lies within so many
-points of the best cell's. True is what was recorded, luck included, or the height of a Gaussian process through all
-cells (`--truth surface`). A cell that was run, whole or not, is not run again and costs nothing more: the method asks
-again, as the search does. One trial runs at a time. The methods:
+A method asks for points, each of which becomes the nearest cell in the logarithm of its numbers; the sampler is told
+the cell. A cell costs its recorded seconds, evaluations included, up to the rung where it is stopped. The incumbent is
+the cell with the best recorded value of those that ran whole, and a method is done when its true value lies within so
+many points of the best cell's. True is what was recorded, luck included, or the height of a Gaussian process through
+all cells (`--truth surface`). A cell that was run, whole or not, is not run again and costs nothing more: the method
+asks again, as the search does. One trial runs at a time. The methods:
 
     shuffled grid   every cell, in random order
-    random          log-uniform over the space
+    random          over the sweep's space
     TPE             as in the search: its settings, and its known points first
     TPE + ASHA      with the search's early stopping, pilot and rungs
 
-Exit code 1 where the aim is missed.
+Exit code 1 where the aim is missed on a grid.
 """
 
 import argparse
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,88 +37,74 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.samplers import RandomSampler, TPESampler
-from optuna.trial import TrialState, create_trial
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import RandomSampler
+from optuna.trial import FixedTrial, TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
 
 from darl.config import Experiment
-from darl.distributed.search import TRIES, Asha, settings
-from darl.figures.surface import fit_surface
+from darl.distributed.search import TRIES, Asha, propose, sampler
 from darl.pilot import Pilot
-from darl.space import BetaByShape, Dimension, Point, draw
+from darl.space import Choice, Dimension, draw, parameters
 from darl.statistics import Kendall
 from darl.sweep import Search
+from sweeps.joint import joint_first, joint_space
 from sweeps.noise_schedule import COORDINATES, KNOWN
+from tests.benchmarks.grids import GRIDS, Cell, Grid
 
-GRID = Path(__file__).with_name("noise_grid.parquet")
 QUANTILES = {"lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75, "90th percentile": 0.9}
 AIM = {"median": 1 / 5, "90th percentile": 1 / 3}  # of the shuffled grid's, at most
 
-Cell = tuple[float, float]
-"""a and b."""
 Step = tuple[float, Cell | None]
 """Seconds of a trial, and its cell where it ran whole."""
-
-
-class Grid:
-    """Recorded cells: `curves` by cell and epoch, `values` in the end, and `seconds` of whole trials."""
-
-    def __init__(self, rows: pd.DataFrame):
-        self.curves: dict[Cell, dict[int, dict[str, Any]]] = {}
-        for row in rows.sort_values(["a", "b", "epoch"]).to_dict("records"):
-            self.curves.setdefault((row["a"], row["b"]), {})[row["epoch"]] = row
-        self.cells = list(self.curves)
-        self.epochs = max(epoch for curve in self.curves.values() for epoch in curve)
-        self.values = {cell: curve[self.epochs]["probe_top1"] for cell, curve in self.curves.items()}
-        self.seconds = {cell: curve[self.epochs]["seconds"] for cell, curve in self.curves.items()}
-        self.total = sum(self.seconds.values())
-        self._logs = np.log(self.cells)
-
-    def nearest(self, point: Point) -> Cell:
-        """The cell next to a point, in log a and log b."""
-        apart = self._logs - np.log([point["noise.a"], point["noise.b"]])
-        return self.cells[int((apart**2).sum(axis=1).argmin())]
-
-    def surface(self) -> dict[Cell, float]:
-        """The value of each cell on a smooth surface through all of them."""
-        rows = [(*cell, value) for cell, value in self.values.items()]
-        fitted = fit_surface(pd.DataFrame(rows, columns=["noise_a", "noise_b", "probe_top1"]), "probe_top1")
-        assert fitted is not None
-        at = [(abs(np.log(fitted.b / b)).argmin(), abs(np.log(fitted.a / a)).argmin()) for a, b in self.cells]
-        return {cell: float(fitted.mean[place]) for cell, place in zip(self.cells, at, strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """A search's settings, and what production does not offer but a comparison may ask for."""
 
-    space: Dimension = field(default_factory=BetaByShape)
+    coordinates: str = "shape"
+    """Of Beta schedules, where they are all that is searched."""
     pilot: int = Search.pilot
     keep: int = Search.reduction
     """Early stopping keeps one in this many; the rungs stay where they were recorded."""
+    late: bool = False
+    """Whether the last rung alone may stop trials."""
     trust: bool = False
     """Whether trials are stopped from the first on, whatever a pilot would say."""
     sampler: dict[str, Any] = field(default_factory=dict[str, Any])
     """Changes of the sampler's settings."""
 
     def sweep(self, grid: Grid) -> Search:
-        """The search, with its known points moved to the nearest cells."""
-        first = {name: point_of(grid.nearest({"noise.a": beta.a, "noise.b": beta.b})) for name, beta in KNOWN.items()}
-        base, space = Experiment(data="digits", epochs=grid.epochs), {"noise": self.space}
+        """The search whose space the grid covers, with its known points moved to the nearest cells."""
+        base = Experiment(data="digits", epochs=grid.epochs)
+        if "learning_rate" in grid.names:
+            space = {name: _held(name, part, grid) for name, part in joint_space(base).items() if name in grid.names}
+            first = joint_first(base)
+        else:
+            space = {"noise": COORDINATES[self.coordinates]}
+            first = {name: {"noise.a": beta.a, "noise.b": beta.b} for name, beta in KNOWN.items()}
+        first = {name: dict(grid.nearest(point)) for name, point in first.items()}
         return Search(name="replay", question="?", base=base, space=space, first=first, pilot=self.pilot)
 
     def asha(self, sweep: Search) -> Asha:
         """The search's early stopping."""
         asha = Asha(sweep, [])
         asha._brackets[0].rf = self.keep
+        if self.late:
+            asha._brackets[0]._rungs = asha._brackets[0]._rungs[:1]  # the latest stands first
         if self.trust:
             asha.pilot = Pilot(dict.fromkeys(sweep.rungs, Kendall(1.0, 1.0, 1.0, 0)))
         return asha
 
 
-def point_of(cell: Cell) -> Point:
-    return {"noise.a": cell[0], "noise.b": cell[1]}
+def _held(name: str, part: Dimension, grid: Grid) -> Dimension:
+    """A dimension with those of its options that the grid has."""
+    if not isinstance(part, Choice):
+        return part
+    held = {dict(cell)[name] for cell in grid.cells}
+    return Choice(options={option: space for option, space in part.options.items() if option in held})
 
 
 def shuffled(grid: Grid, _setup: Setup, seed: int) -> Iterator[Step]:
@@ -129,19 +116,18 @@ def shuffled(grid: Grid, _setup: Setup, seed: int) -> Iterator[Step]:
 def drawn(grid: Grid, setup: Setup, seed: int) -> Iterator[Step]:
     """Uniform in the space's coordinates, without known points."""
     study = optuna.create_study(sampler=RandomSampler(seed=seed))
-    for cell in proposed(grid, setup.sweep(grid), study, tries=10 * TRIES):
+    for cell in proposed(grid, setup.sweep(grid), study, seed, tries=10 * TRIES):
         yield grid.seconds[cell], cell
 
 
 def searched(grid: Grid, setup: Setup, seed: int, *, early: bool) -> Iterator[Step]:
     """TPE, with or without early stopping."""
     sweep = setup.sweep(grid)
-    sampler = TPESampler(seed=seed, **settings(sweep) | setup.sampler)
-    study = optuna.create_study(sampler=sampler, direction="maximize")
+    study = optuna.create_study(sampler=sampler(sweep, seed, **setup.sampler), direction="maximize")
     for point in sweep.first.values():
-        study.enqueue_trial(setup.space.parameters("noise", point))
+        study.enqueue_trial(parameters(sweep.space, point))
     asha = setup.asha(sweep) if early else None
-    for cell in proposed(grid, sweep, study):
+    for cell in proposed(grid, sweep, study, seed):
         scores = run(grid, sweep, asha, cell)
         tell(study, sweep, cell, scores)
         last = max(scores)
@@ -156,13 +142,13 @@ METHODS: dict[str, Callable[[Grid, Setup, int], Iterator[Step]]] = {
 }
 
 
-def proposed(grid: Grid, sweep: Search, study: optuna.Study, tries: int = TRIES) -> Iterator[Cell]:
+def proposed(grid: Grid, sweep: Search, study: optuna.Study, seed: int, tries: int = TRIES) -> Iterator[Cell]:
     """Cells that the sampler asks for, each once; no more where it asks `tries` times on end for what was run."""
     seen: set[Cell] = set()
     known = 0
     while known < tries:
-        trial = study.ask()
-        cell = grid.nearest(draw(sweep.space, trial))
+        trial, point = propose(study, sweep.space, known, seed)
+        cell = grid.nearest(point)
         study.tell(trial, state=TrialState.FAIL)  # its cell is told instead, by `tell`
         known = known + 1 if cell in seen else 0
         if cell not in seen:
@@ -172,7 +158,7 @@ def proposed(grid: Grid, sweep: Search, study: optuna.Study, tries: int = TRIES)
 
 def run(grid: Grid, sweep: Search, asha: Asha | None, cell: Cell) -> dict[int, float]:
     """What decides in the cell's trial, by epoch, until it ends or is stopped."""
-    trial = SimpleNamespace(trial_id=str(cell), config={"trial": (point_of(cell), 0)})
+    trial = SimpleNamespace(trial_id=str(cell), config={"trial": (dict(cell), 0)})
     scores: dict[int, float] = {}
     if asha is not None:
         asha.on_trial_add(None, trial)  # pyright: ignore[reportArgumentType]
@@ -186,18 +172,23 @@ def run(grid: Grid, sweep: Search, asha: Asha | None, cell: Cell) -> dict[int, f
 
 def tell(study: optuna.Study, sweep: Search, cell: Cell, scores: dict[int, float]) -> None:
     """Add the cell's trial to the study, as the search tells it; at the space's edge where the cell lies beyond."""
-    asked = optuna.create_study(sampler=RandomSampler(seed=0)).ask()
-    draw(sweep.space, asked)
-    ranges: dict[str, Any] = asked.distributions
-    place = sweep.space["noise"].parameters("noise", point_of(cell))
+    asked = FixedTrial(parameters(sweep.space, dict(cell)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of what lies beyond the edge
+        draw(sweep.space, asked)
     trial = create_trial(
         state=TrialState.COMPLETE if max(scores) == sweep.base.epochs else TrialState.PRUNED,
-        params={name: min(max(value, ranges[name].low), ranges[name].high) for name, value in place.items()},
-        distributions=ranges,
+        params={name: _inside(value, asked.distributions[name]) for name, value in asked.params.items()},
+        distributions=asked.distributions,
         intermediate_values=scores,
         value=scores[max(scores)],
     )
     study.add_trial(trial)
+
+
+def _inside(value: Any, distribution: BaseDistribution) -> Any:
+    is_number = isinstance(distribution, FloatDistribution)
+    return min(max(value, distribution.low), distribution.high) if is_number else value
 
 
 def costs(steps: Iterable[Step], grid: Grid, truth: dict[Cell, float], within: Sequence[float]) -> list[float]:
@@ -238,10 +229,12 @@ def summary(spent: pd.DataFrame) -> pd.DataFrame:
     return table.sort_index(level="points", sort_remaining=False)
 
 
-def table_of(found: pd.DataFrame, grid: Grid) -> Table:
+def table_of(found: pd.DataFrame, grid: Grid, name: str) -> Table:
     """For people: costs in whole trials, and in percent of the whole grid's."""
     whole = grid.total / len(grid.cells)
-    table = Table("within", "method", title=f"Cost in trials of {whole:.0f} s (% of all {len(grid.cells)} cells')")
+    table = Table(
+        "within", "method", title=f"{name}: cost in trials of {whole:.0f} s (% of all {len(grid.cells)} cells')"
+    )
     for name in found.columns:
         table.add_column(str(name), justify="right")
 
@@ -268,32 +261,38 @@ def verdict(found: pd.DataFrame, points: float) -> tuple[bool, str]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--seeds", type=int, default=50, help="of the sampler (default 50)")
+    add("--seeds", type=int, default=20, help="of the sampler (default 20)")
     add("--within", type=float, nargs="+", default=[0.25, 0.5, 1.0], metavar="POINTS", help="default 0.25 0.5 1")
-    add("--grid", type=Path, default=GRID, metavar="FILE", help="the recorded grid")
+    add("--grid", nargs="+", default=list(GRIDS), help=f"{', '.join(GRIDS)} or other recorded files (default both)")
     add("--truth", choices=["recorded", "surface"], default="recorded", help="of a cell (default recorded)")
-    add("--coordinates", choices=list(COORDINATES), default="shape", help="of the search (default shape)")
+    add("--coordinates", choices=list(COORDINATES), default="shape", help="of the noise search (default shape)")
     add("--pilot", type=int, default=Search.pilot, help=f"as in the search (default {Search.pilot})")
     add("--startup", type=int, help="random trials before the sampler learns (default: as in production)")
     add("--keep", type=int, default=Search.reduction, help="one in this many (default: the search's reduction)")
+    add("--late", action="store_true", help="the last rung alone may stop trials, not the first one, by kNN")
     add("--trust", action="store_true", help="stop trials from the first on, whatever a pilot would say")
-    add("--independent", action="store_true", help="a and b drawn each for itself: multivariate and group off")
+    add("--independent", action="store_true", help="each dimension drawn for itself: multivariate and group off")
     return parser.parse_args()
 
 
 def main() -> int:
     options = arguments()
-    grid = Grid(pd.read_parquet(options.grid))
-    truth = grid.surface() if options.truth == "surface" else grid.values
     changes = {"multivariate": False, "group": False} if options.independent else {}
     changes |= {} if options.startup is None else {"n_startup_trials": options.startup}
-    space = COORDINATES[options.coordinates]
-    setup = Setup(space=space, pilot=options.pilot, keep=options.keep, trust=options.trust, sampler=changes)
-    found = summary(replay(grid, setup, truth, options.within, options.seeds))
-    Console(width=None if sys.stdout.isatty() else 160).print(table_of(found, grid))
-    reached, sentence = verdict(found, options.within[0])
-    print(sentence)
-    return int(not reached)
+    same = {name: getattr(options, name) for name in ("coordinates", "pilot", "keep", "late", "trust")}
+    setup = Setup(**same, sampler=changes)
+    console, verdicts = Console(width=None if sys.stdout.isatty() else 160), list[bool]()
+    grids = {name: Grid(pd.read_parquet(GRIDS.get(name, Path(name)))) for name in options.grid}
+    if options.truth == "surface" and any(grid.names != ["noise.a", "noise.b"] for grid in grids.values()):
+        sys.exit("--truth surface must come with a grid of Beta schedules alone: --grid noise")
+    for name, grid in grids.items():
+        truth = grid.surface() if options.truth == "surface" else grid.values
+        found = summary(replay(grid, setup, truth, options.within, options.seeds))
+        console.print(table_of(found, grid, name))
+        reached, sentence = verdict(found, options.within[0])
+        print(f"{name}: {sentence}\n", flush=True)
+        verdicts.append(reached)
+    return int(not all(verdicts))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The replay of recorded grids charges what was run, judges by what is true, and can tell a good search from none."""
 
 import math
+from collections.abc import Callable
 from itertools import islice, pairwise
 
 import numpy as np
@@ -10,12 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 from optuna.trial import TrialState
 
-from darl.space import BetaByMean
-from tests.benchmarks.search import GRID, METHODS, Cell, Grid, Setup, Step, costs, searched, summary, tell, verdict
+from darl.space import Point
+from tests.benchmarks.grids import GRIDS, Cell, Grid
+from tests.benchmarks.record import CELLS, joint_cells
+from tests.benchmarks.search import METHODS, Setup, Step, costs, searched, summary, tell, verdict
 
 A = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
 B = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
 PEAK = (0.3, 0.1)
+
+
+def at(a: float, b: float) -> Cell:
+    return ("noise.a", a), ("noise.b", b)
 
 
 def hill(*, flipped_at: int | None = None) -> Grid:
@@ -25,31 +32,55 @@ def hill(*, flipped_at: int | None = None) -> Grid:
         height = 1 - 0.05 * math.hypot(math.log(a / PEAK[0]), math.log(b / PEAK[1]))
         for epoch in (0, 4, 12, 30):
             score = 1 - height if epoch == flipped_at else height
-            rows.append({"a": a, "b": b, "epoch": epoch, "probe_top1": score, "knn_top1": score, "seconds": epoch + 1})
+            shown = {"epoch": epoch, "probe_top1": score, "knn_top1": score, "seconds": epoch + 1}
+            rows.append({"noise.a": a, "noise.b": b, **shown})
+    return Grid(pd.DataFrame(rows))
+
+
+def conditional() -> Grid:
+    """The cells of the joint grid; best are cosine, sincos2d and a learning rate of 0.004."""
+    rows: list[Point] = []
+    for cell in joint_cells():
+        height = 0.9 - 0.05 * abs(math.log(cell["learning_rate"] / 0.004))
+        height -= 0.05 * (cell["noise"] != "cosine") + 0.05 * (cell["position"] != "sincos2d")
+        for epoch in (0, 2, 6, 15):
+            rows.append({**cell, "epoch": epoch, "probe_top1": height, "knn_top1": height, "seconds": epoch + 1})
     return Grid(pd.DataFrame(rows))
 
 
 @pytest.fixture(scope="module")
 def recorded() -> Grid:
-    return Grid(pd.read_parquet(GRID))
+    return Grid(pd.read_parquet(GRIDS["noise"]))
 
 
-def test_the_recorded_grid_is_whole_and_has_the_rungs_of_the_search(recorded: Grid) -> None:
-    assert len(recorded.cells) == 12 * 11
-    assert {tuple(curve) for curve in recorded.curves.values()} == {(0, 4, 12, 30)}
-    assert set(Setup().sweep(recorded).rungs) == {4, 12}
-    assert all(0 < result["probe_top1"] < 1 for curve in recorded.curves.values() for result in curve.values())
-    for curve in recorded.curves.values():
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_recorded_grids_are_whole_and_have_the_rungs_of_the_search(name: str) -> None:
+    grid, (cells, epochs) = Grid(pd.read_parquet(GRIDS[name])), CELLS[name]
+    assert sorted(map(dict, grid.cells), key=str) == sorted(cells(), key=str)
+    search = Setup().sweep(grid)
+    assert search.base.epochs == epochs
+    for curve in grid.curves.values():
+        assert set(curve) == {0, epochs, *search.rungs}
+        assert all(0 < curve[epoch][metric] < 1 for epoch, metric in search.rungs.items())
+        assert all(0 < curve[epoch]["probe_top1"] < 1 for epoch in (0, epochs))
         assert all(one["seconds"] < next_["seconds"] for one, next_ in pairwise(curve.values()))
-    metadata = pq.read_schema(GRID).metadata
-    assert {b"command", b"data", b"model", b"hardware", b"date", b"versions", b"darl"} <= set(metadata)
+    metadata = pq.read_schema(GRIDS[name]).metadata
+    assert {b"what", b"command", b"experiment", b"hardware", b"date", b"versions", b"darl"} <= set(metadata)
 
 
 def test_the_nearest_cell_is_near_in_the_logarithm() -> None:
     grid = hill()
-    assert grid.nearest({"noise.a": 0.0051, "noise.b": 0.18}) == (0.003, 0.3)
-    assert grid.nearest({"noise.a": 0.0056, "noise.b": 0.17}) == (0.01, 0.1)
-    assert grid.nearest({"noise.a": 1e-6, "noise.b": 1e6}) == (0.003, 10.0)
+    assert grid.nearest({"noise.a": 0.0051, "noise.b": 0.18}) == at(0.003, 0.3)
+    assert grid.nearest({"noise.a": 0.0056, "noise.b": 0.17}) == at(0.01, 0.1)
+    assert grid.nearest({"noise.a": 1e-6, "noise.b": 1e6}) == at(0.003, 10.0)
+
+
+def test_the_nearest_cell_is_of_the_same_kind() -> None:
+    grid, rest = conditional(), {"position": "learned", "learning_rate": 0.0028}
+    assert dict(grid.nearest({"noise": "cosine", **rest})) == {"noise": "cosine", **rest, "learning_rate": 0.002}
+    beta = {"noise": "beta", "noise.a": 0.09, "noise.b": 4.0}
+    cell = {"noise": "beta", "noise.a": 0.03, "noise.b": 10.0, **rest, "learning_rate": 0.002}
+    assert dict(grid.nearest({**beta, **rest, "order": "hilbert"})) == cell
 
 
 def test_the_surface_is_smoother_than_what_was_recorded(recorded: Grid) -> None:
@@ -62,20 +93,21 @@ def test_the_surface_is_smoother_than_what_was_recorded(recorded: Grid) -> None:
 
 def test_costs_run_until_the_incumbents_true_value_is_near_the_best() -> None:
     grid = hill()
-    truth = {**dict.fromkeys(grid.cells, 0.5), (0.3, 0.3): 0.9, (0.3, 0.1): 0.895, (0.1, 0.1): 0.6}
+    truth = {**dict.fromkeys(grid.cells, 0.5), at(0.3, 0.3): 0.9, at(0.3, 0.1): 0.895, at(0.1, 0.1): 0.6}
     steps: list[Step] = [
         (5, None),  # stopped: it cost something and showed nothing
-        (31, (0.1, 0.1)),
-        (31, (10.0, 10.0)),  # not the incumbent, whatever is true of it
-        (31, (0.3, 0.1)),  # the highest that was recorded, though not the best
-        (31, (0.3, 0.3)),
+        (31, at(0.1, 0.1)),
+        (31, at(10.0, 10.0)),  # not the incumbent, whatever is true of it
+        (31, at(0.3, 0.1)),  # the highest that was recorded, though not the best
+        (31, at(0.3, 0.3)),
     ]
     assert costs(steps, grid, truth, [0.25, 0.5, 1.0, 30.0]) == [math.inf, 98, 98, 36]
 
 
+@pytest.mark.parametrize("make", [hill, conditional])
 @pytest.mark.parametrize("method", METHODS)
-def test_no_cell_runs_twice_and_equal_seeds_do_the_same(method: str) -> None:
-    grid = hill()
+def test_no_cell_runs_twice_and_equal_seeds_do_the_same(method: str, make: Callable[[], Grid]) -> None:
+    grid = make()
     steps, again, others = (list(islice(METHODS[method](grid, Setup(), seed), 25)) for seed in (0, 0, 1))
     ran = [cell for _, cell in steps if cell is not None]
     assert len(ran) == len(set(ran))
@@ -96,7 +128,7 @@ def known(grid: Grid) -> list[Cell]:
 def test_the_known_points_come_first_and_run_whole() -> None:
     grid = hill()
     steps = list(islice(searched(grid, Setup(trust=True), 0, early=True), 25))
-    assert [cell for _, cell in steps[:3]] == known(grid) == [(0.03, 1.0), (1.0, 1.0), (0.3, 0.3)]
+    assert [cell for _, cell in steps[:3]] == known(grid) == [at(0.03, 1.0), at(1.0, 1.0), at(0.3, 0.3)]
     assert {seconds for seconds, cell in steps if cell is None} <= {5.0, 13.0}
     assert {seconds for seconds, cell in steps if cell is not None} == {31.0}
     assert sum(cell is None for _, cell in steps) > len(steps) / 4
@@ -111,19 +143,19 @@ def test_nothing_is_stopped_before_the_pilot_is_done_nor_where_it_foretells_noth
 
 
 def test_the_study_is_told_the_cell_as_what_it_is() -> None:
-    for setup, at in ((Setup(), (0.01, 0.1)), (Setup(space=BetaByMean()), (math.log(0.1), 0.11))):
-        sweep, study = setup.sweep(hill()), optuna.create_study(direction="maximize")
-        tell(study, sweep, (0.01, 0.1), {4: 0.2, 12: 0.3})
-        tell(study, sweep, (0.01, 0.1), {4: 0.2, 12: 0.3, 30: 0.4})
+    for coordinates, place in (("shape", (0.01, 0.1)), ("mean", (math.log(0.1), 0.11))):
+        sweep, study = Setup(coordinates=coordinates).sweep(hill()), optuna.create_study(direction="maximize")
+        tell(study, sweep, at(0.01, 0.1), {4: 0.2, 12: 0.3})
+        tell(study, sweep, at(0.01, 0.1), {4: 0.2, 12: 0.3, 30: 0.4})
         assert [trial.state for trial in study.trials] == [TrialState.PRUNED, TrialState.COMPLETE]
         assert [trial.value for trial in study.trials] == [0.3, 0.4]
         assert study.trials[0].intermediate_values == {4: 0.2, 12: 0.3}
-        assert tuple(study.trials[0].params.values()) == pytest.approx(at)
+        assert tuple(study.trials[0].params.values()) == pytest.approx(place)
 
 
 def test_a_cell_beyond_the_space_is_told_at_its_edge() -> None:
     study = optuna.create_study(direction="maximize")
-    tell(study, Setup(space=BetaByMean()).sweep(hill()), (10.0, 0.03), {30: 0.4})
+    tell(study, Setup(coordinates="mean").sweep(hill()), at(10.0, 0.03), {30: 0.4})
     assert study.trials[0].params["noise.logit_mean"] == pytest.approx(math.log(99))
 
 

@@ -61,7 +61,9 @@ def test_a_sweep_that_is_cut_short_goes_on_by_the_same_command(
     ended = command(*flags, "--max-hours", 0.0005)
     assert "ended by --max-hours 0.0005; the same command goes on" in ended.stderr
     assert set(pd.read_parquet(folder)["status"]) == {"finished"}  # what was cut off is no row
-    command(*flags)
+    done = len(pd.read_parquet(folder))
+    assert f"and not to be run again: {done}\n" in command(*flags, "--dry-run").stdout
+    assert f"{done} of at most 8 trials were there already" in command(*flags).stdout
     trials = pd.read_parquet(folder)
     assert len(trials) == trials["order"].nunique() == 8
     assert trials["attempt"].eq(1).all()
