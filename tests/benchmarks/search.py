@@ -1,6 +1,6 @@
 """What is a search worth? A whole grid of trials, run once on real data, replayed by every method.
 
-    python -m tests.benchmarks.search                                   # both grids: some minutes of one core
+    python -m tests.benchmarks.search                                   # both grids: 10 minutes of one core
     python -m tests.benchmarks.search --grid noise --truth surface --startup 5 --keep 2
 
 Both grids are of scikit-learn's digits, a nano model and one seed, evaluated before training, at the search's rungs and
