@@ -210,7 +210,7 @@ def _known(sweep: Search, state: _State, results: Results) -> list[Known]:
 
 
 def _local(time: pd.Timestamp) -> datetime:
-    return time.to_pydatetime().astimezone().replace(tzinfo=None)
+    return time.to_pydatetime(warn=False).astimezone().replace(tzinfo=None)
 
 
 def _queue(sweep: Search, state: _State) -> list[Point]:
