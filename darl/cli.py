@@ -203,7 +203,7 @@ def _report(flags: argparse.Namespace) -> None:
         write_pictures(drawn, flags.figures)
         print(flags.figures)
     if flags.html:
-        write_page(findings, curves, flags.html, drawn)
+        write_page(findings, curves, flags.html, drawn, results)
         print(flags.html)
     return None
 

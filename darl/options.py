@@ -191,7 +191,7 @@ def _number(convert: Callable[[str], Any], least: float, words: str) -> Callable
             value = convert(text)
         except ValueError:
             value = None
-        if value is None or value < least:
+        if value is None or not value >= least:  # NaN is not
             raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}")
         return value
 

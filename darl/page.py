@@ -84,13 +84,19 @@ class Facts:
     rows: list[tuple[str, str]]
 
 
-def render(findings: Sequence[Findings], curves: pd.DataFrame, shown: Sequence[Picture] | None = None) -> str:
+def render(
+    findings: Sequence[Findings],
+    curves: pd.DataFrame,
+    shown: Sequence[Picture] | None = None,
+    place: str | None = None,
+) -> str:
     """The whole page.
 
     findings: at least one, as `darl.report.find` gives them, of all sweeps of a folder. shown: the pictures, if they
-    are drawn already.
+    are drawn already. place: the folder of the tables, as readers would name it (default `results/NAME`).
     """
     drawn = pictures(findings, curves) if shown is None else shown
+    trials = pd.concat([one.trials for one in findings]).drop_duplicates(["trial_id", "attempt"])
     names = headings(findings)
     last = findings[0].sweep  # the others led to it
     template = _environment().from_string(files("darl").joinpath("page.html").read_text(encoding="utf-8"))
@@ -99,9 +105,9 @@ def render(findings: Sequence[Findings], curves: pd.DataFrame, shown: Sequence[P
         question=last.question,
         overview=[picture for picture in drawn if len(findings) > 1 and not picture.heading],
         sections=[_section(one, name, last.question, drawn) for one, name in zip(findings, names, strict=True)],
-        about=_about(findings),
-        failures=[failure for one in findings for failure in _failures(one.trials)],
-        snippet=_snippet(findings[0]),
+        about=_about(findings, trials),
+        failures=_failures(trials),
+        snippet=_snippet(findings[0], place or f"results/{last.name}"),
         version=__version__,
     )
 
@@ -205,9 +211,8 @@ def _key(value: Any) -> str:
     return value if isinstance(value, str) else "" if pd.isna(value) else str(float(value))
 
 
-def _about(findings: Sequence[Findings]) -> list[Facts]:
+def _about(findings: Sequence[Findings], trials: pd.DataFrame) -> list[Facts]:
     sweeps = list({id(one.sweep): one.sweep for one in findings}.values())
-    trials = pd.concat([one.trials for one in findings])
     facts = [Facts("Trials and versions", list(_provenance(trials).items()))]
     for sweep in sweeps:
         of = f" of {sweep.question.rstrip('?')}" if len(sweeps) > 1 else ""
@@ -253,9 +258,8 @@ def _failures(trials: pd.DataFrame) -> list[tuple[str, str, str]]:
     return [(row["trial_id"], str(row["cell"]), str(row["error"] or "")) for row in rows]
 
 
-def _snippet(one: Findings) -> str:
-    """Code that reads the tables from where the sweep was started."""
-    place = f"results/{one.sweep.name}"
+def _snippet(one: Findings, place: str) -> str:
+    """Code that reads the tables."""
     return (
         "import pandas as pd\n\n"
         f"trials = pd.read_parquet({json.dumps(f'{place}/trials')})   # one row per attempt of a trial\n"

@@ -97,16 +97,20 @@ def _print_design(console: Console, stage: Sweep) -> None:
     if len(names) > SHOWN:
         console.print(f"  and {several(len(names) - SHOWN, 'cells')} more")
     last = f"s {stage.base.seed} to {stage.base.seed + stage.seeds - 1}" if stage.seeds > 1 else f" {stage.base.seed}"
-    console.print(f"trials: {len(stage.planned())} = {several(len(names), 'cells')} × seed{last}")
+    planned, every = len(stage.planned()), len(names) * stage.seeds
+    first = f"the first {planned} of {every}" if planned < every else str(every)
+    console.print(f"trials: {first} = {several(len(names), 'cells')} × seed{last}")
     console.print(f"each: {several(stage.base.epochs, 'epochs')}")
 
 
 def _power(stage: Sweep, images: int, results: Results) -> str:
     """The smallest difference to the baseline that a design, or a search's race, can be expected to detect."""
-    race = isinstance(stage, Search)
-    seeds, noun = (stage.seeds - 1, "fresh seeds") if race else (stage.seeds, "seeds")
+    seeds, noun, none = stage.seeds - 1, "fresh seeds", "no race"
+    if isinstance(stage, Design):  # which runs seed by seed
+        seeds, noun, none = len(stage.planned()) // len(stage.cells), "seeds", "less than one seed of each cell"
     if seeds < 2:
-        return f"{'no race' if race and not seeds else 'one seed'}: no difference can be told from noise"
+        few = "one seed" if seeds else none
+        return f"{few}: no difference can be told from noise"
     measured = _measured_sd(stage, results) if isinstance(stage, Design) else None
     sd = measured or max(ASSUMED_SD, math.sqrt(2 * ASSUMED_TOP1 * (1 - ASSUMED_TOP1) / images))
     comparisons = max(1, _compared(stage) - 1)

@@ -82,7 +82,7 @@ def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) ->
     print_findings(console, findings)
     if files and any(len(finding.trials) for finding in findings):
         drawn = pictures(findings, curves)
-        results.keep(PAGE_FILE, page.render(findings, curves, drawn).encode())
+        results.keep(PAGE_FILE, page.render(findings, curves, drawn, _from_here(results)).encode())
         with tempfile.TemporaryDirectory() as place:
             for path in save(drawn, place):
                 results.keep(f"{FIGURES}/{path.name}", path.read_bytes())
@@ -95,6 +95,14 @@ def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) ->
     statuses = {status for finding in findings for status in finding.trials["status"]}
     if statuses == {"failed"}:
         sys.exit(1)
+
+
+def _from_here(results: Results) -> str:
+    """The folder of results as one who works in this folder would name it."""
+    if "://" in results.path:
+        return results.path
+    path, here = Path(results.path).absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def wide_console() -> Console:
@@ -134,9 +142,11 @@ def write_pictures(drawn: list[Picture], folder: str) -> None:
         raise UserError(f"--figures must be a folder that can be written, got {folder!r} ({reason(error)})") from None
 
 
-def write_page(findings: Sequence[Findings], curves: pd.DataFrame, file: str, drawn: list[Picture]) -> None:
+def write_page(
+    findings: Sequence[Findings], curves: pd.DataFrame, file: str, drawn: list[Picture], results: Results
+) -> None:
     """The page as a file of the user's choice; raises UserError where it cannot be written."""
     try:
-        Path(file).write_text(page.render(list(findings), curves, drawn), encoding="utf-8")
+        Path(file).write_text(page.render(findings, curves, drawn, _from_here(results)), encoding="utf-8")
     except OSError as error:
         raise UserError(f"--html must be a file that can be written, got {file!r} ({reason(error)})") from None

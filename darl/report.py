@@ -28,7 +28,11 @@ _TRAINING = (
     "model has learned",
 )
 _VALIDATION = (*_TASK, "objective_normalize_target", "causal"), "the targets, or what is seen of them, are not the same"
-"""What a loss is not comparable across, by the beginnings of the columns, and why."""
+"""What a loss is not comparable across, by the beginnings of the columns, and why.
+
+The validation loss is across orders: whichever patch comes first, the errors of all of them add up to how well the
+whole image is foretold.
+"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,8 +82,7 @@ def _sweep(
     datasets = _load(every, flags)
     if flags.dry_run:
         return print_plan(every, datasets, results, flags)
-    _run(stages, last, datasets, results, flags)
-    return present(stages_of(results), results)
+    return _run(stages, last, datasets, results, flags)
 
 
 def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
@@ -162,6 +161,7 @@ def _run(
             session.run_all(final, shared)
         if shared.budget.ended_by:
             print(f"ended by {shared.budget.ended_by}; the same command goes on", file=sys.stderr)
+        present(stages_of(results), results)
 
 
 def _trials(stage: Sweep) -> str:

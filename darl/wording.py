@@ -159,7 +159,7 @@ def chosen(found: pd.DataFrame, metric: str, baseline: str | None, planned: int)
         apart = f", {above(best['value'] - rest[0], metric)} {baseline}"
     again = "more --seeds run the best again on fresh ones"
     if planned > 1:
-        again = "the best have yet to run again on fresh seeds"
+        again = "the best have yet to run again on all fresh seeds"
     return (
         f"{best['cell']} is the best of {len(found)} by {metric_name(metric)} with {score(best['value'], metric)}"
         f"{apart}; {_LUCK}: {again}.{_over_random(best, metric, 'The best')}"

@@ -3,6 +3,14 @@
 Question   An autoregressive model needs an order. The paper (section 4.4) finds the raster near-optimal among raster,
            nested raster, round-robin and random. Is it so for your data, and is it the locality or the reading
            direction that counts? Hence also columns, snake, Hilbert curve and spiral.
+Orders     raster         row by row, as one reads
+           column         column by column
+           snake          row by row, every second row backwards: each patch touches the one before
+           nested_raster  block by block, raster order inside each
+           round_robin    one patch from each block in turn: the whole image is covered early
+           hilbert        a space-filling curve: each patch is near many of those just before it
+           spiral         from the outside in, clockwise
+           random         one fixed order for all images, drawn once
 Design     Every order with the same seeds, against the raster: same initial weights, same batches, same noise.
 Objective  The linear probe's accuracy on frozen features.
 Cost       The default (digits, a nano model, 8 orders × 3 seeds of 15 epochs): some 3 minutes on 2 cores.

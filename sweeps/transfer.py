@@ -27,7 +27,7 @@ DATA_FIELDS = ("data", "image_size", "channels", "model.patch_size", "augment.cr
 def searches(options: Options) -> list[Sweep]:
     """One search for each data set."""
     flags = options.flags
-    require(len(set(flags.data)) > 1, "--data", "be two or more data sets", flags.data)
+    require(len(set(flags.data)) == len(flags.data) > 1, "--data", "be two or more data sets, each once", flags.data)
     bases = [options.experiment(name) for name in flags.data]
     require(bases[0].objective.uses_noise, "--objective", "be diffusion: others have no schedule", flags.objective)
     sizes = {(base.model.width, base.model.depth, base.model.heads, base.epochs) for base in bases}

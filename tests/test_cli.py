@@ -61,6 +61,7 @@ MISTAKES = [
     (["--nonsense"], "unrecognized arguments: --nonsense"),
     (["--data", "digits:4-2"], "--data must be digits or some of its classes, as digits:0-4, got 'digits:4-2'"),
     (["--max-hours", "soon"], "argument --max-hours: must be a number of at least 0, got 'soon'"),
+    (["--max-hours", "nan"], "argument --max-hours: must be a number of at least 0, got 'nan'"),
     (["--log", "paper"], "argument --log: invalid choice: 'paper'"),
     (["--max-gpu-hours", "1"], "--max-gpu-hours must come with --gpus-per-worker, got 1.0"),
     (["--grid", "1", "--design", "grid"], "--grid must be at least 2, got 1"),
@@ -155,13 +156,25 @@ def test_a_dry_run_says_what_is_done_already(
     assert "finished or stopped already and not to be run again: 2\n" in capsys.readouterr().out
 
 
-def test_transfer_needs_several_data_sets(
+def test_a_dry_run_of_a_part_of_a_design(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for trials, words in (("4", "less than one seed of each cell"), ("12", "one seed")):
+        flags = ("--epochs", "2", "--trials", trials, "--results", str(tmp_path))
+        run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
+        said = capsys.readouterr().out
+        assert f"trials: the first {trials} of 24 = 8 cells × seeds 0 to 2\n" in said
+        assert f"{words}: no difference can be told from noise\n" in said
+
+
+@pytest.mark.parametrize("data", [["digits"], ["digits:0-4", "digits:5-9", "digits:0-4"]])
+def test_transfer_needs_several_data_sets(
+    data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
-        run(monkeypatch, "--data", "digits", "--results", str(tmp_path / "r"), sweep="transfer")
+        run(monkeypatch, "--data", *data, "--results", str(tmp_path / "r"), sweep="transfer")
     assert stop.value.code == 2
-    assert capsys.readouterr().err == "error: --data must be two or more data sets, got ['digits']\n"
+    assert capsys.readouterr().err == f"error: --data must be two or more data sets, each once, got {data}\n"
 
 
 def test_targets_that_differ_are_not_judged_by_their_losses(

@@ -184,6 +184,12 @@ def test_what_was_run_can_be_read(design: Findings) -> None:
     assert {"model_width", "learning_rate", "trials", "darl"} <= set(read.text("th"))
     assert {"64", "0.002", "order=spiral"} <= set(read.text("td"))
     assert 'pd.read_parquet("results/orders/trials")' in "".join(read.text("code"))
+    elsewhere = Read(page.render([design], NO_CURVES, (), "s3://bucket/mine/orders"))
+    assert 'pd.read_parquet("s3://bucket/mine/orders/trials")' in "".join(elsewhere.text("code"))
+
+
+def test_trials_of_two_comparisons_count_once(design: Findings) -> None:
+    assert "8 finished, 1 failed" in Read(rendered(design, design)).text("td")
 
 
 def test_without_anything_finished_it_is_a_page_too() -> None:

@@ -60,6 +60,25 @@ def test_a_race_remembers_what_was_run_before() -> None:
     assert {label for label, _ in asked(Race(SWEEP, rest, known), VALUES)} == {"good", "paper"}
 
 
+def test_who_was_dropped_comes_back_under_another_leader() -> None:
+    values = {"good": [0.90, 0.91, 0.90, 0.20], "bad": [0.80, 0.80, 0.81, 0.80], "paper": [0.78, 0.83, 0.77, 0.90]}
+    plan = [one for one in PLAN if one[:3:2] != ("good", 4)]
+    plan.append(("good", POINTS["good"], 4))  # the leader falls last, when `bad` has been passed over
+    race = Race(SWEEP, plan, [])
+    ran = asked(race, values)
+    assert ran[-2:] == [("good", 4), ("bad", 4)]
+    assert len(ran) == len(plan)
+
+
+def test_a_race_waits_for_what_runs_before_it_ends() -> None:
+    known = [(label, seed, values[seed - 1]) for label, values in VALUES.items() for seed in (1, 2, 3)]
+    race = Race(SWEEP, [("good", POINTS["good"], 4), ("bad", POINTS["bad"], 4)], known)
+    assert isinstance(race.suggest("0"), dict)
+    assert race.suggest("1") is None  # `bad` may come back
+    race.on_trial_complete("0", error=True)
+    assert race.suggest("1") == Searcher.FINISHED
+
+
 def trial(name: str) -> Any:
     return SimpleNamespace(trial_id=name)
 
@@ -86,5 +105,8 @@ def test_a_budget_of_hours_and_of_trials(monkeypatch: pytest.MonkeyPatch) -> Non
         budget.on_trial_start(0, [], trial(name))
     assert budget.trials == 0
     assert budget.used_up is None
+    assert budget.ended_by is None  # nothing more was wanted
+    budget.short = True
+    assert budget.ended_by == "--max-trials 2"
     clock.now = 1800.0
     assert budget.used_up == "--max-hours 0.5"

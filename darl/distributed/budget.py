@@ -32,6 +32,8 @@ class Budget(Callback, Stopper):
         self.began = self.looked = time.monotonic()
         self.gpu_seconds, self.started = 0.0, 0
         self.running: set[str] = set()
+        self.short = False
+        """Whether more trials were to be started than may be."""
         self.broken: TableWriteError | None = None
         """Why no more rows can be written: nothing more is to be run either."""
 
@@ -59,8 +61,8 @@ class Budget(Callback, Stopper):
 
     @property
     def ended_by(self) -> str | None:
-        """The flag that ends the sweep here, or lets it start nothing more."""
-        return self.used_up or (f"--max-trials {self.limits.trials}" if self.trials < 1 else None)
+        """The flag that has left something of the sweep to be run; None while none has."""
+        return self.used_up or (f"--max-trials {self.limits.trials}" if self.short else None)
 
     def stop_all(self) -> bool:
         """Whether all running trials are to be stopped now."""

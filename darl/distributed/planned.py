@@ -26,24 +26,21 @@ class Planned(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher for a restore that is never made: the tables are the memory
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The next trial's config; FINISHED behind the last."""
-        while self._plan:
-            label, point, repeat = self._plan.pop(0)
-            if self._runs(trial_id, label, repeat):
-                return {"trial": (point, repeat)}
-        return Searcher.FINISHED
-
-    def _runs(self, trial_id: str, label: str, repeat: int) -> bool:
-        """Whether a trial whose turn has come is run."""
-        return True
+        if not self._plan:
+            return Searcher.FINISHED
+        _, point, repeat = self._plan.pop(0)
+        return {"trial": (point, repeat)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing is learned."""
 
 
 class Race(Planned):
-    """A plan whose contenders are dropped once they have fallen behind the leader; the baseline never is.
+    """A plan whose contenders are dropped while they are behind the leader; the baseline never is.
+
+    Another leader may bring one back, so what runs decides whether the race is over.
 
     `known`: cell, seed and value of what has been run on the same seeds.
     """
@@ -60,9 +57,15 @@ class Race(Planned):
         frame = pd.DataFrame(self._values, columns=["cell", "seed", "value"])
         return frozenset(fallen(frame, self._sweep.mode)) - {self._sweep.baseline}
 
-    def _runs(self, trial_id: str, label: str, repeat: int) -> bool:
-        self._running[trial_id] = (label, self._sweep.base.seed + repeat)
-        return label not in self.dropped
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The next trial of a contender that is not dropped; None where what runs may bring one back."""
+        dropped = self.dropped
+        for place, (label, point, repeat) in enumerate(self._plan):
+            if label not in dropped:
+                del self._plan[place]
+                self._running[trial_id] = (label, self._sweep.base.seed + repeat)
+                return {"trial": (point, repeat)}
+        return None if self._plan and self._running else Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Keep the last value."""
@@ -72,6 +75,6 @@ class Race(Planned):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Count a whole trial."""
-        epoch, value = self._last.get(trial_id, (0, math.nan))
-        if epoch >= self._sweep.base.epochs and not error:
-            self._values.append((*self._running[trial_id], value))
+        place, (epoch, value) = self._running.pop(trial_id, None), self._last.get(trial_id, (0, math.nan))
+        if place is not None and epoch >= self._sweep.base.epochs and not error:
+            self._values.append((*place, value))

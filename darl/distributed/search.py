@@ -124,7 +124,7 @@ class Proposals(OptunaSearch):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             self.study.set_metric_names([sweep.metric])
-        self.study.set_user_attr("sampler", {"kind": "TPESampler", **settings(sweep)})
+        self.study.set_user_attr("sampler", {"kind": "TPESampler", "optuna": optuna.__version__, **settings(sweep)})
         for trial in past:
             self._add(trial)
 

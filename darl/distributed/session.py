@@ -43,7 +43,7 @@ def begin(
 def run_all(sweeps: Sequence[Sweep], shared: Run) -> bool:
     """Run sweeps one after another; False where the budget ended them before their end."""
     for sweep in sweeps:
-        if shared.budget.ended_by:
+        if shared.budget.used_up:
             keep_study(sweep, shared)
         else:
             run_sweep(sweep, shared)

@@ -16,7 +16,6 @@ from pathlib import Path
 from pyarrow import fs
 
 from darl.config import Experiment
-from darl.errors import UserError
 
 __all__ = ["CheckpointStore"]
 
@@ -98,5 +97,5 @@ class CheckpointStore:
         try:
             with self.files.open_input_stream(path) as file:
                 return Experiment.from_record(json.loads(file.read()))
-        except (FileNotFoundError, UserError):  # finished, or of a variant that this code does not know
+        except (FileNotFoundError, ValueError):  # finished, lost with the machine, or of a variant that is not known
             return None

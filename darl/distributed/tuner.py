@@ -6,6 +6,7 @@ away: its restore starts unfinished trials anew.
 """
 
 import errno
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Mapping
@@ -36,7 +37,10 @@ from darl.results import Results, TableWriteError
 from darl.space import Point
 from darl.sweep import Design, Search, Sweep
 
-__all__ = ["Run", "keep_study", "run_sweep"]
+__all__ = ["SAMPLER_FILE", "Run", "keep_study", "run_sweep"]
+
+SAMPLER_FILE = "sampler.json"
+"""In RESULTS/SWEEP: by which settings a search has drawn its points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,7 @@ def _search(sweep: Search, run: Run) -> None:
     known = _known(sweep, state, run.results)
     missing = sweep.trials - len(known)
     proposals = _proposals(sweep, run, state, known)
+    run.results.keep(SAMPLER_FILE, json.dumps(proposals.study.user_attrs["sampler"], indent=1).encode())
     if missing > 0:
         scheduler = Asha(sweep, known) if sweep.rungs and sweep.early else FIFOScheduler()
         board = Board(sweep, len(known), sweep.trials)
@@ -122,6 +127,7 @@ _KINDS: Mapping[type[Sweep], Any] = {Design: _design, Search: _search}
 def _tune(
     sweep: Sweep, run: Run, state: "_State", searcher: Searcher, scheduler: TrialScheduler, trials: int, board: Board
 ) -> None:
+    run.budget.short |= trials > run.budget.trials
     if run.budget.trials < 1:
         return
     job = Job(sweep=sweep, workers=run.workers, root=run.results.path)

@@ -112,7 +112,7 @@ def looks(findings: "Findings") -> dict[str, Look]:
     for cell, look in named:
         if cell is not None and found[cell] == Look(MUTED):
             found[cell] = look
-    grey = [cell for cell in findings.table["cell"] if found[cell] == Look(MUTED)]
+    grey = [cell for cell in findings.table["cell"] if found.get(cell) == Look(MUTED)]
     return found | dict(zip(grey, _REST, strict=False))
 
 

@@ -1,27 +1,29 @@
 """How well patches are denoised at each signal fraction: the schedule-independent validation loss, taken apart."""
 
+import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.axes import Axes
 
+from darl.config import flatten
+from darl.errors import UserError
 from darl.figures.cells import experiments, finished, looks, notable, roles
 from darl.figures.picture import Picture
 from darl.figures.style import Look, new_figure, wrapped
-
-if TYPE_CHECKING:
-    from darl.report import Findings
+from darl.report import Findings, require_comparable
 
 __all__ = ["by_gamma", "draw_losses", "paint"]
 
 _PREFIX = "val_loss_gamma_"
 
 
-def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
-    """Where the losses are of the same targets, for the best, the baseline and what else is notable."""
-    if len(set(findings.trials["objective_normalize_target"].tolist())) > 1:
-        return None  # losses of other targets
+def paint(findings: Findings, curves: pd.DataFrame) -> Picture | None:
+    """Where the losses are comparable, for the best, the baseline and what else is notable."""
+    try:
+        require_comparable("val_loss", [flatten(json.loads(text)) for text in findings.trials["config"]])
+    except UserError:
+        return None
     losses = by_gamma(finished(findings))
     named = {cell: looks(findings)[cell] for cell in notable(findings) if cell in losses.index}
     if not named or losses.shape[1] < 2:
@@ -56,7 +58,7 @@ def draw_losses(losses: pd.DataFrame, axes: Axes, named: Mapping[str, Look]) -> 
     axes.grid(True)
 
 
-def _alt(losses: pd.DataFrame, findings: "Findings") -> str:
+def _alt(losses: pd.DataFrame, findings: Findings) -> str:
     first, last = losses.columns[0], losses.columns[-1]
     told = [
         f"The {role}, {cell}: {losses.loc[cell, first]:.3g} at {first:g} and {losses.loc[cell, last]:.3g} at {last:g}."

@@ -25,10 +25,12 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     done = finished(findings)
     if _BOTH[1] not in done:
         return None
-    means = done.dropna(subset=_BOTH).groupby("cell", sort=False)[_BOTH].agg("mean")
-    means = means.iloc[means[_BOTH[1]].argsort()[::-1]]
+    done = done.dropna(subset=_BOTH)
+    means = done.groupby("cell", sort=False)[_BOTH].agg("mean")
     if len(means) < 2:
         return None
+    seeds, planned = done["cell"].value_counts(), findings.sweep.seeds
+    means = means.assign(short=seeds < planned).sort_values(["short", _BOTH[1]], ascending=[True, False])
     base, shown = findings.sweep.base, means.head(_MOST)
     larger = enlarged_size(base.image_size, base.model.patch_size)
     figure = new_figure(7.2, 1.5 + 0.32 * len(shown))
@@ -38,6 +40,8 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     alt = f"Linear probe at {base.image_size} and at {larger} pixels: {'; '.join(told)}."
     size = base.image_size
     caption = f"The probe is trained at {size} × {size} pixels; validation images are enlarged to {larger} × {larger}."
+    if short := [f"{cell} has {seeds[cell]} of {planned} seeds" for cell in means.loc[means["short"]].index]:
+        caption += f" Incomplete cells stand last: {', '.join(short)}."
     return Picture("enlarged", "Images larger than in training", alt, caption, figure)
 
 

@@ -109,6 +109,8 @@ def _draw_panel(findings: "Findings", rows: pd.DataFrame, curves: pd.DataFrame, 
 
 def _alt(findings: "Findings", rows: pd.DataFrame, told: Quantity) -> str:
     parts = [f"{told.name.capitalize()} over epochs."]
+    if isinstance(findings.sweep, Search):
+        rows = rows.loc[rows["seed"] == findings.sweep.base.seed]
     for cell, role in roles(findings).items():
         own = rows.loc[(rows["cell"] == cell) & (rows["status"] == "finished")].dropna(subset=[told.column])
         if len(own):

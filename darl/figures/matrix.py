@@ -28,14 +28,17 @@ def paint(findings: "Sequence[Findings]") -> Picture | None:
     told, rows = quantity(findings[0].metric), pd.concat([one.table for one in findings])
     rows["half"] = (rows["high"] - rows["low"]) / 2
     table, half = matrix(design, rows), matrix(design, rows, "half")
+    complete = matrix(design, rows, "complete") == 1
     if not (table.notna().sum(axis=1) > 1).any():
         return None
     figure = new_figure(7.2, 1.6 + 0.4 * len(table))
-    draw_matrix(table, figure.subplots(), told, half)
+    draw_matrix(table, figure.subplots(), told, half, complete)
     caption = (
         "Means over seeds ± the half-widths of their 95 % intervals. The colour is by how far a cell is behind the "
         "best of its column, which is framed; whether that is more than noise, the tables below say."
     )
+    if (table.notna() & ~complete).to_numpy().any():
+        caption += " In brackets: cells that lack some of their seeds; they are never framed."
     return Picture("matrix", f"{told.name.capitalize()} by cell and group", _alt(table, told), caption, figure)
 
 
@@ -58,18 +61,26 @@ def matrix(design: Design, table: pd.DataFrame, column: str = "mean") -> pd.Data
     return pd.DataFrame(list(values.values()), index=index, columns=groups).astype("float64")
 
 
-def draw_matrix(table: pd.DataFrame, axes: Axes, told: Quantity, half: pd.DataFrame) -> None:
-    """Values and their half-widths as text, the distance to the best of the column as colour, and the best framed."""
-    best = table.max() if told.rising else table.min()
-    behind = told.factor * (best - table).abs()
+def draw_matrix(
+    table: pd.DataFrame, axes: Axes, told: Quantity, half: pd.DataFrame, complete: pd.DataFrame | None = None
+) -> None:
+    """Values and their half-widths as text, the distance to the best of the column as colour, and the best framed.
+
+    complete: which cells have all their seeds (default all); the others are in brackets, and never the best.
+    """
+    whole = table.notna() if complete is None else complete
+    ranked = table.where(whole)
+    best = (ranked.max() if told.rising else ranked.min()).fillna(table.max() if told.rising else table.min())
+    behind = (told.factor * (best - table) * (1 if told.rising else -1)).clip(lower=0)
     worst = max(float(np.nanmax(behind.to_numpy())), 1e-9)
     drawn = axes.imshow(behind.to_numpy(), cmap=f"{VALUES}_r", norm=Normalize(0, worst), aspect="auto")
     for (row, column), value in np.ndenumerate(table.to_numpy()):
         color = "#ffffff" if behind.iat[row, column] > 0.55 * worst else "#000000"
         width = told.factor * half.iat[row, column]
         shown = told.text(value) + ("" if np.isnan(width) else f" ± {width:.2g}")
-        axes.text(column, row, shown, ha="center", va="center", color=color)
-        if value == best.iloc[column]:
+        is_whole = whole.iat[row, column] or np.isnan(value)
+        axes.text(column, row, shown if is_whole else f"({shown})", ha="center", va="center", color=color)
+        if ranked.iat[row, column] == best.iloc[column]:
             axes.add_patch(Rectangle((column - 0.47, row - 0.44), 0.94, 0.88, fill=False, color="#000000", linewidth=2))
     axes.set_xticks(range(table.shape[1]), list(table.columns))
     axes.set_yticks(range(len(table)), list(table.index))

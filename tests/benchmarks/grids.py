@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from darl.figures.surface import fit_surface
 from darl.space import Point
 
 GRIDS = {name: Path(__file__).with_name(f"{name}_grid.parquet") for name in ("noise", "joint")}
@@ -22,13 +21,18 @@ Cell = tuple[tuple[str, Any], ...]
 class Grid:
     """Recorded cells: `curves` by cell and epoch, `values` in the end, and `seconds` of whole trials.
 
-    rows: a column for each path of the points, null where a point lacks it; then `epoch`, `METRICS` and `seconds`.
+    All of them are means over a cell's seeds.
+
+    rows: a column for each path of the points, null where a point lacks it; then `seed`, `epoch`, `METRICS` and
+    `seconds`.
     """
 
     def __init__(self, rows: pd.DataFrame):
-        self.names = [str(name) for name in rows.columns if name not in (*METRICS, "epoch", "seconds")]
+        measured = [*METRICS, "seconds"]
+        self.names = [str(name) for name in rows.columns if name not in (*measured, "seed", "epoch")]
         self.curves: dict[Cell, dict[int, dict[str, Any]]] = {}
-        for row in rows.sort_values([*self.names, "epoch"]).to_dict("records"):
+        means = rows.groupby([*self.names, "epoch"], dropna=False)[measured].mean()
+        for row in means.reset_index().to_dict("records"):
             cell = tuple((name, row[name]) for name in self.names if not pd.isna(row[name]))
             self.curves.setdefault(cell, {})[row["epoch"]] = {str(name): value for name, value in row.items()}
         self.cells = list(self.curves)
@@ -46,18 +50,6 @@ class Grid:
         place = tuple((name, point[name]) for name in self.names if name in point)
         cells, logs = self._alike[_blanked(place)]
         return cells[int(((logs - np.array(_logs(place))) ** 2).sum(axis=1).argmin())]
-
-    def surface(self) -> dict[Cell, float]:
-        """The value of each cell of a grid of noise schedules on a smooth surface through all of them."""
-        places = {cell: (dict(cell)["noise.a"], dict(cell)["noise.b"]) for cell in self.cells}
-        rows = [(*places[cell], value) for cell, value in self.values.items()]
-        fitted = fit_surface(pd.DataFrame(rows, columns=["noise_a", "noise_b", "probe_top1"]), "probe_top1")
-        assert fitted is not None
-        nearest = {
-            cell: (abs(np.log(fitted.b / b)).argmin(), abs(np.log(fitted.a / a)).argmin())
-            for cell, (a, b) in places.items()
-        }
-        return {cell: float(fitted.mean[place]) for cell, place in nearest.items()}
 
 
 def _blanked(cell: Cell) -> Cell:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from darl.space import Point
 from tests.benchmarks.grids import GRIDS, Cell, Grid
-from tests.benchmarks.record import CELLS, joint_cells
+from tests.benchmarks.record import CELLS, best_quarter, joint_cells
 from tests.benchmarks.search import METHODS, Setup, Step, costs, searched, summary, tell, verdict
 
 A = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
@@ -83,12 +83,44 @@ def test_the_nearest_cell_is_of_the_same_kind() -> None:
     assert dict(grid.nearest({**beta, **rest, "order": "hilbert"})) == cell
 
 
-def test_the_surface_is_smoother_than_what_was_recorded(recorded: Grid) -> None:
-    surface, values = recorded.surface(), recorded.values
-    assert surface.keys() == values.keys()
-    assert np.ptp(list(surface.values())) < np.ptp(list(values.values()))
-    flat = hill()
-    assert list(flat.surface().values()) == pytest.approx(list(flat.values.values()), abs=0.02)
+def test_a_cell_shows_the_means_over_its_seeds() -> None:
+    cells = [{"noise.a": a, "noise.b": 1.0} for a in (0.1, 0.2)]
+    seen = [(cells[0], 0, 0.5, 10.0), (cells[0], 1, 0.7, 14.0), (cells[1], 0, 0.4, 11.0)]
+    rows = [
+        {
+            **cell,
+            "seed": seed,
+            "epoch": epoch,
+            "probe_top1": value - 0.1 * (epoch == 1),
+            "knn_top1": None,
+            "seconds": time,
+        }
+        for cell, seed, value, time in seen
+        for epoch in (1, 2)
+    ]
+    grid = Grid(pd.DataFrame(rows).astype({"knn_top1": float}))
+    assert list(grid.values.values()) == pytest.approx([0.6, 0.4])
+    assert list(grid.seconds.values()) == [12.0, 11.0]
+    assert grid.curves[at(0.1, 1.0)][1]["probe_top1"] == pytest.approx(0.5)
+
+
+def test_the_best_quarter_is_chosen_by_the_first_seeds_last_results() -> None:
+    cells = joint_cells()
+    shown = {number: abs(number - 200) / 1000 for number in range(len(cells))}
+    rows = [
+        {
+            **cell,
+            "seed": seed,
+            "epoch": epoch,
+            "probe_top1": shown[number] if (seed, epoch) == (0, 15) else 0.9 - shown[number],
+        }
+        for number, cell in enumerate(cells)
+        for seed, epoch in ((0, 6), (0, 15), (1, 15))
+    ]
+    best = best_quarter(cells, pd.DataFrame(rows))
+    assert len(best) == 96
+    assert best[0] == cells[0]
+    assert {cells.index(cell) for cell in best} == {*range(56), *range(345, 385)}
 
 
 def test_costs_run_until_the_incumbents_true_value_is_near_the_best() -> None:

@@ -42,6 +42,26 @@ class TestGallery:
         alt = painted("enlarged", found).alt
         assert alt == "Linear probe at 8 and at 12 pixels: raster 60.0 to 50.0 %; hilbert 70.0 to 40.0 %."
 
+    def test_enlarged_images_of_incomplete_cells_stand_last_and_are_named(self) -> None:
+        few = cell("hilbert", 0.7, probe_top1_enlarged=0.6)
+        picture = painted("enlarged", orders(cell("raster", 0.6, 0.6, 0.6, probe_top1_enlarged=0.5), few))
+        assert "pixels: raster 60.0 to 50.0 %; hilbert 70.0 to 60.0 %." in picture.alt
+        assert picture.caption.endswith("Incomplete cells stand last: hilbert has 1 of 3 seeds.")
+
+    def test_losses_that_do_not_compare_are_not_drawn(self) -> None:
+        both = [row(Experiment(epochs=5).changed({"model.patch_size": size}), 0.6, **GAMMAS) for size in (2, 4)]
+        sizes = replace(ORDERS, cells={"2": {"model.patch_size": 2}, "4": {"model.patch_size": 4}}, baseline="2")
+        (found,) = find(sizes, table(both))
+        assert set(found.trials["cell"]) == {"2", "4"}
+        assert "denoising" not in {picture.name for picture in pictures([found], curves(found.trials))}
+
+    def test_a_race_before_all_known_points_have_run(self) -> None:
+        known = {"other": {"noise.a": 0.7, "noise.b": 0.7}, **SEARCH.first}
+        trials = table([*search_rows(2), *cell("paper", 0.6, sweep=SEARCH, first=1)])
+        (found,) = find(replace(SEARCH, first=known), trials)
+        assert "other" in set(found.table["cell"])
+        assert pictures([found], curves(found.trials))
+
     @pytest.mark.parametrize("metric", ["probe_top1", "knn_top1", "val_loss"])
     def test_every_picture_tells_numbers_and_units(self, metric: str) -> None:
         searched, ordered = table(search_rows()), table([one for rows in THREE for one in rows])

@@ -46,6 +46,15 @@ class TestMatrix:
         rows = [round(frame.get_y() + 0.44) for frame in drawn.patches if frame.get_x() < 0]
         assert rows == [best]
 
+    def test_cells_that_lack_seeds_are_in_brackets_and_never_the_best(self) -> None:
+        values = pd.DataFrame({"x": [0.5, 0.7], "y": [0.6, 0.5]}, index=["one", "two"])
+        complete = pd.DataFrame({"x": [True, False], "y": [False, False]}, index=["one", "two"])
+        drawn = axes()
+        draw_matrix(values, drawn, quantity("probe_top1"), values * np.nan, complete)
+        assert [text.get_text() for text in drawn.texts] == ["50.0 %", "(60.0 %)", "(70.0 %)", "(50.0 %)"]
+        framed = [(frame.get_x(), frame.get_y()) for frame in drawn.patches]
+        assert framed == [pytest.approx((-0.47, -0.44))]
+
     def test_several_groups_have_pictures_of_their_own(self) -> None:
         design, trials = transfer()
         found = find(design, trials)

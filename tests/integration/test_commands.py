@@ -4,6 +4,7 @@ The sweep, its tables, the same command again, a kill in the middle; pretraining
 file so that one process of `pytest --dist loadfile` runs them all: several Rays would fight for the cores.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -57,6 +58,7 @@ def test_a_sweep_ends_with_an_answer_and_its_tables(command: Command, pictures: 
     assert not curves.duplicated(["trial_id", "epoch"]).any()
     folder = results / "noise_schedule"
     assert "<html" in (folder / "report.html").read_text()
+    assert json.loads((folder / "sampler.json").read_text())["multivariate"] is True
     assert list((folder / "figures").glob("*.png"))
 
 

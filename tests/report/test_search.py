@@ -32,7 +32,7 @@ class TestSearch:
             "nothing, and the best of many looks better than it is: more --seeds run the best again on fresh ones. "
             "The best is 40.0 points above random initialisation."
         )
-        assert "the best have yet to run again on fresh seeds." in find(SEARCH, make())[0].sentence
+        assert "the best have yet to run again on all fresh seeds." in find(SEARCH, make())[0].sentence
 
     def test_the_baseline_leads_before_the_race(self, make: Make):
         (found,) = find(SEARCH, make(cell("a=0.1, b=2", 0.5, sweep=SEARCH), self.FOUND[0]))
