@@ -1,14 +1,15 @@
 """What is a search worth? A whole grid of trials, run once on real data, replayed by every method.
 
-    python -m tests.benchmarks.search                                   # both grids: 10 minutes of one core
+    python -m tests.benchmarks.search                                   # both grids: 12 minutes of one core
     python -m tests.benchmarks.search --grid noise --one-seed --startup 5 --keep 2
 
 Both grids are of scikit-learn's digits and a nano model, evaluated before training, at the search's rungs and at the
 end; `python -m tests.benchmarks.record` records them anew, their metadata say how these were run. `noise` is 12 values
 of a by 11 of b, 30 epochs: the map of `sweeps/noise_schedule.py`. `joint` is 11 noise schedules by 5 position encodings
-by 7 learning rates, 15 epochs: what `sweeps/joint.py` searches, but for the order. The best quarter of the cells ran
-with several seeds, the others with one: what is true of a cell is the mean over its seeds. A trial shows that mean, as
-if it were of all these seeds; by `--one-seed` it shows the first one's result, as in the search.
+by 7 learning rates, 15 epochs: what `sweeps/joint.py` searches, but for the order. The best quarter of the cells of
+`joint` ran with five seeds, all others with one: what is true of a cell is the mean over its seeds. A trial shows that
+mean, at the cost of one seed; by `--one-seed` it shows the first one's result, as in the search. On `noise` both are
+the same, and luck counts as true.
 
 A method asks for points, each of which becomes the nearest cell in the logarithm of its numbers; the sampler is told
 the cell. A cell costs its recorded seconds, evaluations included, up to the rung where it is stopped. The incumbent is
@@ -262,7 +263,7 @@ def verdict(found: pd.DataFrame, points: float) -> tuple[bool, str]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--seeds", type=int, default=20, help="of the sampler (default 20)")
+    add("--seeds", type=int, default=100, help="of the sampler (default 100; 20 tell little)")
     add("--within", type=float, nargs="+", default=[0.25, 0.5, 1.0], metavar="POINTS", help="default 0.25 0.5 1")
     add("--grid", nargs="+", default=list(GRIDS), help=f"{', '.join(GRIDS)} or other recorded files (default both)")
     add("--one-seed", action="store_true", help="a trial shows one seed's result, not the mean over its cell's")
