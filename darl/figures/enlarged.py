@@ -40,13 +40,13 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     alt = f"Linear probe at {base.image_size} and at {larger} pixels: {'; '.join(told)}."
     size = base.image_size
     caption = f"The probe is trained at {size} × {size} pixels; validation images are enlarged to {larger} × {larger}."
-    if short := [f"{cell} has {seeds[cell]} of {planned} seeds" for cell in means.loc[means["short"]].index]:
-        caption += f" Incomplete cells stand last: {', '.join(short)}."
+    if short := [f"{cell} has {seeds[cell]} of {planned}" for cell in means.loc[means["short"]].index]:
+        caption += f" In brackets, and last: cells that lack some of their seeds ({', '.join(short)})."
     return Picture("enlarged", "Images larger than in training", alt, caption, figure)
 
 
 def draw_enlarged(means: pd.DataFrame, axes: Axes, looks: Mapping[str, Look]) -> None:
-    """A line from the usual size (filled) to the larger one (hollow), by cell."""
+    """A line from the usual size (filled) to the larger one (hollow), by cell; in brackets where it is `short`."""
     for place, (cell, row) in enumerate(means.iterrows()):
         usual, larger = (100 * row[name] for name in _BOTH)
         look = looks[str(cell)]
@@ -55,6 +55,7 @@ def draw_enlarged(means: pd.DataFrame, axes: Axes, looks: Mapping[str, Look]) ->
         axes.plot(larger, place, marker=look.marker, color=look.color, markersize=8, markerfacecolor="none")
     axes.plot([], [], "o", color=MUTED, label="size of training")
     axes.plot([], [], "o", color=MUTED, markerfacecolor="none", label="enlarged")
-    axes.set_yticks(range(len(means)), [wrapped(str(cell)) for cell in means.index])
+    named = zip(means.index, means["short"].tolist(), strict=True)
+    axes.set_yticks(range(len(means)), [wrapped(f"({cell})" if short else str(cell)) for cell, short in named])
     axes.set(ylim=(len(means) - 0.4, -0.6), xlabel="linear probe, top-1 (%)")
     axes.grid(axis="x")

@@ -46,7 +46,9 @@ class TestGallery:
         few = cell("hilbert", 0.7, probe_top1_enlarged=0.6)
         picture = painted("enlarged", orders(cell("raster", 0.6, 0.6, 0.6, probe_top1_enlarged=0.5), few))
         assert "pixels: raster 60.0 to 50.0 %; hilbert 70.0 to 60.0 %." in picture.alt
-        assert picture.caption.endswith("Incomplete cells stand last: hilbert has 1 of 3 seeds.")
+        assert picture.caption.endswith(
+            "In brackets, and last: cells that lack some of their seeds (hilbert has 1 of 3)."
+        )
 
     def test_losses_that_do_not_compare_are_not_drawn(self) -> None:
         both = [row(Experiment(epochs=5).changed({"model.patch_size": size}), 0.6, **GAMMAS) for size in (2, 4)]
