@@ -21,8 +21,10 @@ __all__ = ["draw_cells", "draw_rungs", "draw_trials", "paint", "reports"]
 
 
 def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
-    """A search's trials one by one, a design's cells by their mean over seeds."""
+    """A search's trials on its own seed one by one, a design's cells by their mean over seeds."""
     rows = reports(findings.trials, curves)
+    if isinstance(findings.sweep, Search):
+        rows = rows.loc[rows["seed"] == findings.sweep.base.seed]
     panels = [
         name
         for name in dict.fromkeys((findings.metric, "knn_top1"))
@@ -97,7 +99,7 @@ def _draw_panel(findings: "Findings", rows: pd.DataFrame, curves: pd.DataFrame, 
     every = looks(findings)
     if isinstance(findings.sweep, Search):
         named = {cell: (f"{role}: {cell}", every[cell]) for cell, role in roles(findings).items()}
-        draw_trials(rows.loc[rows["seed"] == findings.sweep.base.seed], axes, metric, named)
+        draw_trials(rows, axes, metric, named)
         pilot = verdict(findings.sweep, findings.trials, curves)
         rungs = {epoch: by for epoch, by in findings.sweep.rungs.items() if by == metric}
         draw_rungs(rungs, axes, frozenset() if pilot is None else pilot.rungs)
@@ -109,8 +111,6 @@ def _draw_panel(findings: "Findings", rows: pd.DataFrame, curves: pd.DataFrame, 
 
 def _alt(findings: "Findings", rows: pd.DataFrame, told: Quantity) -> str:
     parts = [f"{told.name.capitalize()} over epochs."]
-    if isinstance(findings.sweep, Search):
-        rows = rows.loc[rows["seed"] == findings.sweep.base.seed]
     for cell, role in roles(findings).items():
         own = rows.loc[(rows["cell"] == cell) & (rows["status"] == "finished")].dropna(subset=[told.column])
         if len(own):

@@ -44,6 +44,12 @@ class TestLearning:
         assert at == [[3], [1]]
         assert [one.get_title(loc="left") for one in (probe, cheap)] == ["linear probe, top-1 (%)", "kNN, top-1 (%)"]
 
+    def test_a_search_shows_and_tells_its_own_seed_alone(self) -> None:
+        searched, fresh = search_rows(2), cell("paper", 0.2, sweep=SEARCH, first=1)
+        alone, both = (painted("learning", find(SEARCH, table(rows))[0]) for rows in (searched, [*searched, *fresh]))
+        assert "The best and the baseline, paper, goes from 30.0 % to 89.7 %" in both.alt
+        assert len(both.figure.axes[0].lines) == len(alone.figure.axes[0].lines)
+
     def test_a_cell_is_the_mean_over_its_seeds(self) -> None:
         found = orders(*THREE)
         drawn = axes()
