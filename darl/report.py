@@ -7,6 +7,7 @@ tells of no sweep is ranked by configuration: `rank`.
 
 import json
 import math
+import re
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,24 +16,23 @@ from darl import wording
 from darl.config import flatten
 from darl.errors import UserError
 from darl.statistics import differences, fallen, means
-from darl.sweep import Design, Search, Sweep
+from darl.sweep import ATTEMPTS, Design, Search, Sweep
 from darl.variants import Record, require
 from darl.wording import is_loss
 
-__all__ = ["Findings", "counts", "find", "gained", "rank", "require_comparable"]
+__all__ = ["Findings", "counts", "find", "gained", "rank", "require_comparable", "require_comparable_over"]
 
-_TASK = ("data", "image_size", "model_patch_size")
+_TASK = "data|image_size|model_patch_size|causal|order.*"
 _TRAINING = (
-    (*_TASK, "noise", "objective", "order", "causal"),
+    re.compile(f"{_TASK}|noise.*|objective.*"),
     "raw pretraining losses of different noise schedules, targets or orders say how hard the task is, not what the "
     "model has learned",
 )
-_VALIDATION = (*_TASK, "objective_normalize_target", "causal"), "the targets, or what is seen of them, are not the same"
-"""What a loss is not comparable across, by the beginnings of the columns, and why.
-
-The validation loss is across orders: whichever patch comes first, the errors of all of them add up to how well the
-whole image is foretold.
-"""
+_VALIDATION = (
+    re.compile(f"{_TASK}|objective|objective_normalize_target"),
+    "the targets, or what is seen of them, are not the same",
+)
+"""The fields that a loss is not comparable across, and why; the validation loss has a noise schedule of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,8 @@ class Findings:
 
     table: one row per cell, best first, those without all their seeds last and without a rank. Columns: `rank`, `cell`,
     `group`, what `darl.statistics.means` and `differences` give (to the baseline; whose own `verdict` is `baseline`),
-    `planned` seeds, `complete` (it has them, or a race dropped it), `gain` over random initialisation (of the metric,
+    `planned` seeds, `lacks` (why it has fewer: a key of `darl.wording.LACKS`, or nothing), `complete` (it has them, or
+    a race dropped it), `gain` over random initialisation (of the metric,
     or of the linear probe where the metric was not measured then), `knn_top1`, `seconds` a trial, `trials_seconds` in
     all. Of a search, it is over the fresh seeds: the search's own chose the contenders, so it flatters them.
     """
@@ -50,7 +51,7 @@ class Findings:
     metric: str
     """What is ranked by."""
     trials: pd.DataFrame
-    """The sweep's own rows, the last attempt of each trial, with `cell`."""
+    """The sweep's own rows, the last attempt of each trial, with `cell`, and `final` where it is not tried again."""
     table: pd.DataFrame
     found: pd.DataFrame
     """Of a search: finished trials on its own seed, best first."""
@@ -70,7 +71,10 @@ def find(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -> list[
     metric = metric or sweep.metric
     _require_known(metric, trials)
     cells = pd.Series(sweep.labels(trials["config"]), trials.index, dtype="object")
-    rows = _numeric(_last(trials.assign(cell=cells).loc[cells.notna()]), metric)
+    failures = trials.loc[trials["status"] == "failed", "trial_id"].value_counts()
+    given_up = trials["trial_id"].isin(failures.index[failures >= ATTEMPTS])
+    trials = trials.assign(cell=cells, final=(trials["status"] != "failed") | given_up)
+    rows = _numeric(_last(trials.loc[cells.notna()]), metric, sweep.metric)
     _require_values(metric, rows)
     if isinstance(sweep, Design):
         groups: dict[str, list[str]] = {}
@@ -131,10 +135,13 @@ def _of_search(sweep: Search, rows: pd.DataFrame, metric: str) -> Findings:
     rows, notes = _planned(sweep, rows, metric)
     fresh = rows.loc[rows["seed"] > sweep.base.seed]
     found = _found(rows.loc[rows["seed"] == sweep.base.seed], metric)
-    table = _comparison(fresh, _racing(sweep, rows, fresh), metric, sweep.baseline, sweep.seeds - 1).assign(group="")
-    dropped = fallen(_finished(fresh, metric), _mode(metric)) - {sweep.baseline}
-    table["complete"] |= table["cell"].isin(list(dropped))
-    open_cells = table.loc[~table["complete"], "cell"]
+    racing, dropped = _race(sweep, rows, fresh)
+    cells = list(dict.fromkeys([*racing, *fresh["cell"]])) if len(fresh) else []
+    table = _comparison(fresh, cells, metric, sweep.baseline, sweep.seeds - 1).assign(group="")
+    table["lacks"] = table["lacks"].mask((table["lacks"] != "") & ~table["cell"].isin(racing), "overtaken")
+    table["lacks"] = table["lacks"].mask((table["lacks"] != "") & table["cell"].isin(dropped), "dropped")
+    table["complete"] |= table["lacks"] == "dropped"
+    open_cells = table.loc[table["lacks"] == "incomplete", "cell"]
     number = counts(rows) | {"missing": len(open_cells) * (sweep.seeds - 1) - int(fresh["cell"].isin(open_cells).sum())}
     said = wording.chosen(found, metric, sweep.baseline, sweep.seeds) if len(found) else wording.nothing(number)
     if any(table["seeds"]):
@@ -145,12 +152,11 @@ def _of_search(sweep: Search, rows: pd.DataFrame, metric: str) -> Findings:
     return Findings(sweep, metric, rows, table, found, number, said, notes + _notes(table, rows))
 
 
-def _racing(sweep: Search, rows: pd.DataFrame, fresh: pd.DataFrame) -> list[str]:
-    """The cells of a race that has begun: the known points, the best that the search has found, and what has run."""
-    if fresh.empty:
-        return []
-    best = sweep.ranked(rows.to_dict("records"))[: sweep.contenders]
-    return list(dict.fromkeys([*map(sweep.label_of, [*sweep.first.values(), *best]), *fresh["cell"]]))
+def _race(sweep: Search, rows: pd.DataFrame, fresh: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The cells of a race, and those of them that have fallen behind, as the search has it: by its own metric."""
+    racing = [sweep.label_of(point) for point in sweep.racing(rows.to_dict("records"))] or [*fresh["cell"].unique()]
+    values = _finished(fresh.loc[fresh["cell"].isin(racing)], sweep.metric)
+    return racing, [*fallen(values, _mode(sweep.metric)) - {sweep.baseline}]
 
 
 def _comparison(rows: pd.DataFrame, cells: list[str], metric: str, baseline: str | None, planned: int) -> pd.DataFrame:
@@ -161,7 +167,9 @@ def _comparison(rows: pd.DataFrame, cells: list[str], metric: str, baseline: str
     table = table.fillna({"seeds": 0, "pairs": 0}).astype({"seeds": int, "pairs": int})
     table = table.join(done.groupby("cell").agg(dict.fromkeys(["gain", "knn_top1", "seconds"], "mean")))
     table = table.join(rows.groupby("cell").agg(trials_seconds=("seconds", "sum"))).fillna({"trials_seconds": 0.0})
+    final = rows.loc[rows["final"]].groupby("cell").size().reindex(table.index, fill_value=0)
     table = table.assign(planned=planned, complete=table["seeds"] >= planned)
+    table["lacks"] = final.ge(planned).map({True: "spent", False: "incomplete"}).mask(table["complete"], "")
     table = table.sort_values(["complete", "mean"], ascending=[False, is_loss(metric)]).reset_index()
     table.insert(0, "rank", pd.Series(range(1, len(table) + 1), dtype="Int64").where(table["complete"]))
     return table
@@ -203,9 +211,9 @@ def _measures(metric: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _numeric(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+def _numeric(rows: pd.DataFrame, *metrics: str) -> pd.DataFrame:
     """A reader that finds nothing but nulls in a column does not know that they are numbers."""
-    return rows.astype(dict.fromkeys(_measures(metric), "float64"))
+    return rows.astype(dict.fromkeys([name for metric in metrics for name in _measures(metric)], "float64"))
 
 
 def _mode(metric: str) -> str:
@@ -227,12 +235,17 @@ def require_comparable(metric: str, records: list[Record]) -> list[str]:
     """The fields in which the records differ, `seed` aside; raises UserError where they forbid the metric."""
     names = dict.fromkeys(name for record in records for name in record if name != "seed")
     varying = [name for name in names if len({record.get(name) for record in records}) > 1]
-    fields, why = _TRAINING if metric == "train_loss" else _VALIDATION
-    bent = [name for name in varying if name.startswith(fields)]
+    require_comparable_over(metric, varying)
+    return varying
+
+
+def require_comparable_over(metric: str, fields: list[str]) -> None:
+    """Raise UserError where trials that differ in these fields cannot be ranked by the metric."""
+    barred, why = _TRAINING if metric == "train_loss" else _VALIDATION
+    bent = [name for name in fields if barred.fullmatch(name)]
     if bent and is_loss(metric):
-        instead = "probe_top1, knn_top1 or val_loss" if metric == "train_loss" else "probe_top1 or knn_top1"
+        val_loss = metric == "train_loss" and not any(_VALIDATION[0].fullmatch(name) for name in bent)
         raise UserError(
             f"metric must be comparable between trials, got {metric!r} where {', '.join(bent)} differ: "
-            f"{why}; rank by {instead}"
+            f"{why}; rank by {'probe_top1, knn_top1 or val_loss' if val_loss else 'probe_top1 or knn_top1'}"
         )
-    return varying

@@ -14,7 +14,7 @@ from darl.inputs import check_batch, load_data, results_root, workers_of
 from darl.options import Options, Parser, add_experiment_flags, add_run_flags, add_sweep_flags, speak_plainly
 from darl.plan import print_plan
 from darl.present import present, stages_of
-from darl.report import require_comparable
+from darl.report import require_comparable, require_comparable_over
 from darl.results import Results
 from darl.sweep import SWEEP_FILE, Design, Search, Sweep, to_json
 from darl.variants import require
@@ -106,6 +106,8 @@ def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
                 datasets[key] = load_data(experiment, flags)
             check_batch(experiment, datasets[key], flags)
             _require_labels(datasets[key], stage.metric, experiment.data)
+        if isinstance(stage, Search):
+            require_comparable_over(stage.metric, [path.replace(".", "_") for path in stage.space])
         for group in _groups(stage):
             require_comparable(stage.metric, [flatten(experiment.to_record()) for experiment in group])
     return datasets

@@ -20,10 +20,13 @@ from darl.evaluate import Measures, evenly
 from darl.space import Point, Space, read
 from darl.variants import Record, require
 
-__all__ = ["METRICS", "SWEEP_FILE", "Design", "Search", "Sweep", "describe", "from_json", "to_json"]
+__all__ = ["ATTEMPTS", "METRICS", "SWEEP_FILE", "Design", "Search", "Sweep", "describe", "from_json", "to_json"]
 
 METRICS = {"probe_top1": "max", "knn_top1": "max", "val_loss": "min"}
 """What a sweep may be judged by, and which way is better. The raw training loss is not comparable."""
+
+ATTEMPTS = 3
+"""Failures of one trial after which it is not tried again."""
 
 SWEEP_FILE = "sweep.json"
 """In RESULTS/SWEEP: what the last command there asked for, `to_json`."""
@@ -222,6 +225,12 @@ class Search(Sweep):
                 return None
             point |= part
         return point if self.base.changed({**point, "seed": experiment.seed}) == experiment else None
+
+    def racing(self, rows: Iterable[Record]) -> list[Point]:
+        """The points that run on fresh seeds: the known ones, then the best of the search; none before it has any."""
+        best = self.ranked(rows)[: self.contenders]
+        known = [dict(point) for point in self.first.values()] if best else []  # before all: a race may be cut short
+        return known + [point for point in best if point not in known]
 
     def ranked(self, rows: Iterable[Record]) -> list[Point]:
         """The points of those rows of `trials` that have run whole on the search's own seed, best first."""

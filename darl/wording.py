@@ -12,7 +12,7 @@ import pandas as pd
 from darl.statistics import FEWEST
 
 __all__ = [
-    "AHEAD", "METRIC_NAMES", "above", "baseline_of", "chosen", "compared", "counted", "difference", "failures",
+    "AHEAD", "LACKS", "METRIC_NAMES", "above", "baseline_of", "chosen", "compared", "counted", "difference", "failures",
     "is_loss", "measured", "metric_name", "nothing", "percent", "points", "probability", "ranking", "score",
     "seconds", "seeds", "several", "shortfalls", "value", "versions",
 ]  # fmt: skip
@@ -23,6 +23,13 @@ METRIC_NAMES = {
 }  # fmt: skip
 AHEAD = "ahead in the race, which has not ended,"
 """What the first cell of a race is that was cut short."""
+LACKS = {
+    "dropped": "dropped by the race after {seeds} of {planned} seeds",
+    "overtaken": "{seeds} of {planned} seeds, and no longer among the best of the search",
+    "spent": "{seeds} of {planned} seeds, and the others gave no result",
+    "incomplete": "{seeds} of {planned} seeds",
+}
+"""Why a cell has fewer seeds than planned, in a note."""
 _ALONE = "there is nothing to compare it with"
 _LUCK = "one seed decides nothing, and the best of many looks better than it is"
 
@@ -98,7 +105,7 @@ def seeds(row: Any) -> str:
     """`3`, or `2 of 3` of those that are planned, and why."""
     if row["seeds"] == row["planned"]:
         return str(row["seeds"])
-    why = {True: " (dropped)", False: " (incomplete)"}.get(row.get("complete"), "")
+    why = f" ({row['lacks']})" if row.get("lacks") else ""
     return f"{row['seeds']} of {row['planned']}{why}"
 
 
@@ -131,8 +138,7 @@ def failures(trials: pd.DataFrame) -> list[str]:
 def shortfalls(table: pd.DataFrame) -> list[str]:
     """Notes on the cells of a comparison that do not have all their seeds."""
     rows = table.loc[table["seeds"] < table["planned"]].to_dict("records")
-    told = {True: "dropped by the race after {seeds} of {planned} seeds", False: "{seeds} of {planned} seeds"}
-    return [f"{row['cell']}: {told[row['complete']].format(**row)}" for row in rows]
+    return [f"{row['cell']}: {LACKS[row['lacks']].format(**row)}" for row in rows]
 
 
 def baseline_of(table: pd.DataFrame) -> str | None:
@@ -181,7 +187,8 @@ def compared(table: pd.DataFrame, metric: str, noun: str = "seeds", best: str = 
         head = f"No cell has all its {first['planned']} {noun} yet; so far {first['cell']} leads"
     else:
         head = f"{first['cell']}{', the baseline,' if first['cell'] == baseline else ''} is {best}"
-    return f"{head} with {has}{_against(known, metric, baseline)}.{_over_random(first, metric, 'The best')}"
+    against = _against(known, metric, baseline)
+    return f"{_higher(known, metric, noun)}{head} with {has}{against}.{_over_random(first, metric, 'The best')}"
 
 
 def ranking(rows: list[dict[str, Any]], fields: list[str], metric: str) -> str:
@@ -206,9 +213,24 @@ def _against(known: pd.DataFrame, metric: str, baseline: str | None) -> str:
     if not row["pairs"]:
         return f"; {row['cell']} and {baseline} have no seed in common"
     apart, interval = above(row["difference"], metric), _between(row, metric)
-    text = f"; next is {row['cell']}, {apart}" if row is second else f", {apart} {baseline}"
+    text = f", {apart} {baseline}"
+    if row is second:
+        behind = row["complete"] or pd.isna(first["rank"])
+        text = f"; next is {row['cell']}, {apart}" if behind else f"; {row['cell']} is {apart} it on the seeds of both"
     text += f" (95 %: {interval})" if interval else ""
     return text + _hedge(row) + _others(known, metric, str(baseline))
+
+
+def _higher(known: pd.DataFrame, metric: str, noun: str) -> str:
+    """A cell that lacks seeds and yet stands above the first, which has all of them."""
+    first, rest = known.iloc[0], known.loc[~known["complete"]]
+    way = 1 if is_loss(metric) else -1
+    above_it = rest.loc[way * rest["mean"] < way * first["mean"]]
+    if pd.isna(first["rank"]) or above_it.empty:
+        return ""
+    top = above_it.iloc[0]
+    so_far = f"{top['seeds']} of {top['planned']} {noun}"
+    return f"{top['cell']} stands highest with {measured(top, metric)}, but on {so_far} only; of the cells with all, "
 
 
 def _hedge(row: Any) -> str:

@@ -18,11 +18,9 @@ from darl.distributed.trial import Job
 from darl.place import below, reason
 from darl.results import Results, TableWriteError
 from darl.rows import curve_row, image_flops, now, provenance, trial_row
+from darl.sweep import ATTEMPTS
 
-__all__ = ["ATTEMPTS", "Recorder"]
-
-ATTEMPTS = 3
-"""Failures of one trial after which it is not tried again."""
+__all__ = ["Recorder"]
 
 
 class Recorder(Callback):

@@ -26,7 +26,7 @@ from darl.distributed.board import Board
 from darl.distributed.budget import Budget
 from darl.distributed.loggers import Logger, Told
 from darl.distributed.planned import Plan, Planned, Race
-from darl.distributed.recorder import ATTEMPTS, Recorder
+from darl.distributed.recorder import Recorder
 from darl.distributed.search import Asha, Known, Proposals
 from darl.distributed.storage import CheckpointStore
 from darl.distributed.trainer import Workers
@@ -35,7 +35,7 @@ from darl.pilot import ended, scores
 from darl.place import reason
 from darl.results import Results, TableWriteError
 from darl.space import Point
-from darl.sweep import Design, Search, Sweep
+from darl.sweep import ATTEMPTS, Design, Search, Sweep
 
 __all__ = ["SAMPLER_FILE", "Run", "keep_study", "run_sweep"]
 
@@ -101,9 +101,7 @@ def _proposals(sweep: Search, run: Run, state: "_State", known: list[Known]) -> 
 def _race(sweep: Search, run: Run) -> None:
     """The best points and the known first points on seeds that the search has not seen."""
     state = _read(sweep, run.results)
-    best = sweep.ranked(run.results.trials().to_dict("records"))[: sweep.contenders]
-    points = [dict(point) for point in sweep.first.values()] if best else []  # before all: a race may be cut short
-    points += [point for point in best if point not in points]
+    points = sweep.racing(run.results.trials().to_dict("records"))
     plan: Plan = []
     values: list[tuple[str, int, float]] = []
     for repeat in range(1, sweep.seeds):

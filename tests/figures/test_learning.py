@@ -69,12 +69,15 @@ class TestLearning:
 class TestDenoising:
     def test_losses_by_gamma(self) -> None:
         steps = dict(zip(GAMMAS, (0.6, 0.5, 0.4, 0.3, 0.2, 0.1), strict=True))
-        found = orders(cell("raster", 0.6, **steps), cell("hilbert", 0.7, **GAMMAS))
+        design = replace(ORDERS, cells={name: {"position": name} for name in ("absent", "rope2d")}, baseline="absent")
+        found = orders(
+            cell("absent", 0.6, sweep=design, **steps), cell("rope2d", 0.7, sweep=design, **GAMMAS), sweep=design
+        )
         shown = painted("denoising", found)
-        (own,) = [line for line in shown.figure.axes[0].lines if line.get_label() == "raster"]
+        (own,) = [line for line in shown.figure.axes[0].lines if line.get_label() == "absent"]
         assert list(own.get_xdata()) == [0.0, 0.1, 0.3, 0.5, 0.7, 0.9]
         assert list(own.get_ydata()) == pytest.approx(list(steps.values()))
-        assert "The baseline, raster: 0.6 at 0 and 0.1 at 0.9" in shown.alt
+        assert "The baseline, absent: 0.6 at 0 and 0.1 at 0.9" in shown.alt
 
     def test_losses_of_other_targets_are_not_drawn_together(self) -> None:
         cells = {str(on): {"objective.normalize_target": on} for on in (True, False)}

@@ -54,13 +54,22 @@ class TestMetric:
         assert column(found, "mean") == {"low": 0.2, "high": 0.2}
 
     @pytest.mark.parametrize("metric", ["val_loss", "val_loss_gamma_0_1"])
-    @pytest.mark.parametrize("change", [{"objective.normalize_target": True}, {"model.patch_size": 4}])
+    @pytest.mark.parametrize(
+        "change", [{"objective.normalize_target": True}, {"model.patch_size": 4}, {"order": "hilbert"}]
+    )
     def test_validation_losses_of_different_targets_are_refused(self, make: Make, metric: str, change: Row):
         design = replace(ORDERS, cells={"one": {}, "other": change}, baseline="one", seeds=1)
         trials = make(self.one_each(design, val_loss_gamma_0_1=0.1))
         field = next(iter(change)).replace(".", "_")
         with pytest.raises(UserError, match=f"where {field} differ: .*; rank by probe_top1 or knn_top1$"):
             find(design, trials, metric)
+
+    def test_nor_are_those_of_another_objective_advised(self, make: Make):
+        design = replace(ORDERS, cells={"one": {}, "mse": {"objective": "mse", "noise": None}}, baseline="one", seeds=1)
+        trials = make(self.one_each(design, train_loss=0.1))
+        for metric in ("val_loss", "train_loss"):
+            with pytest.raises(UserError, match=r"where .*objective.* differ: .*; rank by probe_top1 or knn_top1$"):
+                find(design, trials, metric)
 
     def test_groups_may_differ_in_what_is_not_comparable(self, make: Make):
         design = replace(

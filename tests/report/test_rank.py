@@ -36,7 +36,10 @@ class TestRank:
         assert list(ranked.columns).count("epochs") == 1
 
     def test_the_smallest_loss_is_best(self, make: Make):
-        ranked = rank(make(cell("raster", 0.6, val_loss=0.3), cell("hilbert", 0.5, val_loss=0.1)), "val_loss")
+        ranked = rank(
+            make(cell("paper", 0.6, sweep=SEARCH, val_loss=0.3), cell("a=3, b=1", 0.5, sweep=SEARCH, val_loss=0.1)),
+            "val_loss",
+        )
         assert ranked["val_loss"].tolist() == [0.1, 0.3]
         assert {"probe_top1", "knn_top1"} <= set(ranked.columns)
 

@@ -59,7 +59,11 @@ class TestSearch:
         assert found.sentence.startswith("a=0.1, b=2 is the best of 2 by linear probe with 70.0 %, 10.0 points above")
         assert "paper has 61.0 % ± 2.5 (3 fresh seeds); nothing else has a result to compare it" in found.sentence
         (found,) = find(SEARCH, make(*self.FOUND, alone, self.fresh("a=0.1, b=2", 0.63)))
-        assert "paper, the baseline, is ahead in the race, which has not ended, with 61.0 %" in found.sentence
+        assert (
+            "a=0.1, b=2 stands highest with 63.0 %, but on 1 of 3 fresh seeds only; of the cells with all, paper, the "
+            "baseline, is ahead in the race, which has not ended, with 61.0 % ± 2.5 (3 fresh seeds); a=0.1, b=2 is "
+            "3.0 points above it on the seeds of both"
+        ) in found.sentence
         assert found.counts["missing"] == 2
 
     def test_a_baseline_without_a_fresh_seed_is_missing_and_not_none(self, make: Make):
@@ -89,6 +93,38 @@ class TestSearch:
     def test_the_baseline_is_never_dropped(self, make: Make):
         (found,) = find(SEARCH, make(self.fresh("paper", 0.40, 0.41), self.fresh("a=3, b=1", 0.60, 0.62, 0.6)))
         assert found.notes == ["paper: 2 of 3 seeds"]
+
+    def test_a_former_contender_does_not_keep_the_race_open(self, make: Make):
+        sweep = replace(SEARCH, contenders=1)
+        rows = self.fresh("paper", 0.60, 0.61, 0.62), self.fresh("a=0.1, b=2", 0.63, 0.62, 0.61)
+        (found,) = find(sweep, make(*self.FOUND, *rows, self.fresh("a=3, b=1", 0.60)))
+        assert found.sentence.startswith("a=0.1, b=2 is best after the race with 62.0 %")
+        assert found.notes == ["a=3, b=1: 1 of 3 seeds, and no longer among the best of the search"]
+        assert found.counts["missing"] == 0
+        assert "1 of 3 (overtaken)" in shown(summary(found))
+
+    @pytest.mark.parametrize(("failures", "sentence"), [(3, "best after"), (2, "ahead in")])
+    def test_a_trial_that_failed_three_times_does_not_either(self, make: Make, failures: int, sentence: str):
+        rows = self.fresh("paper", 0.60, 0.61, 0.62), self.fresh("a=0.1, b=2", 0.60, 0.60)
+        lost = [
+            cell("a=0.1, b=2", None, sweep=SEARCH, first=3, status="failed", error="E", attempt=attempt)
+            for attempt in range(failures)
+        ]
+        (found,) = find(SEARCH, make(*self.FOUND, *rows, *lost))
+        assert f"paper, the baseline, is {sentence} the race" in found.sentence
+        assert (found.counts["failed"], found.counts["missing"]) == (1, 0)
+        why = ", and the others gave no result" if failures == 3 else ""
+        assert found.notes == [f"a=0.1, b=2: 2 of 3 seeds{why}", "failed: E"]
+
+    def test_the_race_is_by_the_metric_of_the_search(self, make: Make):
+        rows = (
+            self.fresh("paper", 0.60, 0.61, 0.62, 0.61),
+            self.fresh("a=0.1, b=2", 0.63, 0.64, 0.66, 0.63),
+            self.fresh("a=3, b=1", 0.40, 0.42, 0.42),
+        )
+        (found,) = find(replace(SEARCH, seeds=5), make(*rows), "knn_top1")
+        assert "is best after the race" in found.sentence
+        assert found.notes == ["a=3, b=1: dropped by the race after 3 of 4 seeds"]
 
     def test_the_table(self, make: Make):
         (found,) = find(SEARCH, make(*self.FOUND))
