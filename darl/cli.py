@@ -186,9 +186,10 @@ def _report_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(flags: argparse.Namespace) -> None:
-    place, mark, query = flags.results.partition("?") if "://" in flags.results else (flags.results, "", "")
+    remote = "://" in flags.results
+    place, mark, query = flags.results.partition("?") if remote else (str(Path(flags.results).resolve()), "", "")
     root, _, name = place.rstrip("/").rpartition("/")
-    results = Results(f"{root or ('/' if place.startswith('/') else '.')}{mark}{query}", name)
+    results = Results(f"{root or '/'}{mark}{query}", name)
     trials, console = load_table(results.trials_path), wide_console()
     stages = stages_of(results)
     if not stages:

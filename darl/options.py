@@ -132,10 +132,11 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seeds: int) -> None:
-    """What every sweep takes beside. `trials` is a search's default number; a design has its cells × seeds."""
+    """What every sweep takes beside. trials: a search's usual number; a design has its cells × seeds."""
     add = parser.add_argument_group("the sweep").add_argument
-    points = "points of a search" if trials else "cells × seeds if not given"
-    add("--trials", type=_whole, default=trials, help=f"{points}, in all: the same command with more goes on")
+    usual = f"{trials} points of a search" if trials else "cells × seeds"
+    parser.set_defaults(usual_trials=trials)
+    add("--trials", type=_whole, help=f"in all, {usual} if not given; the same command with more goes on")
     add("--seeds", type=_whole, default=seeds, help="of each cell of a design; after a search its best run on them too")
     add(
         "--objective-metric", default="probe_top1", choices=list(METRICS), help="what decides; val_loss needs no labels"

@@ -165,7 +165,8 @@ def _comparison(one: Findings) -> Table:
             ),
             Column("verdict", lambda row: row["verdict"], lambda row: row["verdict"], number=False, first="ascending"),
         ]
-    columns += _costs()
+    spent = Column("in all", lambda row: wording.seconds(row["trials_seconds"]), lambda row: row["trials_seconds"])
+    columns += [*_costs(), spent]
     caption = f"{'On fresh seeds, b' if isinstance(one.sweep, Search) else 'B'}est first, by {told.name}"
     return Table(caption, columns, [_row(row, columns) for row in one.table.to_dict("records")])
 

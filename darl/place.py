@@ -5,6 +5,7 @@ unfinished file lies in `.writing`, since polars and duckdb read hidden files of
 """
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -49,6 +50,7 @@ class Place:
     def __init__(self, address: str, field: str) -> None:
         self.files, self.folder = _locate(address, field)
         self.local = isinstance(self.files, fs.LocalFileSystem)
+        self._taken_by: dict[str, Any] | None = None
 
     def prepare(self, *folders: str) -> None:
         """Make the folders below, clear what a crash has left, and prove that files can be written; OSError if not."""
@@ -68,6 +70,8 @@ class Place:
 
     def put(self, name: str, data: "bytes | pa.Buffer") -> None:
         """Make the file `name` hold `data`, at one instant; raises OSError."""
+        if self._taken_by is not None:
+            raise OSError(errno.ESTALE, f"{_named(self._taken_by)} has taken over after a silence of this one")
         path = f"{self.folder}/{name}"
         if self.local:
             _replace(Path(path), data, Path(self.folder, WRITING, f"{Path(path).name}.{uuid.uuid4().hex}"))
@@ -88,7 +92,8 @@ class Place:
         """Be the only one who writes here; raises UserError, saying who does, where somebody else already is.
 
         On a disk the operating system's lock, which ends with its process however that ends. In an object store a sign
-        of life every 20 s: after a kill the next one has to wait until it is 90 s old.
+        of life every 20 s: after a kill the next one has to wait until it is 90 s old, and one that has been silent for
+        so long, and finds another in its place, can write no more.
         """
         me = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         with self._locked(me) if self.local else self._alive(me):
@@ -115,8 +120,8 @@ class Place:
     def _alive(self, me: dict[str, Any]) -> Iterator[None]:
         name, me = f"{WRITING}/{_DRIVER}.json", me | {"token": uuid.uuid4().hex}
         found = json.loads(self.get(name) or "{}")
-        if time.time() - found.get("alive", 0.0) < _SILENCE:
-            raise _busy(self.folder, found)
+        if (silence := time.time() - found.get("alive", 0.0)) < _SILENCE:
+            raise _busy(self.folder, found, _SILENCE - silence)
         self.put(name, json.dumps(me | {"alive": time.time()}).encode())
         time.sleep(_SETTLING)
         found = json.loads(self.get(name) or "{}")
@@ -127,6 +132,10 @@ class Place:
         def beat() -> None:
             while not ended.wait(_HEARTBEAT):
                 with contextlib.suppress(OSError):  # the next one may succeed
+                    found = json.loads(self.get(name) or "{}")
+                    if found.get("token", me["token"]) != me["token"]:
+                        self._taken_by = found
+                        return
                     self.put(name, json.dumps(me | {"alive": time.time()}).encode())
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -152,12 +161,17 @@ def reason(error: Exception) -> str:
     return " ".join(text.split())[:300]
 
 
-def _busy(folder: str, who: dict[str, Any]) -> UserError:
-    known = f"process {who.get('pid')} on {who.get('host')} since {who.get('since')}"
+def _busy(folder: str, who: dict[str, Any], wait: float | None = None) -> UserError:
+    """wait: seconds after which one that was killed is known to be dead."""
+    killed = "" if wait is None else f"; if it was killed, the same command works in {wait:.0f} s"
     return UserError(
-        f"--results and --name must be of a sweep that is not running, got {folder!r}, which {known} runs; wait "
-        "for it, end it, or give another --name"
+        f"--results and --name must be of a sweep that is not running, got {folder!r}, which {_named(who)} runs; wait "
+        f"for it, end it, or give another --name{killed}"
     )
+
+
+def _named(who: dict[str, Any]) -> str:
+    return f"process {who.get('pid')} on {who.get('host')} since {who.get('since')}"
 
 
 def _locate(place: str, field: str) -> tuple[fs.FileSystem, str]:

@@ -16,7 +16,7 @@ from darl.rows import image_flops
 from darl.statistics import FEWEST, detectable, seed_sd
 from darl.sweep import Design, Search, Sweep, describe
 from darl.train import step_seconds
-from darl.wording import several
+from darl.wording import apart, is_loss, several
 
 __all__ = ["print_plan"]
 
@@ -39,8 +39,7 @@ def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, fl
     for stage in stages:
         console.print(stage.question)
         _print_design(console, stage) if isinstance(stage, Design) else _print_search(console, stage)
-        if stage.metric != "val_loss":
-            console.print(_power(stage, len(datasets[stage.base.data_key].validation), results))
+        console.print(_power(stage, len(datasets[stage.base.data_key].validation), results))
         own = _experiments(stage)
         trials += len(own)
         flops += sum(_flops(one, datasets[one.data_key], stage) for one in own)
@@ -112,19 +111,21 @@ def _power(stage: Sweep, images: int, results: Results) -> str:
         few = "one seed" if seeds else none
         return f"{few}: no difference can be told from noise"
     measured = _measured_sd(stage, results) if isinstance(stage, Design) else None
+    if is_loss(stage.metric) and not measured:
+        return f"{seeds} {noun}: what they can detect is known once trials tell how losses vary from seed to seed"
     sd = measured or max(ASSUMED_SD, math.sqrt(2 * ASSUMED_TOP1 * (1 - ASSUMED_TOP1) / images))
     comparisons = max(1, _compared(stage) - 1)
     least = detectable(seeds, sd, comparisons)
-    if least is None or least > 1:
+    if least is None or (least > 1 and not is_loss(stage.metric)):
         return f"{seeds} {noun}: no difference can be told from noise after {several(comparisons, 'comparisons')}"
-    known = f"{100 * sd:.1f} points" + (
+    known = apart(sd, stage.metric) + (
         " as in the trials that are there" if measured else f", assumed for {images:,} validation images"
     )
     words = (
         f"80 % power, 5 % level, {several(comparisons, 'comparisons')}; differences vary from seed to seed by {known}"
     )
     few = f"; under {FEWEST} seeds it will be called inconclusive all the same" if seeds < FEWEST else ""
-    return f"smallest difference that {seeds} {noun} can detect: {100 * least:.1f} points ({words}{few})"
+    return f"smallest difference that {seeds} {noun} can detect: {apart(least, stage.metric)} ({words}{few})"
 
 
 def _measured_sd(stage: Design, results: Results) -> float | None:

@@ -16,7 +16,7 @@ from darl.place import below, reason
 from darl.report import Findings, find
 from darl.results import FIGURES, Results
 from darl.sweep import SWEEP_FILE, Design, Search, Sweep, from_json
-from darl.tables import plain, search_summary, summary
+from darl.tables import WIDE, plain, search_summary, summary
 
 __all__ = [
     "PAGE_FILE",
@@ -30,8 +30,6 @@ __all__ = [
     "write_pictures",
 ]
 
-WIDE = 132
-"""Characters that a whole table takes."""
 PAGE_FILE = "report.html"
 """In RESULTS/SWEEP, beside `figures/`."""
 
@@ -121,7 +119,7 @@ def print_findings(console: Console, findings: Sequence[Findings]) -> None:
         if isinstance(finding.sweep, Search) and len(finding.found):
             console.print(search_summary(finding))
         if len(finding.table):
-            console.print(summary(finding, narrow=console.width < WIDE))
+            console.print(summary(finding, width=console.width))
         for note in finding.notes:
             console.print(f"- {note}", highlight=False, markup=False)
         console.print(finding.sentence, highlight=False, markup=False, style="bold")

@@ -33,6 +33,7 @@ def run_sweep(
     *,
     trials: int | None = None,
     seeds: int = 3,
+    varies: Sequence[str] = (),
     small_epochs: int = 30,
     data_sets: list[str] | None = None,
     flags: Callable[[argparse.ArgumentParser], None] | None = None,
@@ -43,8 +44,9 @@ def run_sweep(
     Args:
         build: makes the sweep, or several that run one after another, from the flags.
         description: for `--help`.
-        trials: default number of a search's trials; None for a design.
+        trials: a search's usual number of trials; None for a design.
         seeds: default number of seeds.
+        varies: flags of the experiment that have no meaning here, because the sweep itself chooses what they say.
         small_epochs: default number of epochs on the embedded digits.
         data_sets: the default where the script takes several data sets.
         flags: adds the script's own flags.
@@ -58,15 +60,20 @@ def run_sweep(
     if flags is not None:
         flags(parser)
     given = parser.parse_args()
-    speak_plainly(lambda: _sweep(Options(given), build, then))
+    usual = {flag: parser.get_default(_field(flag)) for flag in varies}
+    speak_plainly(lambda: _sweep(Options(given), build, then, usual))
 
 
 def _sweep(
     options: Options,
     build: Callable[[Options], Sweep | Stages],
     then: Callable[[Options, Stages, pd.DataFrame], Sweep] | None,
+    usual: dict[str, object],
 ) -> None:
     flags, built = options.flags, build(options)
+    for flag, value in usual.items():
+        given = getattr(flags, _field(flag))
+        require(given == value, flag, "be left to the sweep, which varies it", given)
     stages = [_with_flags(stage, flags) for stage in ([built] if isinstance(built, Sweep) else built)]
 
     def last(trials: pd.DataFrame) -> list[Sweep]:
@@ -83,6 +90,10 @@ def _sweep(
     if flags.dry_run:
         return print_plan(every, datasets, results, flags)
     return _run(stages, last, datasets, results, flags)
+
+
+def _field(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
 
 
 def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:

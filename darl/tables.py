@@ -12,21 +12,28 @@ from darl.sweep import Search
 from darl.variants import Record
 from darl.wording import metric_name
 
-__all__ = ["plain", "search_summary", "summary"]
+__all__ = ["WIDE", "plain", "search_summary", "summary"]
+
+WIDE = 132
+"""Characters that a whole table takes."""
+_TESTED = 100
+"""Characters from which there is room for p and verdict."""
 
 
-def summary(findings: Findings, *, narrow: bool = False) -> Table:
+def summary(findings: Findings, *, width: int = WIDE) -> Table:
     """The comparison for the terminal; cells without all their seeds stand last, marked and without a rank.
 
-    Without rows for a search whose race has not begun. narrow: no more than what the answer rests on.
+    Without rows for a search whose race has not begun. width: characters that it may take; with few of them it shows
+    no more than what the answer rests on.
     """
-    metric, side = findings.metric, {} if narrow else _side(findings.metric)
+    metric, side = findings.metric, _side(findings.metric) if width >= WIDE else {}
     tested = wording.baseline_of(findings.table) is not None
     title = next((group for group in findings.table["group"] if group), "Cells")
     title = "Best again on fresh seeds" if isinstance(findings.sweep, Search) else title
-    against = ("difference\n(95 %)", *(() if narrow else ("p\n(Holm)", "verdict"))) if tested else ()
+    against = ("difference\n(95 %)", *(("p\n(Holm)", "verdict") if width >= _TESTED else ())) if tested else ()
     headers = ("", "cell", metric_name(metric), "seeds", *against, *side)
-    table = _empty(f"{title} by {metric_name(metric)}", _caption(findings), headers)
+    more = "" if width >= WIDE else "; a wider terminal shows more"
+    table = _empty(f"{title} by {metric_name(metric)}", _caption(findings) + more, headers)
     for row in findings.table.to_dict("records"):
         verdict = row["verdict"] if row["pairs"] or row["verdict"] == "baseline" else ""
         apart = (wording.difference(row, metric), wording.probability(row["p_holm"]), verdict)[: len(against)]

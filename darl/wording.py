@@ -12,9 +12,9 @@ import pandas as pd
 from darl.statistics import FEWEST
 
 __all__ = [
-    "AHEAD", "LACKS", "METRIC_NAMES", "above", "baseline_of", "chosen", "compared", "counted", "difference", "failures",
-    "is_loss", "measured", "metric_name", "nothing", "percent", "points", "probability", "ranking", "score",
-    "seconds", "seeds", "several", "shortfalls", "value", "versions",
+    "AHEAD", "LACKS", "METRIC_NAMES", "above", "apart", "baseline_of", "chosen", "compared", "counted", "difference",
+    "failures", "is_loss", "measured", "metric_name", "nothing", "percent", "points", "probability", "ranking",
+    "score", "seconds", "seeds", "several", "shortfalls", "value", "versions",
 ]  # fmt: skip
 
 METRIC_NAMES = {
@@ -69,7 +69,7 @@ def measured(row: Any, metric: str) -> str:
 
 def above(difference: float, metric: str) -> str:
     """`0.3 points above`, `0.05 below`."""
-    return f"{_points(abs(difference), metric)} {'below' if difference < 0 else 'above'}"
+    return f"{apart(abs(difference), metric)} {'below' if difference < 0 else 'above'}"
 
 
 def difference(row: Any, metric: str) -> str:
@@ -253,7 +253,7 @@ def _others(known: pd.DataFrame, metric: str, baseline: str) -> str:
     bounds = [abs(cell[name]) for cell in cells for name in ("difference_low", "difference_high")]
     if any(math.isnan(bound) for bound in bounds):
         return ""
-    most = _points(max(bounds), metric)
+    most = apart(max(bounds), metric)
     if len(cells) == 1:
         return f"; no difference larger than {most} at 95 %"
     return f"; no difference to {baseline} larger than {most} (each at 95 %)"
@@ -267,7 +267,8 @@ def _over_random(row: Any, metric: str, whose: str = "It") -> str:
     return f" {whose} is {above(row['gain'], 'probe_top1')} random initialisation{probe}."
 
 
-def _points(difference: float, metric: str) -> str:
+def apart(difference: float, metric: str) -> str:
+    """`0.3 points`, or `0.05` of a loss."""
     return _bare(difference, metric) + ("" if is_loss(metric) else " points")
 
 

@@ -50,9 +50,9 @@ def joint(options: Options) -> Search:
         first=joint_first(base),
         baseline="paper",
         seeds=flags.seeds,
-        trials=flags.trials,
+        trials=flags.trials or flags.usual_trials,
     )
 
 
 if __name__ == "__main__":
-    run_sweep(joint, __doc__, trials=16, seeds=4, small_epochs=20)
+    run_sweep(joint, __doc__, trials=16, seeds=4, varies=["--noise", "--order", "--position"], small_epochs=20)

@@ -37,12 +37,10 @@ def noise_schedule(options: Options) -> Sweep:
     require(base.objective.uses_noise, "--objective", "be diffusion: others have no noise schedule", flags.objective)
     known = {name: {"noise.a": rounded(beta.a), "noise.b": rounded(beta.b)} for name, beta in KNOWN.items()}
     common = {
-        "name": "noise_schedule",
         "question": "Which Beta(a, b) noise schedule gives the best representation?",
         "base": base.changed({"noise": KNOWN["paper"]}),
         "baseline": "paper",
         "seeds": flags.seeds,
-        "trials": flags.trials,
     }
     if flags.design == "grid":
         require(flags.grid >= 2, "--grid", "be at least 2", flags.grid)
@@ -50,8 +48,9 @@ def noise_schedule(options: Options) -> Sweep:
         a, b = (np.geomspace(*side, flags.grid) for side in ((space.low_a, space.high_a), (space.low_b, space.high_b)))
         points = [{"noise.a": rounded(float(x)), "noise.b": rounded(float(y))} for y in b for x in a]
         rest = {describe(point): point for point in points if point not in known.values()}
-        return Design(**{**common, "name": "noise_grid", "trials": None}, cells=known | rest)
-    return Search(**common, space={"noise": COORDINATES[flags.coordinates]}, first=known)
+        return Design(**common, name="noise_grid", trials=flags.trials, cells=known | rest)
+    searched, trials = {"noise": COORDINATES[flags.coordinates]}, flags.trials or flags.usual_trials
+    return Search(**common, name="noise_schedule", trials=trials, space=searched, first=known)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -64,4 +63,4 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    run_sweep(noise_schedule, __doc__, trials=12, seeds=4, small_epochs=24, flags=add_flags)
+    run_sweep(noise_schedule, __doc__, trials=12, seeds=4, varies=["--noise"], small_epochs=24, flags=add_flags)

@@ -43,4 +43,4 @@ def position_encoding(options: Options) -> Design:
 
 
 if __name__ == "__main__":
-    run_sweep(position_encoding, __doc__, small_epochs=10)
+    run_sweep(position_encoding, __doc__, varies=["--position", "--no-causal"], small_epochs=10)

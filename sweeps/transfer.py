@@ -40,7 +40,7 @@ def searches(options: Options) -> list[Sweep]:
             space={"noise": BetaByShape()},
             first={"paper": PAPER},
             baseline="paper",
-            trials=flags.trials,
+            trials=flags.trials or flags.usual_trials,
         )
         for base in bases
     ]
@@ -77,4 +77,4 @@ def _best(search: Sweep, trials: pd.DataFrame, number: int) -> Point:
 
 
 if __name__ == "__main__":
-    run_sweep(searches, __doc__, trials=10, data_sets=["digits:0-4", "digits:5-9"], then=matrix)
+    run_sweep(searches, __doc__, trials=10, varies=["--noise"], data_sets=["digits:0-4", "digits:5-9"], then=matrix)

@@ -49,6 +49,7 @@ MISTAKES = [
     (["--noise", "beta:a=-1,b=1"], "noise.a must be positive, got -1.0"),
     (["--noise", "beta:1,-2"], "noise.b must be positive, got -2.0"),
     (["--noise", "gauss"], "noise must be one of"),
+    (["--noise", "cosine"], "--noise must be left to the sweep, which varies it, got 'cosine'"),
     (["--order", "zigzag"], "order must be one of"),
     (["--objective", "mse"], "--objective must be diffusion"),
     (["--trials", "0"], "argument --trials: must be a whole number of at least 1, got '0'"),
@@ -165,6 +166,15 @@ def test_a_dry_run_of_a_part_of_a_design(
         said = capsys.readouterr().out
         assert f"trials: the first {trials} of 24 = 8 cells × seeds 0 to 2\n" in said
         assert f"{words}: no difference can be told from noise\n" in said
+
+
+def test_a_part_of_the_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--design", "grid", "--grid", "2", "--seeds", "2", "--results", str(tmp_path))
+    for more, words in (([], "trials: 14 = 7 cells"), (["--trials", "5"], "trials: the first 5 of 14 = 7 cells")):
+        run(monkeypatch, "--dry-run", *flags, *more)
+        assert f"{words} × seeds 0 to 1\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("data", [["digits"], ["digits:0-4", "digits:5-9", "digits:0-4"]])

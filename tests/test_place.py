@@ -60,7 +60,29 @@ def test_on_an_object_store_a_sign_of_life_keeps_others_away(tmp_path: Path) -> 
     with place.claimed(), pytest.raises(UserError, match=f"process {os.getpid()} on"):
         place.claimed().__enter__()
     assert not (tmp_path / ".writing" / "driver.json").exists()
+    with place.claimed(), pytest.raises(UserError, match=r"if it was killed, the same command works in \d+ s$"):
+        place.claimed().__enter__()
     silent = {"host": "gone", "pid": 1, "alive": time.time() - 1000}
     (tmp_path / ".writing" / "driver.json").write_text(json.dumps(silent))
     with place.claimed():
         pass
+
+
+def test_on_an_object_store_one_that_was_silent_too_long_writes_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darl.place._HEARTBEAT", 0.05)
+    monkeypatch.setattr("darl.place._SETTLING", 0.0)
+    place = Place(str(tmp_path), "--results")
+    place.prepare()
+    place.local = False
+    sign = tmp_path / ".writing" / "driver.json"
+    with place.claimed():
+        place.put("one", b"1")
+        sign.write_text(json.dumps({"host": "other", "pid": 7, "since": "noon", "token": "x", "alive": time.time()}))
+        deadline = time.monotonic() + 30
+        while place._taken_by is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with pytest.raises(OSError, match="process 7 on other since noon has taken over"):
+            place.put("two", b"2")
+    assert json.loads(sign.read_text())["token"] == "x"

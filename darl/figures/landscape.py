@@ -15,7 +15,7 @@ from darl.figures.quantities import Quantity, quantity
 from darl.figures.style import INK, VALUES, VERMILLION, new_figure, plain_log
 from darl.figures.surface import LEAST, Surface, fit_surface
 from darl.noise import Beta
-from darl.sweep import Search
+from darl.sweep import Design, Search
 from darl.wording import several
 
 if TYPE_CHECKING:
@@ -41,8 +41,11 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     few = len(trials[_PLACE].drop_duplicates()) < LEAST and not (alone and isinstance(findings.sweep, Search))
     if few or trials.empty or min(len(set(trials[name])) for name in _PLACE) < 2:
         return None
+    short = findings.table.loc[~findings.table["complete"], "cell"]
+    if isinstance(findings.sweep, Design):
+        trials = trials.assign(lacking=trials["cell"].isin(short))
     done, told = finished(findings), quantity(findings.metric)
-    done = done.loc[done.index.isin(trials.index)]
+    done = trials.loc[trials.index.isin(done.index)]
     surface = fit_surface(done, findings.metric)
     figure = new_figure(7.2, 4.6)
     if surface is None or surface.flat:
@@ -53,7 +56,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     draw_map(trials, axes, findings.metric, surface, missing=alone)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     title = f"{told.name.capitalize()} over the noise schedule"
-    return Picture("map", title, _alt(done, trials, told, surface), _caption(surface, trials), figure)
+    return Picture("map", title, _alt(done, trials, told, surface), _caption(surface, trials, done), figure)
 
 
 def draw_map(
@@ -61,11 +64,12 @@ def draw_map(
 ) -> None:
     """Finished trials filled by their mean, stopped ones hollow, failed ones crossed, and a bar of the values.
 
-    missing: whether schedules that readers know are shown where they were not run.
+    trials: where the column `lacking` is true they are of cells without all their seeds, which are small and never the
+    best. missing: whether schedules that readers know are shown where they were not run.
     """
     told = quantity(metric)
     done = trials.loc[(trials["status"] == "finished") & trials[metric].notna()]
-    points = done.groupby(_PLACE, as_index=False)[[metric]].agg("mean")
+    points: Any = _points(done, metric)
     points["value"] = told.factor * points[metric]
     shades, extend = _shades(points["value"], told)
     if surface is not None:
@@ -124,7 +128,10 @@ def _draw_points(points: pd.DataFrame, shades: Normalize, axes: Axes, *, missing
                 label=f"{label}: not run",
             )  # fmt: skip
         rest &= ~here
-    _scatter(points.loc[rest], axes, 50 if len(points) < 60 else 26, marker="o", label="finished", **style)
+    size, short = 50 if len(points) < 60 else 26, points["lacking"]
+    _scatter(points.loc[rest & ~short], axes, size, marker="o", label="finished", **style)
+    if any(rest & short):
+        _scatter(points.loc[rest & short], axes, size / 3, marker="o", label="lacks seeds", **style)
 
 
 def _scatter(points: pd.DataFrame, axes: Axes, size: float, *, marker: str, **style: Any) -> None:
@@ -134,7 +141,14 @@ def _scatter(points: pd.DataFrame, axes: Axes, size: float, *, marker: str, **st
     axes.scatter(x, y, c=points["value"], s=size, marker=marker, **style)
 
 
+def _points(done: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """By place: the metric's mean, and whether it is `lacking` seeds."""
+    by: Any = done.assign(lacking=done.get("lacking", False)).groupby(_PLACE, as_index=False)
+    return by.agg({metric: "mean", "lacking": "all"})
+
+
 def _draw_best(points: pd.DataFrame, told: Quantity, axes: Axes) -> None:
+    points = points.loc[~points["lacking"]]
     if len(points) > 1:
         best = points.loc[[points["value"].idxmax() if told.rising else points["value"].idxmin()]]
         ring: dict[str, Any] = {"facecolors": "none", "edgecolors": VERMILLION, "linewidths": 2.0, "zorder": 5}
@@ -156,7 +170,8 @@ def _shades(values: pd.Series, told: Quantity) -> tuple[Normalize, str]:
 
 def _alt(done: pd.DataFrame, trials: pd.DataFrame, told: Quantity, surface: Surface | None) -> str:
     parts = [f"Map of {several(len(trials), 'trials')} over a and b of the Beta schedule; finished: {len(done)}."]
-    points = done.groupby(_PLACE, as_index=False)[[told.column]].agg("mean")
+    points = _points(done, told.column)
+    points = points.loc[~points["lacking"]]
     ranked = points[told.column].argsort()
     points = points.iloc[ranked[::-1] if told.rising else ranked]
     if len(points):
@@ -184,9 +199,11 @@ def _level(surface: Surface, told: Quantity, row: int = 0, column: int = 0) -> s
     return f"{told.text(surface.mean[row, column])} ± {half:.2g} {told.unit}"
 
 
-def _caption(surface: Surface | None, trials: pd.DataFrame) -> str:
+def _caption(surface: Surface | None, trials: pd.DataFrame, done: pd.DataFrame) -> str:
     others = [name for name in ("order", "position", "learning_rate", "objective") if len(set(trials[name])) > 1]
     also = f" The trials differ in {', '.join(others).replace('_', ' ')}, too, which is not shown." if others else ""
+    if np.any(done.get("lacking", False)):
+        also = f" Small: cells that lack some of their seeds; they are never the best.{also}"
     if surface is None:
         return f"No surface: it takes finished trials at {LEAST} different places.{also}"
     if surface.flat:

@@ -1,6 +1,7 @@
 """The surface over the noise parameters, and the map it is drawn on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,8 @@ import pytest
 from darl.figures.landscape import draw_map
 from darl.figures.surface import fit_surface
 from darl.report import find
-from tests.figures.frames import GAMMAS, axes, by_noise, painted, search_rows, table
-from tests.trials import PAPER, SEARCH, row
+from tests.figures.frames import GAMMAS, axes, by_noise, orders, painted, search_rows, table
+from tests.trials import ORDERS, PAPER, SEARCH, cell, row
 
 
 class TestSurface:
@@ -34,12 +35,14 @@ class TestSurface:
         assert np.nanmax(near) < np.nan_to_num(surface.half_width[:20, -20:], nan=np.inf).min()
 
     def test_a_gap_is_left_blank(self) -> None:
-        values = np.random.default_rng(0).uniform(size=12)
-        corners = [(a * 10.0**k, b * 10.0**k) for k in (-4, 4) for a in (1, 1.5, 2) for b in (1, 1.5)]
-        trials = pd.DataFrame(corners, columns=["noise_a", "noise_b"]).assign(probe_top1=values)
+        near = [(a * 10.0**k, b * 10.0**k) for k in (-2, 2) for a in (1, 2, 4, 8) for b in (1, 2, 4, 8)]
+        trials = pd.DataFrame(near, columns=["noise_a", "noise_b"])
+        trials["probe_top1"] = np.cos(1.5 * np.log(trials[["noise_a", "noise_b"]])).prod(axis=1)  # in each corner
         surface = fit_surface(trials, "probe_top1")
         assert surface is not None
-        assert surface.flat or np.isnan(surface.mean[:20, -20:]).all()
+        assert not surface.flat
+        assert np.isnan(surface.mean[:20, -20:]).all()
+        assert not np.isnan(surface.mean[0, 0])
 
     def test_without_a_pattern_it_is_flat(self) -> None:
         values = np.random.default_rng(1).normal(0.9, 0.01, size=25)
@@ -107,6 +110,25 @@ class TestMap:
         assert title == f"No pattern is seen between the trials: their mean is {mean}"
         assert mean in shown.alt
         assert "takes all differences between the finished trials for noise" in shown.caption
+
+    def test_a_cell_that_lacks_seeds_is_never_the_best(self) -> None:
+        space = [(a, b) for a in (0.03, 0.3, 3.0) for b in (0.1, 1.0)]
+        cells = {f"{a}, {b}": {"noise.a": a, "noise.b": b} for a, b in space}
+        grid = replace(ORDERS, cells=cells, baseline=None, seeds=2)
+        lucky, *others = (
+            cell(name, *[by_noise(*place)] * 2, sweep=grid) for name, place in zip(cells, space, strict=True)
+        )
+        lucky = [lucky[0] | {"probe_top1": 0.99}]
+        shown = painted("map", orders(lucky, *others, sweep=grid))
+        assert "Best linear probe 89.8 % at a = 0.3, b = 1;" in shown.alt
+        told = {str(one.get_label()): np.asarray(one.get_offsets()) for one in shown.figure.axes[0].collections}
+        assert told["best: 89.8 %"].tolist() == [[0.3, 1.0]]
+        assert told["lacks seeds"].tolist() == [[0.03, 0.1]]
+        assert "Small: cells that lack some of their seeds" in shown.caption
+        assert (
+            "Small"
+            not in painted("map", orders(*others, sweep=replace(grid, cells=dict([*cells.items()][1:])))).caption
+        )
 
     def test_fresh_seeds_are_not_mixed_in(self) -> None:
         fresh = [row(SEARCH.experiment(PAPER, 1), 0.1, **GAMMAS)]

@@ -142,7 +142,11 @@ class TestDesign:
 
 class TestSummary:
     def test_of_a_design(self, make: Make):
-        text = shown(summary(find(ORDERS, make(*THREE))[0]))
+        (found,) = find(ORDERS, make(*THREE))
+        less, some, text = (shown(summary(found, width=width)) for width in (80, 100, 132))
+        assert ["(Holm)" in one for one in (less, some, text)] == [False, True, True]
+        assert ["kNN" in one for one in (less, some, text)] == [False, False, True]
+        assert ["wider terminal" in one for one in (less, some, text)] == [True, True, False]
         first, second, third = (line for line in text.splitlines() if " s " in line)
         parts = (
             "hilbert",
