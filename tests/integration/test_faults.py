@@ -137,30 +137,65 @@ def test_twenty_kills_at_random_moments_lose_and_double_nothing(
         flags = ("sweeps/noise_schedule.py", *FAST, "--data", pictures, "--results", tmp_path, "--name", f"s{sweeps}",
                  "--trials", 12, "--seeds", 2, "--save-every", 3)  # fmt: skip
         folder = tmp_path / f"s{sweeps}"
-        before: dict[str, bytes] = {}
-        started: set[str] = set()
-        while kills < KILLS:
-            driver = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL)
-            try:
-                driver.wait(moments.uniform(6, 18))
-            except subprocess.TimeoutExpired:
-                os.kill(driver.pid, signal.SIGKILL)
-                driver.wait()
-                kills += 1
-            before = rows_are_whole(folder, before)
-            started |= {path.parent.name for path in folder.glob("checkpoints/*/experiment.json")}
-            if driver.returncode == 0:
-                break
-        command(*flags)
-        rows_are_whole(folder, before)
-        trials = pd.read_parquet(folder / "trials")
-        assert started <= set(trials["trial_id"])
-        assert trials["trial_id"].is_unique
-        assert trials["attempt"].eq(1).all()
+        more, trials = kill_over_and_over(command, flags, ray_address, folder, KILLS - kills, moments)
+        kills += more
         own = trials[trials["seed"] == 0]
         assert len(own) == 12
         the_sampler_knows(folder, own)
-        assert not pd.read_parquet(folder / "curves").duplicated(["trial_id", "attempt", "epoch"]).any()
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("sweep", "flags", "later"),
+    [("patch_order", (*FAST, "--seeds", 2), {8}), ("transfer", ("--epochs", 2, "--trials", 4), {12, 18})],
+)
+def test_kills_of_a_design_and_of_several_searches_do_not_either(
+    sweep: str,
+    flags: tuple[object, ...],
+    later: set[int],
+    command: Command,
+    ray_address: str,
+    pictures: Path,
+    tmp_path: Path,
+) -> None:
+    data = ("--data", pictures) if sweep == "patch_order" else ()
+    own = (f"sweeps/{sweep}.py", *flags, *data, "--results", tmp_path, "--save-every", 3)
+    kills, trials = kill_over_and_over(command, own, ray_address, tmp_path / sweep, 5, random.Random(1))
+    assert kills > 0
+    assert sum(trials["seed"] == 0) == 8
+    assert sum(trials["seed"] > 0) in later
+
+
+def kill_over_and_over(
+    command: Command, flags: tuple[object, ...], ray_address: str, folder: Path, most: int, moments: random.Random
+) -> tuple[int, pd.DataFrame]:
+    """Start a sweep and kill it, at most so often, and let it end: the number of kills, and the trials.
+
+    Nothing is lost, and nothing is there twice.
+    """
+    before: dict[str, bytes] = {}
+    started: set[str] = set()
+    kills, ended = 0, False
+    while kills < most and not ended:
+        driver = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL)
+        try:
+            ended = driver.wait(moments.uniform(6, 18)) == 0
+            assert ended
+        except subprocess.TimeoutExpired:
+            os.kill(driver.pid, signal.SIGKILL)
+            driver.wait()
+            kills += 1
+        before = rows_are_whole(folder, before)
+        started |= {path.parent.name for path in folder.glob("checkpoints/*/experiment.json")}
+    command(*flags)
+    rows_are_whole(folder, before)
+    trials = pd.read_parquet(folder / "trials")
+    assert started <= set(trials["trial_id"])
+    assert trials["trial_id"].is_unique
+    assert trials["attempt"].eq(1).all()
+    assert not pd.read_parquet(folder / "curves").duplicated(["trial_id", "attempt", "epoch"]).any()
+    return kills, trials
 
 
 def wait_for(driver: subprocess.Popen[str], ready: Callable[[], object]) -> None:
