@@ -1,11 +1,14 @@
 """What a folder of several sweeps says: in which order, and what stands beside the answers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from darl import page
-from darl.present import findings_of
+from darl.present import findings_of, stages_of
+from darl.results import Results
 from darl.space import BetaByShape
 from darl.sweep import Design, Search, from_json, to_json
 from tests.figures.frames import curves, search_rows, table
@@ -71,3 +74,15 @@ def test_a_design_tells_of_enlarged_images() -> None:
     (note,) = [note for note in found.notes if "as large" in note]
     assert note.startswith("on images 1.5 times as large: other is best with 80.0 % (2 seeds), 10.0 points")
     assert "random initialisation" not in note  # of enlarged images, that is not measured
+
+
+COMMITTED = Path(__file__).parents[1] / "sweeps" / "results"
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in COMMITTED.glob("*/sweep.json")))
+def test_the_answers_on_cifar_are_what_their_tables_say(name: str) -> None:
+    results = Results(str(COMMITTED), name)
+    answer = " ".join((COMMITTED / name / "answer.txt").read_text(encoding="utf-8").split())
+    for finding in findings_of(stages_of(results), results.trials(), results.curves()):
+        for text in (finding.sentence, *finding.notes):
+            assert " ".join(text.split()) in answer
