@@ -4,12 +4,17 @@ The sweep, its tables, the same command again, a kill in the middle; pretraining
 file so that one process of `pytest --dist loadfile` runs them all: several Rays would fight for the cores.
 """
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -60,6 +65,34 @@ def test_a_sweep_ends_with_an_answer_and_its_tables(command: Command, pictures: 
     assert "<html" in (folder / "report.html").read_text()
     assert json.loads((folder / "sampler.json").read_text())["multivariate"] is True
     assert list((folder / "figures").glob("*.png"))
+
+
+def test_optuna_dashboard_shows_the_search(results: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log, program = results / "noise_schedule" / "optuna.log", Path(sys.executable).with_name("optuna-dashboard")
+    running = subprocess.Popen([program, log, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+
+    def told(path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{path}", timeout=5) as answer:
+            return json.load(answer)
+
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                told("studies")
+                break
+            time.sleep(0.2)
+        (study,) = told("studies")["study_summaries"]
+        assert study["study_name"].startswith("noise_schedule on ")
+        trials = told(f"studies/{study['study_id']}")["trials"]
+    finally:
+        running.kill()
+        running.wait()
+    shown = {param["name"] for trial in trials for param in trial["params"]}
+    assert (len(trials), shown) == (4, {"noise.a", "noise.b"})
 
 
 def test_polars_and_duckdb_read_the_same(results: Path) -> None:
