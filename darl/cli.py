@@ -186,8 +186,10 @@ def _report_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(flags: argparse.Namespace) -> None:
-    remote = "://" in flags.results
-    place, mark, query = flags.results.partition("?") if remote else (str(Path(flags.results).resolve()), "", "")
+    place, mark, query = flags.results.partition("?") if "://" in flags.results else (flags.results, "", "")
+    if "://" not in place:
+        path = Path(place).expanduser()
+        place = str(path.resolve() if path.name in ("", "..") else path.absolute())
     root, _, name = place.rstrip("/").rpartition("/")
     results = Results(f"{root or '/'}{mark}{query}", name)
     trials, console = load_table(results.trials_path), wide_console()

@@ -134,12 +134,15 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
 def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seeds: int) -> None:
     """What every sweep takes beside. trials: a search's usual number; a design has its cells × seeds."""
     add = parser.add_argument_group("the sweep").add_argument
-    usual = f"{trials} points of a search" if trials else "cells × seeds"
+    usual = f"{trials} points of a search, or cells × seeds of a design," if trials else "cells × seeds"
     parser.set_defaults(usual_trials=trials)
     add("--trials", type=_whole, help=f"in all, {usual} if not given; the same command with more goes on")
     add("--seeds", type=_whole, default=seeds, help="of each cell of a design; after a search its best run on them too")
     add(
-        "--objective-metric", default="probe_top1", choices=list(METRICS), help="what decides; val_loss needs no labels"
+        "--objective-metric",
+        default="probe_top1",
+        choices=list(METRICS),
+        help="what decides; val_loss needs no labels, but compares neither orders nor objectives",
     )
     add("--evaluations", type=_whole, default=2, help="of a design's trial, evenly spaced, the last epoch's among them")
     add("--no-early-stopping", action="store_true", help="run every trial of a search whole")

@@ -50,7 +50,10 @@ class Place:
     def __init__(self, address: str, field: str) -> None:
         self.files, self.folder = _locate(address, field)
         self.local = isinstance(self.files, fs.LocalFileSystem)
-        self._taken_by: dict[str, Any] | None = None
+        self._me: dict[str, Any] = {}
+        """Who writes in an object store, by which token, and when that was last seen to be so."""
+        self._lost: str | None = None
+        """Who writes there instead by now."""
 
     def prepare(self, *folders: str) -> None:
         """Make the folders below, clear what a crash has left, and prove that files can be written; OSError if not."""
@@ -70,8 +73,10 @@ class Place:
 
     def put(self, name: str, data: "bytes | pa.Buffer") -> None:
         """Make the file `name` hold `data`, at one instant; raises OSError."""
-        if self._taken_by is not None:
-            raise OSError(errno.ESTALE, f"{_named(self._taken_by)} has taken over after a silence of this one")
+        if self._me and time.time() - self._me["alive"] > _SILENCE:  # asleep: somebody may have come
+            self._look()
+        if self._lost is not None:
+            raise OSError(errno.ESTALE, f"{self._lost} has taken over after a silence of this one")
         path = f"{self.folder}/{name}"
         if self.local:
             _replace(Path(path), data, Path(self.folder, WRITING, f"{Path(path).name}.{uuid.uuid4().hex}"))
@@ -128,15 +133,15 @@ class Place:
         if found.get("token") != me["token"]:  # somebody else came in the same moment, and was the last to write
             raise _busy(self.folder, found)
         ended = threading.Event()
+        self._me = me | {"alive": time.time()}
 
         def beat() -> None:
             while not ended.wait(_HEARTBEAT):
                 with contextlib.suppress(OSError):  # the next one may succeed
-                    found = json.loads(self.get(name) or "{}")
-                    if found.get("token", me["token"]) != me["token"]:
-                        self._taken_by = found
+                    self._look()
+                    if self._lost is not None:
                         return
-                    self.put(name, json.dumps(me | {"alive": time.time()}).encode())
+                    self.put(name, json.dumps(self._me).encode())
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -145,8 +150,17 @@ class Place:
         finally:
             ended.set()
             thread.join()
+            self._me = {}
             if json.loads(self.get(name) or "{}").get("token") == me["token"]:
                 self.files.delete_file(f"{self.folder}/{name}")
+
+    def _look(self) -> None:
+        """Whether this is still the one who writes here."""
+        found = json.loads(self.get(f"{WRITING}/{_DRIVER}.json") or "{}")
+        if found.get("token") == self._me["token"]:
+            self._me["alive"] = time.time()
+        else:
+            self._lost = _named(found) if found else "another process, which has ended since,"
 
 
 def below(address: str, name: str) -> str:

@@ -141,13 +141,17 @@ def _of_search(sweep: Search, rows: pd.DataFrame, metric: str) -> Findings:
     table["lacks"] = table["lacks"].mask((table["lacks"] != "") & ~table["cell"].isin(racing), "overtaken")
     table["lacks"] = table["lacks"].mask((table["lacks"] != "") & table["cell"].isin(dropped), "dropped")
     table["complete"] |= table["lacks"] == "dropped"
+    table = table.sort_values("lacks", key=lambda lacks: lacks.isin(["overtaken", "dropped"]), kind="stable")
+    table = table.reset_index(drop=True)
     open_cells = table.loc[table["lacks"] == "incomplete", "cell"]
     number = counts(rows) | {"missing": len(open_cells) * (sweep.seeds - 1) - int(fresh["cell"].isin(open_cells).sum())}
-    said = wording.chosen(found, metric, sweep.baseline, sweep.seeds) if len(found) else wording.nothing(number)
+    over = len(table) > 0 and open_cells.empty
+    said = wording.nothing(number)
+    if len(found):
+        said = wording.chosen(found, metric, sweep.baseline, sweep.seeds, over=over)
     if any(table["seeds"]):
-        race = wording.compared(
-            table, metric, "fresh seeds", wording.AHEAD if len(open_cells) else "best after the race"
-        )
+        ahead = wording.AHEAD if table["cell"].iloc[0] in racing else wording.FORMER
+        race = wording.compared(table, metric, "fresh seeds", "best after the race" if over else ahead)
         said = f"{said} {race}" if len(open_cells) and len(found) else race
     return Findings(sweep, metric, rows, table, found, number, said, notes + _notes(table, rows))
 

@@ -116,12 +116,16 @@ def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
             if key not in datasets:
                 datasets[key] = load_data(experiment, flags)
             check_batch(experiment, datasets[key], flags)
-            _require_labels(datasets[key], stage.metric, experiment.data)
-        if isinstance(stage, Search):
-            require_comparable_over(stage.metric, [path.replace(".", "_") for path in stage.space])
-        for group in _groups(stage):
-            require_comparable(stage.metric, [flatten(experiment.to_record()) for experiment in group])
+            _require_labels(datasets[key], stage, experiment.data)
+        _require_comparable(stage, stage.metric)
     return datasets
+
+
+def _require_comparable(stage: Sweep, metric: str) -> None:
+    if isinstance(stage, Search):
+        require_comparable_over(metric, [path.replace(".", "_") for path in stage.space])
+    for group in _groups(stage):
+        require_comparable(metric, [flatten(experiment.to_record()) for experiment in group])
 
 
 def _groups(stage: Sweep) -> list[list[Experiment]]:
@@ -140,10 +144,15 @@ def _experiments(stage: Sweep) -> list[Experiment]:
     return [stage.experiment(point) for point in points]
 
 
-def _require_labels(dataset: Dataset, metric: str, data: str) -> None:
+def _require_labels(dataset: Dataset, stage: Sweep, data: str) -> None:
     labelled = dataset.train.labels is not None and dataset.validation.labels is not None
-    if not labelled and metric != "val_loss":
-        raise UserError(f"--data must have labels for {metric}, got {data!r}; or take --objective-metric val_loss")
+    if not labelled and stage.metric != "val_loss":
+        remedy = "or take --objective-metric val_loss"
+        try:
+            _require_comparable(stage, "val_loss")
+        except UserError:
+            remedy = "without them there is val_loss, which does not compare what this sweep varies"
+        raise UserError(f"--data must have labels for {stage.metric}, got {data!r}; {remedy}")
 
 
 def _run(

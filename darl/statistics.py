@@ -111,6 +111,7 @@ def fallen(values: pd.DataFrame, mode: str) -> set[str]:
     other one.
     """
     signed = values.assign(value=values["value"] * (1 if mode == "max" else -1))
+    signed = signed.sort_values(["cell", "seed"])  # of two leaders the same one, in whatever order trials have ended
     wide = _wide(signed)
     if wide.shape[1] < 2:
         return set()

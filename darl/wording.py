@@ -12,9 +12,9 @@ import pandas as pd
 from darl.statistics import FEWEST
 
 __all__ = [
-    "AHEAD", "LACKS", "METRIC_NAMES", "above", "apart", "baseline_of", "chosen", "compared", "counted", "difference",
-    "failures", "is_loss", "measured", "metric_name", "nothing", "percent", "points", "probability", "ranking",
-    "score", "seconds", "seeds", "several", "shortfalls", "value", "versions",
+    "AHEAD", "FORMER", "LACKS", "METRIC_NAMES", "above", "apart", "baseline_of", "chosen", "compared", "counted",
+    "difference", "failures", "is_loss", "measured", "metric_name", "nothing", "percent", "points", "probability",
+    "ranking", "score", "seconds", "seeds", "several", "shortfalls", "value", "versions",
 ]  # fmt: skip
 
 METRIC_NAMES = {
@@ -23,6 +23,8 @@ METRIC_NAMES = {
 }  # fmt: skip
 AHEAD = "ahead in the race, which has not ended,"
 """What the first cell of a race is that was cut short."""
+FORMER = "best so far, though no longer in the race, which has not ended,"
+"""The same, where the search has found better ones since."""
 LACKS = {
     "dropped": "dropped by the race after {seeds} of {planned} seeds",
     "overtaken": "{seeds} of {planned} seeds, and no longer among the best of the search",
@@ -153,8 +155,11 @@ def nothing(counts: dict[str, int]) -> str:
     return "No trial has finished yet, so there is nothing to compare."
 
 
-def chosen(found: pd.DataFrame, metric: str, baseline: str | None, planned: int) -> str:
-    """The answer of a search before its race, on seeds of which `planned` are: `found` as in `Findings`, not empty."""
+def chosen(found: pd.DataFrame, metric: str, baseline: str | None, planned: int, *, over: bool = False) -> str:
+    """The answer of a search before its race, on seeds of which `planned` are: `found` as in `Findings`, not empty.
+
+    over: whether the race has been, and has given nothing.
+    """
     best, rest = found.iloc[0], found.loc[found["cell"] == baseline, "value"].tolist()
     if len(found) == 1:
         return f"{best['cell']} has {score(best['value'], metric)} (one seed); {_ALONE}.{_over_random(best, metric)}"
@@ -164,7 +169,9 @@ def chosen(found: pd.DataFrame, metric: str, baseline: str | None, planned: int)
     elif rest:
         apart = f", {above(best['value'] - rest[0], metric)} {baseline}"
     again = "more --seeds run the best again on fresh ones"
-    if planned > 1:
+    if over:
+        again = "no trial on a fresh seed gave a result"
+    elif planned > 1:
         again = "the best have yet to run again on all fresh seeds"
     return (
         f"{best['cell']} is the best of {len(found)} by {metric_name(metric)} with {score(best['value'], metric)}"
@@ -184,11 +191,14 @@ def compared(table: pd.DataFrame, metric: str, noun: str = "seeds", best: str = 
         alone = _ALONE if len(table) == 1 else "nothing else has a result to compare it with"
         return f"{first['cell']} has {has}; {alone}.{_over_random(first, metric)}"
     if pd.isna(first["rank"]):
-        head = f"No cell has all its {first['planned']} {noun} yet; so far {first['cell']} leads"
+        yet, so_far = (" yet", "so far ") if any(table["lacks"] == "incomplete") else ("", "")
+        head = f"No cell has all its {first['planned']} {noun}{yet}; {so_far}{first['cell']} leads"
     else:
         head = f"{first['cell']}{', the baseline,' if first['cell'] == baseline else ''} is {best}"
     against = _against(known, metric, baseline)
-    return f"{_higher(known, metric, noun)}{head} with {has}{against}.{_over_random(first, metric, 'The best')}"
+    return (
+        f"{_higher(known, metric, noun, baseline)}{head} with {has}{against}.{_over_random(first, metric, 'The best')}"
+    )
 
 
 def ranking(rows: list[dict[str, Any]], fields: list[str], metric: str) -> str:
@@ -208,7 +218,9 @@ def _against(known: pd.DataFrame, metric: str, baseline: str | None) -> str:
     first, second = known.iloc[0], known.iloc[1]
     if baseline not in known["cell"].tolist():
         why = "there is no baseline" if baseline is None else f"{baseline}, the baseline, has no result"
-        return f", before {second['cell']} with {measured(second, metric)}; {why}, so the differences are not tested"
+        before = f", before {second['cell']} with {measured(second, metric)}"
+        before = before if pd.isna(first["rank"]) or pd.notna(second["rank"]) else ""
+        return f"{before}; {why}, so the differences are not tested"
     row = second if first["cell"] == baseline else first
     if not row["pairs"]:
         return f"; {row['cell']} and {baseline} have no seed in common"
@@ -221,16 +233,18 @@ def _against(known: pd.DataFrame, metric: str, baseline: str | None) -> str:
     return text + _hedge(row) + _others(known, metric, str(baseline))
 
 
-def _higher(known: pd.DataFrame, metric: str, noun: str) -> str:
-    """A cell that lacks seeds and yet stands above the first, which has all of them."""
+def _higher(known: pd.DataFrame, metric: str, noun: str, baseline: str | None) -> str:
+    """A cell that lacks seeds and yet stands above the first, which has all of them; by common seeds where it can."""
     first, rest = known.iloc[0], known.loc[~known["complete"]]
-    way = 1 if is_loss(metric) else -1
-    above_it = rest.loc[way * rest["mean"] < way * first["mean"]]
-    if pd.isna(first["rank"]) or above_it.empty:
+    apart = rest["mean"] - first["mean"]
+    if first["cell"] == baseline:
+        apart = apart.where((rest["pairs"] == 0) | (rest["difference"] * apart > 0), 0.0)
+    rest = rest.loc[apart < 0 if is_loss(metric) else apart > 0]
+    if pd.isna(first["rank"]) or rest.empty:
         return ""
-    top = above_it.iloc[0]
+    top, end = rest.iloc[0], "lowest" if is_loss(metric) else "highest"
     so_far = f"{top['seeds']} of {top['planned']} {noun}"
-    return f"{top['cell']} stands highest with {measured(top, metric)}, but on {so_far} only; of the cells with all, "
+    return f"{top['cell']} stands {end} with {measured(top, metric)}, but on {so_far} only; of the cells with all, "
 
 
 def _hedge(row: Any) -> str:

@@ -177,6 +177,16 @@ def test_a_part_of_the_grid(
         assert f"{words} × seeds 0 to 1\n" in capsys.readouterr().out
 
 
+def test_a_sweep_that_a_loss_cannot_judge_needs_labels(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "--data", f"{place}/flat", "--batch-size", "8", sweep="patch_order")
+    assert stop.value.code == 2
+    said = "without them there is val_loss, which does not compare what this sweep varies"
+    assert capsys.readouterr().err.endswith(f"; {said}\n")
+
+
 @pytest.mark.parametrize("data", [["digits"], ["digits:0-4", "digits:5-9", "digits:0-4"]])
 def test_transfer_needs_several_data_sets(
     data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -81,8 +81,22 @@ def test_on_an_object_store_one_that_was_silent_too_long_writes_no_more(
         place.put("one", b"1")
         sign.write_text(json.dumps({"host": "other", "pid": 7, "since": "noon", "token": "x", "alive": time.time()}))
         deadline = time.monotonic() + 30
-        while place._taken_by is None and time.monotonic() < deadline:
+        while place._lost is None and time.monotonic() < deadline:
             time.sleep(0.05)
         with pytest.raises(OSError, match="process 7 on other since noon has taken over"):
             place.put("two", b"2")
     assert json.loads(sign.read_text())["token"] == "x"
+
+
+def test_nor_does_one_that_slept_while_another_came_and_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darl.place._SETTLING", 0.0)
+    place = Place(str(tmp_path), "--results")
+    place.prepare()
+    place.local = False
+    with place.claimed():
+        place.put("one", b"1")
+        (tmp_path / ".writing" / "driver.json").unlink()
+        monkeypatch.setattr("darl.place._SILENCE", -1.0)  # it has slept for longer
+        with pytest.raises(OSError, match="another process, which has ended since, has taken over"):
+            place.put("one", b"2")
+    assert (tmp_path / "one").read_bytes() == b"1"

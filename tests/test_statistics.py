@@ -224,6 +224,15 @@ class TestKendall:
 
 
 class TestFallen:
+    def test_two_leaders_are_the_same_in_any_order(self):
+        counts = {"one": (216, 220, 224, 230), "two": (224, 220, 216, 230), "three": (198, 202, 207)}
+        rows = [(cell, seed, n / 360) for cell, own in counts.items() for seed, n in enumerate(own)]
+        found = {
+            frozenset(fallen(pd.DataFrame(order, columns=["cell", "seed", "value"]), "max"))
+            for order in (rows, rows[::-1], sorted(rows, key=lambda row: row[1]), sorted(rows))
+        }
+        assert len(found) == 1
+
     def test_one_that_is_surely_behind(self):
         values = frame(lead=[0.70, 0.72, 0.71], close=[0.71, 0.70, 0.70], last=[0.60, 0.63, 0.61])
         assert fallen(values, "max") == {"last"}

@@ -46,7 +46,8 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
         trials = trials.assign(lacking=trials["cell"].isin(short))
     done, told = finished(findings), quantity(findings.metric)
     done = trials.loc[trials.index.isin(done.index)]
-    surface = fit_surface(done, findings.metric)
+    whole = done.loc[~np.broadcast_to(done.get("lacking", False), len(done))]
+    surface = fit_surface(whole if len(whole) else done, findings.metric)
     figure = new_figure(7.2, 4.6)
     if surface is None or surface.flat:
         axes = figure.subplots()
@@ -121,6 +122,7 @@ def _draw_points(points: pd.DataFrame, shades: Normalize, axes: Axes, *, missing
         here = np.isclose(points["noise_a"], schedule.a) & np.isclose(points["noise_b"], schedule.b)
         size, label = (260 if look.marker == "*" else 90), f"{name} ({schedule.a:g}, {schedule.b:g})"
         if here.any():
+            size = size / 3 if points.loc[here, "lacking"].all() else size
             _scatter(points.loc[here], axes, size, marker=look.marker, label=label, **style)
         elif missing:
             axes.scatter(

@@ -125,6 +125,11 @@ class TestMap:
         assert told["best: 89.8 %"].tolist() == [[0.3, 1.0]]
         assert told["lacks seeds"].tolist() == [[0.03, 0.1]]
         assert "Small: cells that lack some of their seeds" in shown.caption
+        paper = [row(grid.experiment(PAPER), 0.99)]
+        starred = painted("map", orders(cell("0.03, 0.1", 0.8, 0.8, sweep=grid), paper, *others[1:], sweep=grid))
+        assert "99" not in starred.alt  # nor does the surface run through it
+        (star,) = [one for one in starred.figure.axes[0].collections if one.get_label() == "paper (0.03, 1)"]
+        assert star.get_sizes().tolist() == pytest.approx([260 / 3])
         assert (
             "Small"
             not in painted("map", orders(*others, sweep=replace(grid, cells=dict([*cells.items()][1:])))).caption

@@ -17,9 +17,13 @@ class TestLooks:
         found = orders(*(cell(name, 0.5, 0.6, 0.7, **GAMMAS) for name in ORDERS.cells))
         raster = looks(found)["raster"]
         lines = [line for one in painted("learning", found).figure.axes for line in one.lines]
-        seen = [to_hex(str(line.get_color())) for line in lines if line.get_label() == "raster"]
-        assert seen
-        assert set(seen) == {raster.color}
+        assert {to_hex(str(line.get_color())) for line in lines if line.get_label() == "raster"} == {raster.color}
+        design = replace(ORDERS, cells={name: {"position": name} for name in ("absent", "rope2d")}, baseline="absent")
+        placed = orders(*(cell(name, 0.5, sweep=design, **GAMMAS) for name in design.cells), sweep=design)
+        for picture in ("learning", "denoising"):
+            lines = [line for one in painted(picture, placed).figure.axes for line in one.lines]
+            seen = {to_hex(str(line.get_color())) for line in lines if line.get_label() == "rope2d"}
+            assert seen == {looks(placed)["rope2d"].color}
         assert to_hex(painted("orders", found).figure.axes[0].spines["left"].get_edgecolor()) == raster.color
         marks = [line for line in painted("cells", found).figure.axes[0].lines if line.get_marker() == raster.marker]
         assert {line.get_markeredgecolor() for line in marks} == {raster.color}

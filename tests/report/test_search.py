@@ -116,6 +116,28 @@ class TestSearch:
         why = ", and the others gave no result" if failures == 3 else ""
         assert found.notes == [f"a=0.1, b=2: 2 of 3 seeds{why}", "failed: E"]
 
+    def test_whom_the_race_has_left_behind_does_not_lead_it(self, make: Make):
+        left = self.fresh("a=3, b=1", 0.55, 0.57, 0.58)
+        rows = self.fresh("paper", 0.6, 0.61, 0.62, 0.2), self.fresh("a=0.1, b=2", 0.63, 0.64, 0.66, 0.22)
+        (found,) = find(replace(SEARCH, seeds=6), make(*rows, left))
+        assert found.sentence.startswith("No cell has all its 5 fresh seeds yet; so far a=0.1, b=2 leads with 53.8 %")
+        assert found.table["cell"].tolist() == ["a=0.1, b=2", "paper", "a=3, b=1"]
+
+    def test_nor_does_a_former_contender(self, make: Make):
+        rows = self.fresh("paper", 0.6), self.fresh("a=0.1, b=2", 0.61), self.fresh("a=3, b=1", 0.59, 0.58, 0.6)
+        (found,) = find(replace(SEARCH, contenders=1), make(*self.FOUND, *rows))
+        assert (
+            "a=3, b=1 is best so far, though no longer in the race, which has not ended, with 59.0 %" in found.sentence
+        )
+
+    def test_a_race_that_gave_nothing(self, make: Make):
+        lost = [
+            cell(name, None, sweep=SEARCH, first=first, status="failed", error="E", attempt=attempt)
+            for name in ("paper", "a=0.1, b=2") for first in (1, 2, 3) for attempt in range(3)
+        ]  # fmt: skip
+        (found,) = find(SEARCH, make(*self.FOUND, *lost))
+        assert "best of many looks better than it is: no trial on a fresh seed gave a result." in found.sentence
+
     def test_the_race_is_by_the_metric_of_the_search(self, make: Make):
         rows = (
             self.fresh("paper", 0.60, 0.61, 0.62, 0.61),
