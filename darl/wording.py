@@ -265,8 +265,8 @@ def _others(known: pd.DataFrame, metric: str, baseline: str) -> str:
     if better or worse:
         return f"; of {len(cells)}, {better} better and {worse} worse than {baseline}" if len(cells) > 1 else ""
     bounds = [abs(cell[name]) for cell in cells for name in ("difference_low", "difference_high")]
-    if any(math.isnan(bound) for bound in bounds):
-        return ""
+    if any(math.isnan(bound) for bound in bounds) or (max(bounds) >= 1 and not is_loss(metric)):
+        return ""  # accuracies never differ by more
     most = apart(max(bounds), metric)
     if len(cells) == 1:
         return f"; no difference larger than {most} at 95 %"

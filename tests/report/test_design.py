@@ -55,6 +55,13 @@ class TestDesign:
             "with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster"
         )
 
+    def test_a_bound_that_any_accuracy_keeps_is_not_told(self, make: Make):
+        (found,) = find(replace(ORDERS, seeds=2), make(cell("raster", 0.3, 0.5), cell("hilbert", 0.45, 0.5)))
+        assert found.sentence.startswith(
+            "hilbert is best with 47.5 % ± 31.8 (2 seeds), 7.5 points above raster (95 %: -87.8 to "
+        )
+        assert "no difference" not in found.sentence
+
     def test_one_that_stands_lower_is_not_in_the_way(self, make: Make):
         (found,) = find(ORDERS, make(*THREE[:2], cell("spiral", 0.5, 0.4)))
         assert found.sentence.startswith("hilbert is best with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster")
