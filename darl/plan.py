@@ -16,7 +16,7 @@ from darl.rows import image_flops
 from darl.statistics import FEWEST, detectable, seed_sd
 from darl.sweep import Design, Search, Sweep, describe
 from darl.train import step_seconds
-from darl.wording import apart, is_loss, several
+from darl.wording import amount, is_loss, several
 
 __all__ = ["print_plan"]
 
@@ -118,14 +118,14 @@ def _power(stage: Sweep, images: int, results: Results) -> str:
     least = detectable(seeds, sd, comparisons)
     if least is None or (least > 1 and not is_loss(stage.metric)):
         return f"{seeds} {noun}: no difference can be told from noise after {several(comparisons, 'comparisons')}"
-    known = apart(sd, stage.metric) + (
+    known = amount(sd, stage.metric) + (
         " as in the trials that are there" if measured else f", assumed for {images:,} validation images"
     )
     words = (
         f"80 % power, 5 % level, {several(comparisons, 'comparisons')}; differences vary from seed to seed by {known}"
     )
     few = f"; under {FEWEST} seeds it will be called inconclusive all the same" if seeds < FEWEST else ""
-    return f"smallest difference that {seeds} {noun} can detect: {apart(least, stage.metric)} ({words}{few})"
+    return f"smallest difference that {seeds} {noun} can detect: {amount(least, stage.metric)} ({words}{few})"
 
 
 def _measured_sd(stage: Design, results: Results) -> float | None:

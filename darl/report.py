@@ -42,8 +42,8 @@ class Findings:
     table: one row per cell, best first, those without all their seeds last and without a rank. Columns: `rank`, `cell`,
     `group`, what `darl.statistics.means` and `differences` give (to the baseline; whose own `verdict` is `baseline`),
     `planned` seeds, `lacks` (why it has fewer: a key of `darl.wording.LACKS`, or nothing), `complete` (it has them, or
-    a race dropped it), `gain` over random initialisation (of the metric,
-    or of the linear probe where the metric was not measured then), `knn_top1`, `seconds` a trial, `trials_seconds` in
+    a race dropped it), `gain` over random initialisation (as `gained`
+    tells), `knn_top1`, `seconds` a trial, `trials_seconds` in
     all. Of a search, it is over the fresh seeds: the search's own chose the contenders, so it flatters them.
     """
 

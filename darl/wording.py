@@ -12,7 +12,7 @@ import pandas as pd
 from darl.statistics import FEWEST
 
 __all__ = [
-    "AHEAD", "FORMER", "LACKS", "METRIC_NAMES", "above", "apart", "baseline_of", "chosen", "compared", "counted",
+    "AHEAD", "FORMER", "LACKS", "METRIC_NAMES", "above", "amount", "baseline_of", "chosen", "compared", "counted",
     "difference", "failures", "is_loss", "measured", "metric_name", "nothing", "percent", "points", "probability",
     "ranking", "score", "seconds", "seeds", "several", "shortfalls", "value", "versions",
 ]  # fmt: skip
@@ -71,7 +71,7 @@ def measured(row: Any, metric: str) -> str:
 
 def above(difference: float, metric: str) -> str:
     """`0.3 points above`, `0.05 below`."""
-    return f"{apart(abs(difference), metric)} {'below' if difference < 0 else 'above'}"
+    return f"{amount(abs(difference), metric)} {'below' if difference < 0 else 'above'}"
 
 
 def difference(row: Any, metric: str) -> str:
@@ -267,7 +267,7 @@ def _others(known: pd.DataFrame, metric: str, baseline: str) -> str:
     bounds = [abs(cell[name]) for cell in cells for name in ("difference_low", "difference_high")]
     if any(math.isnan(bound) for bound in bounds) or (max(bounds) >= 1 and not is_loss(metric)):
         return ""  # accuracies never differ by more
-    most = apart(max(bounds), metric)
+    most = amount(max(bounds), metric)
     if len(cells) == 1:
         return f"; no difference larger than {most} at 95 %"
     return f"; no difference to {baseline} larger than {most} (each at 95 %)"
@@ -281,7 +281,7 @@ def _over_random(row: Any, metric: str, whose: str = "It") -> str:
     return f" {whose} is {above(row['gain'], 'probe_top1')} random initialisation{probe}."
 
 
-def apart(difference: float, metric: str) -> str:
+def amount(difference: float, metric: str) -> str:
     """`0.3 points`, or `0.05` of a loss."""
     return _bare(difference, metric) + ("" if is_loss(metric) else " points")
 

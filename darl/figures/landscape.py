@@ -41,12 +41,12 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     few = len(trials[_PLACE].drop_duplicates()) < LEAST and not (alone and isinstance(findings.sweep, Search))
     if few or trials.empty or min(len(set(trials[name])) for name in _PLACE) < 2:
         return None
-    short = findings.table.loc[~findings.table["complete"], "cell"]
-    if isinstance(findings.sweep, Design):
-        trials = trials.assign(lacking=trials["cell"].isin(short))
+    designed = isinstance(findings.sweep, Design)
+    short = findings.table.loc[~findings.table["complete"], "cell"].tolist() if designed else []
+    trials = trials.assign(lacking=trials["cell"].isin(short))
     done, told = finished(findings), quantity(findings.metric)
     done = trials.loc[trials.index.isin(done.index)]
-    whole = done.loc[~np.broadcast_to(done.get("lacking", False), len(done))]
+    whole = done.loc[~done["lacking"]]
     surface = fit_surface(whole if len(whole) else done, findings.metric)
     figure = new_figure(7.2, 4.6)
     if surface is None or surface.flat:
@@ -204,7 +204,7 @@ def _level(surface: Surface, told: Quantity, row: int = 0, column: int = 0) -> s
 def _caption(surface: Surface | None, trials: pd.DataFrame, done: pd.DataFrame) -> str:
     others = [name for name in ("order", "position", "learning_rate", "objective") if len(set(trials[name])) > 1]
     also = f" The trials differ in {', '.join(others).replace('_', ' ')}, too, which is not shown." if others else ""
-    if np.any(done.get("lacking", False)):
+    if any(done["lacking"]):
         also = f" Small: cells that lack some of their seeds; they are never the best.{also}"
     if surface is None:
         return f"No surface: it takes finished trials at {LEAST} different places.{also}"

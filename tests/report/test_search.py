@@ -21,6 +21,13 @@ class TestSearch:
     def fresh(self, name: str, *probes: float) -> list[Row]:
         return cell(name, *probes, sweep=SEARCH, first=1)
 
+    def one_falls_behind(self) -> tuple[list[Row], ...]:
+        return (
+            self.fresh("paper", 0.60, 0.61, 0.62, 0.61),
+            self.fresh("a=0.1, b=2", 0.63, 0.64, 0.66, 0.63),
+            self.fresh("a=3, b=1", 0.40, 0.42, 0.42),
+        )
+
     def test_before_the_race(self, make: Make):
         (found,) = find(replace(SEARCH, seeds=1), make(*self.FOUND))
         assert found.found["cell"].tolist() == ["a=0.1, b=2", "paper"]
@@ -72,12 +79,7 @@ class TestSearch:
         assert "paper: 0 of 3 seeds" in found.notes
 
     def test_a_dropped_contender_is_not_incomplete(self, make: Make):
-        rows = (
-            self.fresh("paper", 0.60, 0.61, 0.62, 0.61),
-            self.fresh("a=0.1, b=2", 0.63, 0.64, 0.66, 0.63),
-            self.fresh("a=3, b=1", 0.40, 0.42, 0.42),
-        )
-        (found,) = find(replace(SEARCH, seeds=5), make(*rows))
+        (found,) = find(replace(SEARCH, seeds=5), make(*self.one_falls_behind()))
         assert found.table["cell"].tolist()[-1] == "a=3, b=1"
         assert column(found, "complete")["a=3, b=1"] is True
         assert found.table["rank"].isna().tolist() == [False, False, True]
@@ -139,12 +141,7 @@ class TestSearch:
         assert "best of many looks better than it is: no trial on a fresh seed gave a result." in found.sentence
 
     def test_the_race_is_by_the_metric_of_the_search(self, make: Make):
-        rows = (
-            self.fresh("paper", 0.60, 0.61, 0.62, 0.61),
-            self.fresh("a=0.1, b=2", 0.63, 0.64, 0.66, 0.63),
-            self.fresh("a=3, b=1", 0.40, 0.42, 0.42),
-        )
-        (found,) = find(replace(SEARCH, seeds=5), make(*rows), "knn_top1")
+        (found,) = find(replace(SEARCH, seeds=5), make(*self.one_falls_behind()), "knn_top1")
         assert "is best after the race" in found.sentence
         assert found.notes == ["a=3, b=1: dropped by the race after 3 of 4 seeds"]
 
