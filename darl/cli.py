@@ -192,6 +192,7 @@ def _report(flags: argparse.Namespace) -> None:
         place = str(path.resolve() if path.name in ("", "..") else path.absolute())
     root, _, name = place.rstrip("/").rpartition("/")
     results = Results(f"{root or '/'}{mark}{query}", name)
+    _require_sweep(place, flags.results)
     trials, console = load_table(results.trials_path), wide_console()
     stages = stages_of(results)
     if not stages:
@@ -209,6 +210,14 @@ def _report(flags: argparse.Namespace) -> None:
         write_page(findings, curves, flags.html, drawn, results)
         print(flags.html)
     return None
+
+
+def _require_sweep(place: str, given: str) -> None:
+    """Raise UserError where a local folder is not a sweep's; it names those that lie in it."""
+    if "://" not in place:
+        sweeps = sorted(folder.parent.name for folder in Path(place).glob("*/trials"))
+        which = f" (in it: {', '.join(sweeps)})" if sweeps else ""
+        require(Path(place, "trials").is_dir(), "results", f"be one sweep's folder, RESULTS/SWEEP{which}", given)
 
 
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:

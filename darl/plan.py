@@ -116,8 +116,11 @@ def _power(stage: Sweep, images: int, results: Results) -> str:
     sd = measured or max(ASSUMED_SD, math.sqrt(2 * ASSUMED_TOP1 * (1 - ASSUMED_TOP1) / images))
     comparisons = max(1, _compared(stage) - 1)
     least = detectable(seeds, sd, comparisons)
+    more = [(count, detectable(count, sd, comparisons) or math.nan) for count in (FEWEST, 2 * FEWEST) if count > seeds]
+    with_more = "".join(f"; {count} {noun}: {amount(one, stage.metric)}" for count, one in more)
     if least is None or (least > 1 and not is_loss(stage.metric)):
-        return f"{seeds} {noun}: no difference can be told from noise after {several(comparisons, 'comparisons')}"
+        words = f"no difference can be told from noise after {several(comparisons, 'comparisons')}"
+        return f"{seeds} {noun}: {words}{with_more}"
     known = amount(sd, stage.metric) + (
         " as in the trials that are there" if measured else f", assumed for {images:,} validation images"
     )
@@ -125,7 +128,9 @@ def _power(stage: Sweep, images: int, results: Results) -> str:
         f"80 % power, 5 % level, {several(comparisons, 'comparisons')}; differences vary from seed to seed by {known}"
     )
     few = f"; under {FEWEST} seeds it will be called inconclusive all the same" if seeds < FEWEST else ""
-    return f"smallest difference that {seeds} {noun} can detect: {amount(least, stage.metric)} ({words}{few})"
+    return (
+        f"smallest difference that {seeds} {noun} can detect: {amount(least, stage.metric)} ({words}{few}){with_more}"
+    )
 
 
 def _measured_sd(stage: Design, results: Results) -> float | None:

@@ -9,6 +9,7 @@ import pandas as pd
 from rich.console import Console
 
 from darl import page
+from darl.config import Experiment, flatten
 from darl.errors import UserError
 from darl.figures import Picture, is_ours, pictures, save
 from darl.pilot import verdict
@@ -17,6 +18,7 @@ from darl.report import Findings, find
 from darl.results import FIGURES, Results
 from darl.sweep import SWEEP_FILE, Design, Search, Sweep, from_json
 from darl.tables import WIDE, plain, search_summary, summary
+from darl.variants import Record
 
 __all__ = [
     "PAGE_FILE",
@@ -53,9 +55,35 @@ def findings_of(
         finding.notes.extend(_on_the_way(finding, trials, curves))
     found = sorted(found, key=lambda finding: isinstance(finding.sweep, Search))
     cells = zip(*(stage.labels(trials["config"]) for stage in stages), strict=True)
-    others = sum(all(cell is None for cell in own) for own in cells)
-    found[0].notes.extend([f"rows of other settings lie here too, and are not counted: {others}"] if others else [])
+    others = [config for config, own in zip(trials["config"], cells, strict=True) if all(cell is None for cell in own)]
+    found[0].notes.extend([_left_out(stages, others)] if others else [])
     return found
+
+
+def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
+    """A note on rows of other settings: in which fields they differ from the sweep that is nearest to each."""
+    values: dict[str, set[str]] = {}
+    for experiment in stages[0].experiments(configs):
+        if experiment is not None:
+            for name, value in min((_apart(stage, experiment) for stage in stages), key=len).items():
+                values.setdefault(name, set()).add(str(value))
+    named = [f"{name} {' and '.join(sorted(some))}" for name, some in values.items() if len(some) < 3]
+    named += [f"{len(some)} values of {name}" for name, some in values.items() if len(some) > 2]
+    which = f" ({', '.join(named)}); the command with these settings tells of them" if named else ""
+    return f"rows of other settings lie here too, and are not counted: {len(configs)}{which}"
+
+
+def _apart(stage: Sweep, experiment: Experiment) -> Record:
+    """The fields, but for those that a sweep varies, in which an experiment is not like its base."""
+    cells = stage.cells.values() if isinstance(stage, Design) else []
+    paths = stage.space if isinstance(stage, Search) else [path for cell in cells for path in cell]
+    varied = ("seed", *(path.replace(".", "_") for path in paths))
+    base = flatten(stage.base.to_record())
+    return {
+        name: value
+        for name, value in flatten(experiment.to_record()).items()
+        if value != base.get(name) and not name.startswith(varied)
+    }
 
 
 def _on_the_way(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:

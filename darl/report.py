@@ -146,6 +146,8 @@ def _of_search(sweep: Search, rows: pd.DataFrame, metric: str) -> Findings:
     open_cells = table.loc[table["lacks"] == "incomplete", "cell"]
     number = counts(rows) | {"missing": len(open_cells) * (sweep.seeds - 1) - int(fresh["cell"].isin(open_cells).sum())}
     over = len(table) > 0 and open_cells.empty
+    if metric != sweep.metric and len(fresh):
+        notes.append(f"the search and its race went by {wording.metric_name(sweep.metric)}")
     said = wording.nothing(number)
     if len(found):
         said = wording.chosen(found, metric, sweep.baseline, sweep.seeds, over=over)

@@ -93,6 +93,7 @@ def kendall(early: Sequence[float], final: Sequence[float], resamples: int = 200
     """
     scores = np.column_stack([np.asarray(early, float), np.asarray(final, float)])
     scores = scores[~np.isnan(scores).any(axis=1)]
+    scores = scores[np.lexsort(scores.T)]  # in whatever order trials have ended
     n = len(scores)
     if n < 2 or not _varies(scores[:, 0]) or not _varies(scores[:, 1]):
         return Kendall(math.nan, math.nan, math.nan, n)

@@ -60,7 +60,7 @@ MISTAKES = [
     (["--workers", "4", "--accumulate", "64"], "accumulate must divide a worker's 32 images of each batch, got 64"),
     (["--workers", "3"], "batch_size must be a multiple of the 3 workers, got 128"),
     (["--nonsense"], "unrecognized arguments: --nonsense"),
-    (["--data", "digits:4-2"], "--data must be digits or some of its classes, as digits:0-4, got 'digits:4-2'"),
+    (["--data", "digits:4-2"], "--data must be digits or some of its classes 0 to 9, as digits:0-4, got 'digits:4-2'"),
     (["--max-hours", "soon"], "argument --max-hours: must be a number of at least 0, got 'soon'"),
     (["--max-hours", "nan"], "argument --max-hours: must be a number of at least 0, got 'nan'"),
     (["--log", "paper"], "argument --log: invalid choice: 'paper'"),
@@ -117,7 +117,8 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
     assert "Beta(a, b): a log-uniform in [0.003, 10], b in [0.03, 10]" in said
     assert "first: paper: a=0.03, b=1" in said
     assert "trials: 7 points on seed 0, then the best 3 and the first ones on 2 fresh seeds" in said
-    assert "2 fresh seeds: no difference can be told from noise after 5 comparisons" in said
+    few = "2 fresh seeds: no difference can be told from noise after 5 comparisons"
+    assert f"{few}; 6 fresh seeds: 6.3 points; 12 fresh seeds: 3.5 points\n" in said
     assert "estimated cost:" in said
     assert "CPU-hours" in said
     assert not (tmp_path / "results").exists()
@@ -258,3 +259,18 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().out
     assert "torch" in said
     assert "digits" in said
+
+
+@pytest.mark.parametrize(("sweeps", "which"), [((), ""), (("noise", "order"), " (in it: noise, order)")])
+def test_a_report_of_a_folder_that_is_not_a_sweeps(
+    sweeps: tuple[str, ...], which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for name in sweeps:
+        Results(str(tmp_path), name).prepare()
+    monkeypatch.setattr(sys, "argv", ["darl", "report", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    said = f"error: results must be one sweep's folder, RESULTS/SWEEP{which}, got {str(tmp_path)!r}\n"
+    assert capsys.readouterr().err == said

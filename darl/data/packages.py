@@ -58,7 +58,8 @@ def digit_classes(data: str) -> range | None:
     if found is None or found[1] is None:
         return found and range(10)
     ends = re.fullmatch(r"([0-9])-([0-9])", found[1])
-    require(ends is not None and ends[1] < ends[2], "--data", "be digits or some of its classes, as digits:0-4", data)
+    remedy = "be digits or some of its classes 0 to 9, as digits:0-4"
+    require(ends is not None and ends[1] < ends[2], "--data", remedy, data)
     assert ends is not None
     return range(int(ends[1]), int(ends[2]) + 1)
 

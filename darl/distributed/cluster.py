@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from darl.errors import UserError
 from darl.variants import require
+from darl.wording import several
 
 __all__ = ["connect", "require_resources", "require_shared", "slots"]
 
@@ -69,11 +70,11 @@ def require_resources(workers: int, gpus_per_worker: float) -> None:
     require(whole, "--gpus-per-worker", "be a whole number, or a fraction of one GPU", gpus_per_worker)
     nodes = _nodes()
     if _places(nodes, gpus_per_worker) < workers:
-        there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes) or "none"
+        there = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes) or "none"
         field = "gpus-per-worker" if gpus_per_worker and _places(nodes, 0) >= workers else "workers"
         raise UserError(
-            f"--{field} must fit the cluster: {workers} workers need 1 CPU and {gpus_per_worker:g} GPUs each, and the "
-            f"nodes have {there}; ask for fewer or start more nodes"
+            f"--{field} must fit the cluster, whose nodes have {there}, got {several(workers, 'workers')} of 1 CPU and "
+            f"{gpus_per_worker:g} GPU each; ask for fewer or start more nodes"
         )
 
 

@@ -34,7 +34,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     for (name, weights), axes, color in zip(panels.items(), every, (BLUE, *[SKY] * len(panels)), strict=False):
         draw_importances(weights, axes, color)
         axes.set_title(f"among {name}")
-    every[-1].set_xlabel("share of the explained variation (%)")
+    every[-1].set_xlabel("share of the explained variation (%)\n(they add up to 100 % also where noise alone varies)")
     told, done = quantity(findings.metric), finished(findings)
     parts = [f"among {name}: {_told(weights)}" for name, weights in panels.items()]
     alt = f"How much of the variation of {told.name} each parameter explains, {'; '.join(parts)}."

@@ -143,7 +143,10 @@ class TestSearch:
     def test_the_race_is_by_the_metric_of_the_search(self, make: Make):
         (found,) = find(replace(SEARCH, seeds=5), make(*self.one_falls_behind()), "knn_top1")
         assert "is best after the race" in found.sentence
-        assert found.notes == ["a=3, b=1: dropped by the race after 3 of 4 seeds"]
+        assert found.notes == [
+            "the search and its race went by linear probe",
+            "a=3, b=1: dropped by the race after 3 of 4 seeds",
+        ]
 
     def test_the_table(self, make: Make):
         (found,) = find(SEARCH, make(*self.FOUND))
