@@ -10,11 +10,13 @@ A checkpoint appears whole or not at all: it is written under a dot-name, flushe
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from pyarrow import fs
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -22,6 +24,7 @@ from torch import nn
 from darl.config import Experiment
 from darl.errors import UserError
 from darl.model import Darl
+from darl.place import Place, reason
 
 __all__ = ["Pretrained", "Progress", "latest", "load_pretrained", "read_progress", "restore", "save"]
 
@@ -111,29 +114,43 @@ def read_progress(path: Path) -> Progress:
 
 
 def load_pretrained(path: str | Path) -> Pretrained:
-    """The model of a checkpoint, of a run's folder (its newest checkpoint), or of a weights file.
+    """The model of a checkpoint, of a run's folder (its newest checkpoint), or of a weights file, also in a bucket.
 
     The moving average is taken where there is one. Raises UserError where there is no checkpoint or it cannot be read.
     """
-    place = Path(path)
-    place = next(reversed(_steps(place)), place)
-    if place.is_dir():
-        place = place / ("ema.safetensors" if (place / "ema.safetensors").exists() else "model.safetensors")
-    if not place.is_file():
-        raise UserError(f"checkpoint must be a folder or a .safetensors file that darl wrote, got {str(path)!r}")
+    place = Place(str(path), "checkpoint")
     try:
-        with safe_open(place, framework="pt") as file:
-            metadata = file.metadata() or {}
-        weights = load_file(place)
+        file = _weights(place)
+        if file is None:
+            raise UserError(f"checkpoint must be a folder or a .safetensors file that darl wrote, got {str(path)!r}")
+        with tempfile.TemporaryDirectory() as folder:
+            local = file
+            if not place.local:
+                local = f"{folder}/weights.safetensors"
+                fs.copy_files(file, local, source_filesystem=place.files, destination_filesystem=fs.LocalFileSystem())
+            with safe_open(local, framework="pt") as opened:
+                metadata = opened.metadata() or {}
+            weights = load_file(local)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"checkpoint must be a whole safetensors file, got {str(place)!r} ({error})") from None
+        raise UserError(f"checkpoint must be a whole safetensors file, got {str(path)!r} ({reason(error)})") from None
     if "darl" not in metadata:
-        raise UserError(f"checkpoint must hold darl's metadata, got {str(place)!r} without it")
+        raise UserError(f"checkpoint must hold darl's metadata, got {file!r} without it")
     described = json.loads(metadata["darl"])
     experiment = Experiment.from_record(described["experiment"])
     model = experiment.build()
     model.load_state_dict(weights)
     return Pretrained(model, experiment, tuple(described["mean"]), tuple(described["std"]))
+
+
+def _weights(place: Place) -> str | None:
+    """The file of a checkpoint's weights, or of a run's newest one's; None where there is none."""
+    if place.files.get_file_info(place.folder).is_file:
+        return place.folder
+    inside = place.files.get_file_info(fs.FileSelector(place.folder, allow_not_found=True))
+    steps = [info.path for info in inside if info.base_name.startswith("step-") and not info.is_file]
+    newest = max(steps, default=place.folder)
+    files = [f"{newest}/{name}.safetensors" for name in ("ema", "model")]
+    return next((info.path for info in place.files.get_file_info(files) if info.is_file), None)
 
 
 def _steps(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,17 @@ from darl.events import Evaluated
 from darl.figures import pictures
 from darl.inputs import check_batch, load_data, results_root, workers_of
 from darl.options import Options, Parser, add_experiment_flags, add_run_flags, speak_plainly
-from darl.place import below
+from darl.place import below, reason
 from darl.present import findings_of, print_findings, print_plain, stages_of, wide_console, write_page, write_pictures
-from darl.results import Results
+from darl.results import Results, require_sweep
 from darl.results import load as load_table
 from darl.rows import curve_row, now, provenance, trial_row
 from darl.train import fit
 from darl.variants import require
 
 __all__ = ["main"]
+
+Tell = Callable[[Evaluated], None]
 
 
 def main() -> None:
@@ -66,7 +69,13 @@ def _pretrain(flags: argparse.Namespace) -> None:
         print(f"{experiment.trial_id} is finished already: {results.trials_path}")
         return
     began = now()
-    evaluations, error = (_pretrain_here if flags.no_ray else _pretrain_on_ray)(experiment, dataset, results, flags)
+    evaluations = list[dict[str, Any]]()
+
+    def tell(event: Evaluated) -> None:
+        evaluations.append(asdict(event))
+        print(event.describe(experiment.epochs), flush=True)
+
+    error = (_pretrain_here if flags.no_ray else _pretrain_on_ray)(experiment, dataset, results, flags, tell)
     row = trial_row(
         experiment,
         evaluations,
@@ -88,12 +97,12 @@ def _pretrain(flags: argparse.Namespace) -> None:
 
 
 def _pretrain_here(
-    experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace
-) -> tuple[list[dict[str, Any]], str | None]:
+    experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace, tell: Tell
+) -> str | None:
     require("://" not in results.path, "--results", "be a local folder with --no-ray", flags.results)
     require(not flags.gpus_per_worker or torch.cuda.is_available(), "--gpus-per-worker", "be 0: no GPU is here", 1)
     results.prepare()
-    folder, evaluations = Path(results.path) / "checkpoints" / experiment.trial_id, list[dict[str, Any]]()
+    folder = Path(results.path) / "checkpoints" / experiment.trial_id
     try:
         for event in fit(
             experiment,
@@ -106,21 +115,21 @@ def _pretrain_here(
             compiled=flags.compile,
         ):
             if isinstance(event, Evaluated):
-                evaluations.append(asdict(event))
-                print(event.describe(experiment.epochs), flush=True)
-    except ArithmeticError as error:  # diverged
-        return evaluations, f"{type(error).__name__}: {error}"
-    return evaluations, None
+                tell(event)
+    except (ArithmeticError, MemoryError, torch.OutOfMemoryError) as error:  # diverged, or too large
+        return f"{type(error).__name__}: {reason(error)}"
+    return None
 
 
 def _pretrain_on_ray(
-    experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace
-) -> tuple[list[dict[str, Any]], str | None]:
+    experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace, tell: Tell
+) -> str | None:
     import ray
 
     from darl.distributed import cluster, trainer
 
-    cluster.connect(log_to_driver=True)
+    print("starting Ray", flush=True)
+    cluster.connect()
     cluster.require_resources(flags.workers, flags.gpus_per_worker)
     results.prepare()
     cluster.require_shared(results.path)
@@ -130,6 +139,7 @@ def _pretrain_on_ray(
         workers_of(flags),
         storage=below(results.path, "checkpoints"),
         evaluate_at=evenly(experiment.epochs, flags.evaluations),
+        tell=tell,
     )
 
 
@@ -192,7 +202,7 @@ def _report(flags: argparse.Namespace) -> None:
         place = str(path.resolve() if path.name in ("", "..") else path.absolute())
     root, _, name = place.rstrip("/").rpartition("/")
     results = Results(f"{root or '/'}{mark}{query}", name)
-    _require_sweep(place, flags.results)
+    require_sweep(results.path)
     trials, console = load_table(results.trials_path), wide_console()
     stages = stages_of(results)
     if not stages:
@@ -210,14 +220,6 @@ def _report(flags: argparse.Namespace) -> None:
         write_page(findings, curves, flags.html, drawn, results)
         print(flags.html)
     return None
-
-
-def _require_sweep(place: str, given: str) -> None:
-    """Raise UserError where a local folder is not a sweep's; it names those that lie in it."""
-    if "://" not in place:
-        sweeps = sorted(folder.parent.name for folder in Path(place).glob("*/trials"))
-        which = f" (in it: {', '.join(sweeps)})" if sweeps else ""
-        require(Path(place, "trials").is_dir(), "results", f"be one sweep's folder, RESULTS/SWEEP{which}", given)
 
 
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:

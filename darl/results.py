@@ -36,7 +36,16 @@ from darl.objective import GAMMA_GRID, gamma_column
 from darl.place import Place, below, reason
 from darl.variants import require
 
-__all__ = ["FIGURES", "SCHEMA_VERSION", "Results", "TableWriteError", "curves_schema", "load", "trials_schema"]
+__all__ = [
+    "FIGURES",
+    "SCHEMA_VERSION",
+    "Results",
+    "TableWriteError",
+    "curves_schema",
+    "load",
+    "require_sweep",
+    "trials_schema",
+]
 
 SCHEMA_VERSION = 1
 """Goes up when a column changes its meaning; a new column alone needs no new version."""
@@ -151,7 +160,8 @@ class Results:
 
     def text(self, name: str) -> str | None:
         """What a file beside the tables says; None where there is none."""
-        data = self._place.get(name)
+        with _readable(self.path):
+            data = self._place.get(name)
         return None if data is None else data.decode()
 
     def add_trial(self, row: dict[str, Any]) -> None:
@@ -209,8 +219,33 @@ def load(path: str) -> pd.DataFrame:
     return _frame(place.files, place.folder)
 
 
+def require_sweep(path: str) -> None:
+    """Raise UserError where a folder is not one sweep's; it names those that lie in it."""
+    place = Place(path, "results")
+
+    def folders(name: str = "") -> list[str]:
+        with _readable(path):
+            inside = place.files.get_file_info(fs.FileSelector(f"{place.folder}{name}", allow_not_found=True))
+        return sorted(info.base_name for info in inside if info.type == fs.FileType.Directory)
+
+    if _TRIALS not in folders():
+        sweeps = ", ".join(name for name in folders() if _TRIALS in folders(f"/{name}"))
+        require(
+            False, "results", f"be one sweep's folder, RESULTS/SWEEP{f' (in it: {sweeps})' if sweeps else ''}", path
+        )
+
+
+@contextmanager
+def _readable(path: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"results must be a place that can be read, got {path!r} ({reason(error)})") from None
+
+
 def _frame(filesystem: fs.FileSystem, folder: str) -> pd.DataFrame:
-    parts = _read(filesystem, folder)
+    with _readable(folder):
+        parts = _read(filesystem, folder)
     is_curves = "status" not in parts[0].column_names if parts else folder.endswith(_CURVES)
     schema = _union(folder, curves_schema() if is_curves else trials_schema(), parts)
     whole = pa.concat_tables([schema.empty_table(), *parts], promote_options="permissive")

@@ -171,7 +171,7 @@ def _run(
         print("starting Ray", flush=True)
         from darl.distributed import cluster, session  # Ray takes seconds to import: only where it runs
 
-        cluster.connect(log_to_driver=False)
+        cluster.connect()
         cluster.require_resources(flags.workers, flags.gpus_per_worker)
         cluster.require_shared(results.path)
         searches = any(isinstance(stage, Search) for stage in stages)

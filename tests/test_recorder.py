@@ -6,9 +6,13 @@ from types import SimpleNamespace
 import pytest
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError, RayTaskError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2.api.exceptions import WorkerGroupError
 
 from darl.distributed.recorder import _reason
 
+GLOO = RuntimeError("Connection closed by peer")
+DIED = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())
 LONG = "CUDA out of memory. Tried to allocate 2 GiB.\nCompile with `TORCH_USE_CUDA_DSA` to enable assertions."
 TEXT = """Failure # 1 (occurred at 2026-11-25)
 ValueError: an earlier one
@@ -21,8 +25,17 @@ Failure # 2 (occurred at 2026-11-25)
     [
         (RayTaskError("f", "Traceback …", RuntimeError(LONG)), f"RuntimeError: {' '.join(LONG.split())}"),
         (ActorDiedError(), "ActorDiedError: The actor died unexpectedly before finishing this task."),
+        (
+            RayTaskError("f", "Traceback …", WorkerGroupError("", {0: GLOO, 1: MemoryError("1 TiB")})),
+            "MemoryError: 1 TiB",
+        ),
+        (
+            WorkerGroupError("", {0: GLOO, 1: DIED}),
+            "ActorDiedError: The actor died unexpectedly before finishing this task.",
+        ),
+        (WorkerGroupError("", {0: GLOO}), "RuntimeError: Connection closed by peer"),
     ],
-    ids=["in the trial", "of its process"],
+    ids=["in the trial", "of its process", "in one of two workers", "of one worker's process", "of gloo alone"],
 )
 def test_a_pickled_error_has_type_and_message(tmp_path: Path, error: Exception, expected: str) -> None:
     file = tmp_path / "error.pkl"

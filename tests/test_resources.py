@@ -60,4 +60,4 @@ def test_a_ray_that_is_gone_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(UserError, match="must name a Ray that runs, got 'nowhere:1'"):
-        cluster.connect(log_to_driver=False)
+        cluster.connect()

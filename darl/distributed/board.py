@@ -39,12 +39,16 @@ class Board(Callback):
 
     def setup(self, **info: Any) -> None:
         """Begin to show."""
-        if self.done:
-            kind = "trials of the race" if self.race else "trials"
-            self.console.print(f"{self.done} of at most {self.total} {kind} were there already", highlight=False)
+        self.tell_known()
         if self.console.is_terminal:
             self.live = Live(console=self.console, refresh_per_second=4)
             self.live.start()
+
+    def tell_known(self) -> None:
+        """Say how many trials were there before."""
+        if self.done:
+            kind = "trials of the race" if self.race else "trials"
+            self.console.print(f"{self.done} of at most {self.total} {kind} were there already", highlight=False)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Show what is new."""

@@ -33,14 +33,11 @@ QUIET = {
 }
 
 
-def connect(*, log_to_driver: bool) -> None:
-    """Join the cluster that RAY_ADDRESS or a running `ray start` names, or start Ray on this machine.
-
-    log_to_driver: show here what the workers print.
-    """
+def connect() -> None:
+    """Join the cluster that RAY_ADDRESS or a running `ray start` names, or start Ray on this machine."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": log_to_driver}
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}  # the workers' reports tell
     address = os.environ.get("RAY_ADDRESS") or read_ray_address()
     if address:
         try:

@@ -14,6 +14,7 @@ from ray.tune import Callback
 
 from darl.distributed.budget import Budget
 from darl.distributed.storage import CheckpointStore
+from darl.distributed.trainer import failure
 from darl.distributed.trial import Job
 from darl.place import below, reason
 from darl.results import Results, TableWriteError
@@ -143,14 +144,8 @@ def _reason(trial: Any) -> str:
     pickled, text = (Path(name or "") for name in (trial.pickled_error_file, trial.error_file))
     if pickled.is_file():
         with contextlib.suppress(Exception):  # of a class that is not to be had here
-            error = cloudpickle.loads(pickled.read_bytes())
-            cause = getattr(error, "cause", None) or error
-            return _shortened(f"{type(cause).__name__}: {cause}")
+            return failure(cloudpickle.loads(pickled.read_bytes()))
     said = text.read_text(errors="replace").rpartition("Failure # ")[2] if text.is_file() else ""
     lines = [line for line in said.splitlines()[1:] if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt|Exit)\b", line)]
-    return _shortened((named[-1:] or lines[:1] or ["the trial's process died"])[0])
-
-
-def _shortened(text: str) -> str:
-    return " ".join(text.split())[:300]
+    return " ".join((named[-1:] or lines[:1] or ["the trial's process died"])[0].split())[:300]

@@ -5,7 +5,8 @@ a fault starts all of them again from the last checkpoint. The loop itself does 
 """
 
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ import ray
 import ray.train.torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.util.queue import Queue
 
 from darl.config import Experiment
@@ -25,7 +28,7 @@ from darl.events import Evaluated, Saved
 from darl.rows import curve_row
 from darl.train import fit
 
-__all__ = ["Workers", "pretrain", "torch_trainer"]
+__all__ = ["Workers", "failure", "pretrain", "report_of", "torch_trainer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +59,15 @@ def torch_trainer(
     evaluate_at: Mapping[int, Measures],
     full: Measures,
     callbacks: list[Any] | None = None,
-    verbose: bool = False,
 ) -> TorchTrainer:
     """The trainer of an experiment. Its name in the storage is the trial's id: the same call again goes on."""
     config = {
-        "experiment": experiment.to_record(),
+        "experiment": experiment,
         "dataset": dataset,
         "evaluate_at": dict(evaluate_at),
         "full": full,
         "save_every": workers.save_every,
         "compiled": workers.compiled,
-        "verbose": verbose,
     }
     return TorchTrainer(
         train_worker,
@@ -98,7 +99,7 @@ def train_worker(config: dict[str, Any]) -> None:
 
 
 def _train(config: dict[str, Any]) -> None:
-    experiment = Experiment.from_record(config["experiment"])
+    experiment: Experiment = config["experiment"]
     dataset: Dataset = ray.get(config["dataset"])  # pyright: ignore[reportAssignmentType]
     context, found = ray.train.get_context(), ray.train.get_checkpoint()
     leads = context.get_world_rank() == 0
@@ -116,8 +117,6 @@ def _train(config: dict[str, Any]) -> None:
         ):
             if isinstance(event, Evaluated):
                 ray.train.report(report_of(event))
-                if leads and config["verbose"]:
-                    print(event.describe(experiment.epochs), flush=True)
             elif isinstance(event, Saved):
                 saved = Checkpoint.from_directory(event.path) if leads else None
                 ray.train.report({"saved": event.step}, saved, checkpoint_dir_name=event.path.name)
@@ -145,22 +144,45 @@ def pretrain(
     *,
     storage: str,
     evaluate_at: Mapping[int, Measures],
-) -> tuple[list[dict[str, Any]], str | None]:
-    """Run an experiment to its end; its evaluations, oldest first, and the error that ended it if one did."""
-    queue = Queue(actor_options={"num_cpus": 0})
-    listener = _Listener(queue)
-    torch_trainer(
+    tell: Callable[[Evaluated], None],
+) -> str | None:
+    """Run an experiment to its end, and tell of each evaluation once; the error that ended it if one did."""
+    queue, errors, told = Queue(actor_options={"num_cpus": 0}), list[str](), set[int]()
+    trainer = torch_trainer(
         experiment,
         dataset,
         workers,
         storage=storage,
         evaluate_at=evaluate_at,
         full=Measures(),
-        callbacks=[listener],
-        verbose=True,
-    ).fit()
-    reports = queue.get_nowait_batch(queue.qsize())
-    queue.shutdown()
-    evaluations = {report["epoch"]: report["event"] for report in reports if "event" in report}
-    error = next((report["error"] for report in reports if "error" in report), None)
-    return [event for _, event in sorted(evaluations.items())], error
+        callbacks=[_Listener(queue)],
+    )
+
+    def listen() -> None:
+        for report in iter(queue.get, None):
+            errors.extend([report["error"]] if "error" in report else [])
+            if "event" in report and report["epoch"] not in told:  # workers that start again tell all again
+                told.add(report["epoch"])
+                tell(Evaluated(**report["event"]))
+
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        errors.append(failure(error))
+    finally:
+        queue.put(None)
+        listening.join()
+        queue.shutdown()
+    return next(iter(errors), None)
+
+
+def failure(error: Exception) -> str:
+    """Type and message of an error in one line: its cause, where Ray has wrapped it."""
+    cause: Exception = getattr(error, "cause", None) or error
+    workers: list[Exception] = [*getattr(cause, "worker_failures", {}).values()]
+    died = [one.health_check_failure for one in workers if isinstance(one, WorkerHealthCheckFailedError)]
+    own = [one for one in workers if type(one) is not RuntimeError]  # as gloo raises where another worker has ended
+    first = next(iter([*died, *own, *workers, cause]))
+    return " ".join(f"{type(first).__name__}: {first}".split())[:300]

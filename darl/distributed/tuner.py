@@ -74,9 +74,11 @@ def _design(sweep: Design, run: Run) -> None:
     state = _read(sweep, run.results)
     plan = sweep.planned()
     missing = [one for one in plan if sweep.experiment(one[1], one[2]).trial_id not in state.done]
+    board = Board(sweep, len(plan) - len(missing), len(plan))
     if missing:
-        board = Board(sweep, len(plan) - len(missing), len(plan))
         _tune(sweep, run, state, Planned(sweep, missing), FIFOScheduler(), len(missing), board)
+    else:
+        board.tell_known()
 
 
 def _search(sweep: Search, run: Run) -> None:
@@ -85,10 +87,12 @@ def _search(sweep: Search, run: Run) -> None:
     missing = sweep.trials - len(known)
     proposals = _proposals(sweep, run, state, known)
     run.results.keep(SAMPLER_FILE, json.dumps(proposals.study.user_attrs["sampler"], indent=1).encode())
+    board = Board(sweep, len(known), sweep.trials)
     if missing > 0:
         scheduler = Asha(sweep, known) if sweep.rungs and sweep.early else FIFOScheduler()
-        board = Board(sweep, len(known), sweep.trials)
         _tune(sweep, run, state, proposals, scheduler, missing, board)
+    else:
+        board.tell_known()
     if not run.budget.used_up and sweep.seeds > 1:
         _race(sweep, run)
 
@@ -113,10 +117,12 @@ def _race(sweep: Search, run: Run) -> None:
             elif row is not None and row["status"] == "finished" and pd.notna(row[sweep.metric]):
                 values.append((label, experiment.seed, row[sweep.metric]))
     race = Race(sweep, plan, values)
+    total = len(points) * (sweep.seeds - 1)
+    board = Board(sweep, total - len(plan), total, race=True)
     if any(label not in race.dropped for label, _, _ in plan):
-        total = len(points) * (sweep.seeds - 1)
-        board = Board(sweep, total - len(plan), total, race=True)
         _tune(sweep, run, state, race, FIFOScheduler(), len(plan), board)
+    else:
+        board.tell_known()
 
 
 _KINDS: Mapping[type[Sweep], Any] = {Design: _design, Search: _search}

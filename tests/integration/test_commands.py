@@ -207,8 +207,8 @@ def test_without_ray(command: Command, plain: Path) -> None:
 
 
 def test_two_workers_give_the_losses_of_one(command: Command, plain: Path, tmp_path: Path) -> None:
-    said = command(*FLAGS, "--workers", 2, "--results", tmp_path).stdout
-    assert "epoch    2 of 2" in said
+    said = command(*FLAGS, "--workers", 2, "--results", tmp_path).stdout.splitlines()
+    assert [line[:15] for line in said[:-2]] == ["starting Ray", *(f"epoch    {epoch} of 2" for epoch in range(3))]
     alone, together = (pd.read_parquet(place / "pretrain" / "curves") for place in (plain, tmp_path))
     assert len(alone) == len(together) == 3
     pd.testing.assert_series_equal(together["train_loss"], alone["train_loss"], rtol=1e-5)
@@ -234,6 +234,21 @@ def test_a_run_that_diverges_over_workers_is_a_failed_row_at_once(command: Comma
     said = command(*FLAGS, *wild, "--results", tmp_path, code=1).stderr
     assert "failed: NonFiniteLossError: loss is" in said
     assert pd.read_parquet(tmp_path / "pretrain" / "trials")["status"].tolist() == ["failed"]
+
+
+@pytest.mark.slow
+def test_a_run_that_has_no_memory_is_a_failed_row_and_another_attempt_the_next(
+    command: Command, tmp_path: Path
+) -> None:
+    flags = ("tests/integration/bad_pretraining.py", *FLAGS[2:], "--noise", "bad:mode=memory", "--results", tmp_path)
+    for more in ([], ["--no-ray"]):
+        said = command(*flags, *more, code=1)
+        assert said.stderr.endswith("failed: MemoryError: cannot allocate 1 TiB\n")
+        assert said.stdout.splitlines()[-1].startswith("epoch    0 of 2 | val loss")
+    trials = pd.read_parquet(tmp_path / "pretrain" / "trials")
+    assert trials[["attempt", "status", "error"]].to_numpy().tolist() == [
+        [attempt, "failed", "MemoryError: cannot allocate 1 TiB"] for attempt in (1, 2)
+    ]
 
 
 def test_a_diverged_run_is_a_failed_row(command: Command, tmp_path: Path) -> None:
