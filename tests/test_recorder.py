@@ -26,6 +26,10 @@ Failure # 2 (occurred at 2026-11-25)
         (RayTaskError("f", "Traceback …", RuntimeError(LONG)), f"RuntimeError: {' '.join(LONG.split())}"),
         (ActorDiedError(), "ActorDiedError: The actor died unexpectedly before finishing this task."),
         (
+            RuntimeError("It died.\n\tactor_id: 06010812\n\tpid: 12\nOut of memory."),
+            "RuntimeError: It died. Out of memory.",
+        ),
+        (
             RayTaskError("f", "Traceback …", WorkerGroupError("", {0: GLOO, 1: MemoryError("1 TiB")})),
             "MemoryError: 1 TiB",
         ),
@@ -35,7 +39,14 @@ Failure # 2 (occurred at 2026-11-25)
         ),
         (WorkerGroupError("", {0: GLOO}), "RuntimeError: Connection closed by peer"),
     ],
-    ids=["in the trial", "of its process", "in one of two workers", "of one worker's process", "of gloo alone"],
+    ids=[
+        "in the trial",
+        "of its process",
+        "without ids",
+        "in one of two workers",
+        "of one worker's process",
+        "of gloo alone",
+    ],
 )
 def test_a_pickled_error_has_type_and_message(tmp_path: Path, error: Exception, expected: str) -> None:
     file = tmp_path / "error.pkl"

@@ -185,4 +185,5 @@ def failure(error: Exception) -> str:
     died = [one.health_check_failure for one in workers if isinstance(one, WorkerHealthCheckFailedError)]
     own = [one for one in workers if type(one) is not RuntimeError]  # as gloo raises where another worker has ended
     first = next(iter([*died, *own, *workers, cause]))
-    return " ".join(f"{type(first).__name__}: {first}".split())[:300]
+    said = [line for line in str(first).splitlines() if not line.startswith("\t")]  # there stand Ray's ids
+    return " ".join(f"{type(first).__name__}: {' '.join(said)}".split())[:300]

@@ -34,14 +34,16 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     for (name, weights), axes, color in zip(panels.items(), every, (BLUE, *[SKY] * len(panels)), strict=False):
         draw_importances(weights, axes, color)
         axes.set_title(f"among {name}")
-    every[-1].set_xlabel("share of the explained variation (%)\n(they add up to 100 % also where noise alone varies)")
+    every[-1].set_xlabel(
+        "share of the explained variation (%)\n(they add up to 100 % even where differences are chance)"
+    )
     told, done = quantity(findings.metric), finished(findings)
     parts = [f"among {name}: {_told(weights)}" for name, weights in panels.items()]
     alt = f"How much of the variation of {told.name} each parameter explains, {'; '.join(parts)}."
     count = done["seed"].tolist().count(search.base.seed)
     caption = (
         f"Optuna's importances (fANOVA, a random forest) over the {count} finished trials of the search; rough where "
-        "these are few. The shares add up to 100 % also where trials differ by noise alone: see whether the map "
+        "these are few. The shares add up to 100 % even where trials differ by chance alone: see whether the map "
         "shows a pattern. A parameter that the search hardly varied seems to matter little."
     )
     return Picture("importance", "What matters", alt, caption, figure)
