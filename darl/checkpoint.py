@@ -11,6 +11,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,27 +116,22 @@ def read_progress(path: Path) -> Progress:
 
 
 def load_pretrained(path: str | Path) -> Pretrained:
-    """The model of a checkpoint, of a run's folder (its newest checkpoint), or of a weights file, also in a bucket.
+    """The model of a checkpoint, of a run's folder (its newest checkpoint), or of a weights file.
 
-    The moving average is taken where there is one. Raises UserError where there is no checkpoint or it cannot be read.
+    path: also at s3:// or gs://. The moving average is taken where there is one. Raises UserError where there is no
+    checkpoint or it cannot be read.
     """
-    place = Place(str(path), "checkpoint")
-    try:
-        file = _weights(place)
-        if file is None:
-            raise UserError(f"checkpoint must be a folder or a .safetensors file that darl wrote, got {str(path)!r}")
-        with tempfile.TemporaryDirectory() as folder:
-            local = file
-            if not place.local:
-                local = f"{folder}/weights.safetensors"
-                fs.copy_files(file, local, source_filesystem=place.files, destination_filesystem=fs.LocalFileSystem())
-            with safe_open(local, framework="pt") as opened:
+    with _local_weights(str(path)) as file:
+        try:
+            with safe_open(file, framework="pt") as opened:
                 metadata = opened.metadata() or {}
-            weights = load_file(local)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"checkpoint must be a whole safetensors file, got {str(path)!r} ({reason(error)})") from None
+            weights = load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"checkpoint must be a whole safetensors file, got {str(path)!r} ({reason(error)})"
+            ) from None
     if "darl" not in metadata:
-        raise UserError(f"checkpoint must hold darl's metadata, got {file!r} without it")
+        raise UserError(f"checkpoint must hold darl's metadata, got {str(path)!r} without it")
     described = json.loads(metadata["darl"])
     experiment = Experiment.from_record(described["experiment"])
     model = experiment.build()
@@ -142,14 +139,34 @@ def load_pretrained(path: str | Path) -> Pretrained:
     return Pretrained(model, experiment, tuple(described["mean"]), tuple(described["std"]))
 
 
+@contextmanager
+def _local_weights(path: str) -> Generator[str]:
+    """The file of weights that a path or address leads to, on this machine."""
+    place = Place(path, "checkpoint")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            file = _weights(place)
+            if file is not None and not place.local:
+                found, file = file, f"{folder}/weights.safetensors"
+                fs.copy_files(found, file, source_filesystem=place.files, destination_filesystem=fs.LocalFileSystem())
+        except OSError as error:
+            raise UserError(f"checkpoint must be a place that can be read, got {path!r} ({reason(error)})") from None
+        if file is None:
+            raise UserError(f"checkpoint must be a folder or a .safetensors file that darl wrote, got {path!r}")
+        yield file
+
+
 def _weights(place: Place) -> str | None:
-    """The file of a checkpoint's weights, or of a run's newest one's; None where there is none."""
+    """The file of a checkpoint's weights, or of a run's newest one's; None where there is none.
+
+    In a bucket a checkpoint comes file by file, and a marker (`step-….whole`) last, if the writer sets such.
+    """
     if place.files.get_file_info(place.folder).is_file:
         return place.folder
-    inside = place.files.get_file_info(fs.FileSelector(place.folder, allow_not_found=True))
-    steps = [info.path for info in inside if info.base_name.startswith("step-") and not info.is_file]
-    newest = max(steps, default=place.folder)
-    files = [f"{newest}/{name}.safetensors" for name in ("ema", "model")]
+    inside = {info.base_name for info in place.files.get_file_info(fs.FileSelector(place.folder, allow_not_found=True))}
+    whole = {name for name in inside if f"{name}.whole" in inside} or inside
+    steps = sorted((f"/{name}" for name in whole if name.startswith("step-")), reverse=True)
+    files = [f"{place.folder}{step}/{name}.safetensors" for step in [*steps, ""] for name in ("ema", "model")]
     return next((info.path for info in place.files.get_file_info(files) if info.is_file), None)
 
 

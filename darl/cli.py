@@ -19,17 +19,19 @@ from darl.events import Evaluated
 from darl.figures import pictures
 from darl.inputs import check_batch, load_data, results_root, workers_of
 from darl.options import Options, Parser, add_experiment_flags, add_run_flags, speak_plainly
-from darl.place import below, reason
+from darl.place import below, named
 from darl.present import findings_of, print_findings, print_plain, stages_of, wide_console, write_page, write_pictures
 from darl.results import Results, require_sweep
 from darl.results import load as load_table
-from darl.rows import curve_row, now, provenance, trial_row
+from darl.rows import curve_row, image_flops, now, provenance, trial_row
 from darl.train import fit
 from darl.variants import require
+from darl.wording import several
 
 __all__ = ["main"]
 
 Tell = Callable[[Evaluated], None]
+_CHECKPOINT = "a run's folder of checkpoints, one of them, or a .safetensors file; also at s3:// or gs://"
 
 
 def main() -> None:
@@ -68,14 +70,15 @@ def _pretrain(flags: argparse.Namespace) -> None:
     if "finished" in set(own["status"]):
         print(f"{experiment.trial_id} is finished already: {results.trials_path}")
         return
-    began = now()
-    evaluations = list[dict[str, Any]]()
+    began, evaluations = now(), list[dict[str, Any]]()
 
     def tell(event: Evaluated) -> None:
         evaluations.append(asdict(event))
         print(event.describe(experiment.epochs), flush=True)
 
     error = (_pretrain_here if flags.no_ray else _pretrain_on_ray)(experiment, dataset, results, flags, tell)
+    if error is None and (not evaluations or evaluations[-1]["epoch"] < experiment.epochs):
+        error = "the last evaluation was not reported"
     row = trial_row(
         experiment,
         evaluations,
@@ -84,7 +87,7 @@ def _pretrain(flags: argparse.Namespace) -> None:
         started_at=began,
         workers=flags.workers,
         device="cuda" if flags.gpus_per_worker else "cpu",
-        flops=experiment.build().flops(),
+        flops=image_flops(experiment),
         error=error,
     )
     results.add_curve(experiment.trial_id, len(own) + 1, [curve_row(event) for event in evaluations])
@@ -116,8 +119,8 @@ def _pretrain_here(
         ):
             if isinstance(event, Evaluated):
                 tell(event)
-    except (ArithmeticError, MemoryError, torch.OutOfMemoryError) as error:  # diverged, or too large
-        return f"{type(error).__name__}: {reason(error)}"
+    except (ArithmeticError, MemoryError, RuntimeError) as error:  # diverged, or torch has no room for it
+        return named(error)
     return None
 
 
@@ -128,7 +131,7 @@ def _pretrain_on_ray(
 
     from darl.distributed import cluster, trainer
 
-    print("starting Ray", flush=True)
+    print(f"starting Ray, then {several(flags.workers, 'workers')} as soon as there is room", flush=True)
     cluster.connect()
     cluster.require_resources(flags.workers, flags.gpus_per_worker)
     results.prepare()
@@ -144,7 +147,7 @@ def _pretrain_on_ray(
 
 
 def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", help="a run's folder of checkpoints, one of them, or a .safetensors file")
+    parser.add_argument("checkpoint", help=_CHECKPOINT)
     parser.add_argument("--data", help="other data than it was trained on")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     parser.add_argument("--memory-limit", type=float, default=4.0, help="GiB of decoded images held in memory")
@@ -171,7 +174,7 @@ def _generate_flags(parser: argparse.ArgumentParser) -> None:
         "beta:a=0.03,b=1, has hardly learned the last steps from little noise to none: its\n"
         "images are all alike. For images that differ, pretrain with --noise beta:a=1,b=1."
     )
-    parser.add_argument("checkpoint", help="a run's folder of checkpoints, one of them, or a .safetensors file")
+    parser.add_argument("checkpoint", help=_CHECKPOINT)
     parser.add_argument("--count", type=int, default=16, help="images")
     parser.add_argument("--steps", type=int, default=32, help="noise levels per patch")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -174,6 +175,9 @@ def speak_plainly(command: Callable[[], T]) -> T:
         sys.exit(2)
     except TableWriteError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # as of `| head`; nothing more can be said there, also not when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped; what had ended is in the tables, and the same command goes on", file=sys.stderr)

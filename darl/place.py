@@ -21,9 +21,10 @@ import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 from filelock import FileLock, Timeout
 from pyarrow import fs  # pyright: ignore[reportMissingTypeStubs]
 
+from darl.data.storage import open_address
 from darl.errors import UserError
 
-__all__ = ["WRITING", "Place", "below", "reason"]
+__all__ = ["WRITING", "Place", "below", "named", "reason"]
 
 WRITING = ".writing"
 _STALE = 600.0
@@ -170,9 +171,14 @@ def below(address: str, name: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """An error in one line."""
+    """An error in one line, without the indented lines where Ray tells its ids."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:300]
+    return " ".join(" ".join(line for line in text.splitlines() if not line.startswith("\t")).split())[:300]
+
+
+def named(error: Exception) -> str:
+    """An error's type and message in one line."""
+    return f"{type(error).__name__}: {reason(error)}"
 
 
 def _busy(folder: str, who: dict[str, Any], wait: float | None = None) -> UserError:
@@ -192,7 +198,7 @@ def _locate(place: str, field: str) -> tuple[fs.FileSystem, str]:
     """The file system of a path or address, and the path in it."""
     try:
         if "://" in place:
-            filesystem, path = fs.FileSystem.from_uri(place)
+            filesystem, path = open_address(place)
             return filesystem, path.rstrip("/")
         return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111
     except (OSError, pa.ArrowException) as error:

@@ -104,33 +104,33 @@ def _print_design(console: Console, stage: Sweep) -> None:
 
 def _power(stage: Sweep, images: int, results: Results) -> str:
     """The smallest difference to the baseline that a design, or a search's race, can be expected to detect."""
-    seeds, noun, none = stage.seeds - 1, "fresh seeds", "no race"
+    seeds, noun, has = stage.seeds - 1, "fresh seeds", "no race"
     if isinstance(stage, Design):  # which runs seed by seed
-        seeds, noun, none = len(stage.planned()) // len(stage.cells), "seeds", "less than one seed of each cell"
-    if seeds < 2:
-        few = "one seed" if seeds else none
-        return f"{few}: no difference can be told from noise"
+        seeds, noun, has = len(stage.planned()) // len(stage.cells), "seeds", "less than one seed of each cell"
+    has = f"{seeds} {noun}" if seeds > 1 else "one seed" if seeds else has
     measured = _measured_sd(stage, results) if isinstance(stage, Design) else None
+    nothing = "no difference can be told from noise"
     if is_loss(stage.metric) and not measured:
-        return f"{seeds} {noun}: what they can detect is known once trials tell how losses vary from seed to seed"
+        known = "what they can detect is known once trials tell how losses vary from seed to seed"
+        return f"{has}: {known if seeds > 1 else nothing}"
     sd = measured or max(ASSUMED_SD, math.sqrt(2 * ASSUMED_TOP1 * (1 - ASSUMED_TOP1) / images))
     comparisons = max(1, _compared(stage) - 1)
-    least = detectable(seeds, sd, comparisons)
-    more = [(count, detectable(count, sd, comparisons) or math.nan) for count in (FEWEST, 2 * FEWEST) if count > seeds]
-    with_more = "".join(f"; {count} {noun}: {amount(one, stage.metric)}" for count, one in more)
-    if least is None or (least > 1 and not is_loss(stage.metric)):
-        words = f"no difference can be told from noise after {several(comparisons, 'comparisons')}"
-        return f"{seeds} {noun}: {words}{with_more}"
-    known = amount(sd, stage.metric) + (
-        " as in the trials that are there" if measured else f", assumed for {images:,} validation images"
+    least, *more = (detectable(count, sd, comparisons) for count in (seeds, FEWEST, 2 * FEWEST))
+    told = zip((FEWEST, 2 * FEWEST), more, strict=True)
+    with_more = "".join(
+        f"; {count} {noun}: {amount(one, stage.metric)}" for count, one in told if one and count > seeds
     )
+    if least is None:
+        return f"{has}: {nothing}{with_more}"
+    if least > 1 and not is_loss(stage.metric):
+        return f"{has}: {nothing} after {several(comparisons, 'comparisons')}{with_more}"
+    known = " as in the trials that are there" if measured else f", assumed for {images:,} validation images"
     words = (
-        f"80 % power, 5 % level, {several(comparisons, 'comparisons')}; differences vary from seed to seed by {known}"
+        f"80 % power, 5 % level, {several(comparisons, 'comparisons')}; differences vary from seed to seed by "
+        f"{amount(sd, stage.metric)}{known}"
     )
     few = f"; under {FEWEST} seeds it will be called inconclusive all the same" if seeds < FEWEST else ""
-    return (
-        f"smallest difference that {seeds} {noun} can detect: {amount(least, stage.metric)} ({words}{few}){with_more}"
-    )
+    return f"smallest difference that {has} can detect: {amount(least, stage.metric)} ({words}{few}){with_more}"
 
 
 def _measured_sd(stage: Design, results: Results) -> float | None:

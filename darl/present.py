@@ -67,9 +67,11 @@ def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
         if experiment is not None:
             for name, value in min((_apart(stage, experiment) for stage in stages), key=len).items():
                 values.setdefault(name, set()).add(str(value))
-    named = [f"{name} {' and '.join(sorted(some))}" for name, some in values.items() if len(some) < 3]
-    named += [f"{len(some)} values of {name}" for name, some in values.items() if len(some) > 2]
-    which = f" ({', '.join(named)}); the command with these settings tells of them" if named else ""
+    named = [
+        f"{name} {next(iter(some))}" if len(some) == 1 else f"{len(some)} other values of {name}"
+        for name, some in values.items()
+    ]
+    which = f" ({', '.join(named)}); commands with those settings tell of them" if named else ""
     return f"rows of other settings lie here too, and are not counted: {len(configs)}{which}"
 
 

@@ -22,7 +22,7 @@ import math
 import re
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pandas as pd
@@ -181,11 +181,11 @@ class Results:
 
     def trials(self) -> pd.DataFrame:
         """Every attempt so far; see `load`."""
-        return _frame(self._filesystem, f"{self._folder}/{_TRIALS}")
+        return _frame(self._filesystem, f"{self._folder}/{_TRIALS}", self.path)
 
     def curves(self) -> pd.DataFrame:
         """Every report so far; see `load`."""
-        return _frame(self._filesystem, f"{self._folder}/{_CURVES}")
+        return _frame(self._filesystem, f"{self._folder}/{_CURVES}", self.path)
 
     def _table(self, table: str, rows: list[dict[str, Any]]) -> pa.Table:
         schema = self._schemas[table]
@@ -214,9 +214,10 @@ def load(path: str) -> pd.DataFrame:
     does not have is null there; a folder without parts is a frame without rows. Raises UserError.
     """
     place = Place(path, "path")
-    found = place.files.get_file_info(place.folder).type == fs.FileType.Directory
+    with _readable(path):
+        found = place.files.get_file_info(place.folder).type == fs.FileType.Directory
     require(found, "path", "be a folder of Parquet parts, such as RESULTS/SWEEP/trials", path)
-    return _frame(place.files, place.folder)
+    return _frame(place.files, place.folder, path)
 
 
 def require_sweep(path: str) -> None:
@@ -224,15 +225,15 @@ def require_sweep(path: str) -> None:
     place = Place(path, "results")
 
     def folders(name: str = "") -> list[str]:
-        with _readable(path):
-            inside = place.files.get_file_info(fs.FileSelector(f"{place.folder}{name}", allow_not_found=True))
-        return sorted(info.base_name for info in inside if info.type == fs.FileType.Directory)
+        with suppress(OSError) if name else _readable(path):  # below may lie somebody else's
+            inside = place.files.get_file_info(fs.FileSelector(f"{place.folder}/{name}", allow_not_found=True))
+            return sorted(info.base_name for info in inside if info.type == fs.FileType.Directory)
+        return []
 
-    if _TRIALS not in folders():
-        sweeps = ", ".join(name for name in folders() if _TRIALS in folders(f"/{name}"))
-        require(
-            False, "results", f"be one sweep's folder, RESULTS/SWEEP{f' (in it: {sweeps})' if sweeps else ''}", path
-        )
+    names = folders()
+    sweeps = [] if _TRIALS in names else [name for name in names if _TRIALS in folders(name)]
+    which = f" (in it: {', '.join(sweeps)})" if sweeps else ""
+    require(_TRIALS in names, "results", f"be one sweep's folder, RESULTS/SWEEP{which}", path)
 
 
 @contextmanager
@@ -243,8 +244,8 @@ def _readable(path: str) -> Generator[None]:
         raise UserError(f"results must be a place that can be read, got {path!r} ({reason(error)})") from None
 
 
-def _frame(filesystem: fs.FileSystem, folder: str) -> pd.DataFrame:
-    with _readable(folder):
+def _frame(filesystem: fs.FileSystem, folder: str, named: str) -> pd.DataFrame:
+    with _readable(named):
         parts = _read(filesystem, folder)
     is_curves = "status" not in parts[0].column_names if parts else folder.endswith(_CURVES)
     schema = _union(folder, curves_schema() if is_curves else trials_schema(), parts)

@@ -43,6 +43,13 @@ def test_on_a_terminal_a_table_of_what_runs_stands_below_a_line_for_each_end() -
     assert shown.live is None
 
 
+def test_where_nothing_is_left_to_run_it_says_so() -> None:
+    for done in (9, 0):
+        shown, _, text = board(terminal=False, done=done)
+        shown.tell_known()
+        assert text.getvalue() == ("9 of at most 9 trials were there already\n" if done else "")
+
+
 def test_elsewhere_there_is_a_line_for_each_end() -> None:
     shown, recorder, text = board(terminal=False)
     with shown:

@@ -1,6 +1,7 @@
 """A user's mistake: one line that names the field, the value and the remedy, exit code 2, and nothing written."""
 
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -166,7 +167,7 @@ def test_a_dry_run_of_a_part_of_a_design(
         run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
         said = capsys.readouterr().out
         assert f"trials: the first {trials} of 24 = 8 cells × seeds 0 to 2\n" in said
-        assert f"{words}: no difference can be told from noise\n" in said
+        assert f"\n{words}: no difference can be told from noise; 6 seeds: 6.8 points; 12 seeds: 3.7 points\n" in said
 
 
 def test_a_part_of_the_grid(
@@ -251,6 +252,18 @@ def test_help_names_every_flag_of_the_contract_and_every_kind(
     for kind in ("nested_raster", "rope2d", "cosine", "diffusion"):
         assert kind in said
     assert "default: results" in said
+
+
+def test_whoever_reads_may_go_away() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "darl.cli", "report", "sweeps/results/patch_order"],
+        cwd=SWEEPS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 1
 
 
 def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,11 +6,13 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pyarrow import fs
 
+from darl.data import storage
 from darl.errors import UserError
 from darl.place import Place
 
@@ -30,6 +32,33 @@ def test_a_file_is_read_as_it_was_put(tmp_path: Path) -> None:
         assert place.get("a.txt") == text
     place.put("figures/b.png", b"picture")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [".writing", "a.txt", "figures"]
+
+
+@pytest.mark.parametrize("address", ["hf://datasets/x", "ftp://x/y", "abfs://x/y"])
+def test_an_address_of_another_kind_is_refused(address: str) -> None:
+    scheme = address.partition(":")[0]
+    with pytest.raises(
+        UserError, match=rf"^--results must be .* s3:// or gs://, got '{address}' \({scheme}:// is not known\)$"
+    ):
+        Place(address, "--results")
+
+
+def test_a_gs_bucket_that_is_not_there_is_not_asked_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(storage, "FileSystem", SimpleNamespace(from_uri=lambda uri: asked.append(uri) or (None, "x")))
+    for address in (
+        "gs://bucket/x",
+        "gs://bucket/x?scheme=http",
+        "gs://bucket/x?retry_limit_seconds=5",
+        "s3://bucket/x",
+    ):
+        storage.open_address(address)
+    assert asked == [
+        "gs://bucket/x?retry_limit_seconds=60",
+        "gs://bucket/x?scheme=http&retry_limit_seconds=60",
+        "gs://bucket/x?retry_limit_seconds=5",
+        "s3://bucket/x",
+    ]
 
 
 def test_the_second_writer_is_told_who_the_first_one_is_until_that_one_is_killed(tmp_path: Path) -> None:

@@ -62,12 +62,12 @@ def test_trials_of_other_settings_are_noted() -> None:
     trials = table([*cell("paper", 0.8, 0.8, sweep=FINAL), *cell("other", 0.9, 0.9, sweep=FINAL), *others])
     (found,) = findings_of([FINAL], trials, curves(trials))
     said = "rows of other settings lie here too, and are not counted"
-    tells = "the command with these settings tells of them"
+    tells = "commands with those settings tell of them"
     assert found.notes == [f"{said}: 1 (epochs 9); {tells}"]
     many = [FINAL.base.changed({"epochs": epochs, "batch_size": 64, "seed": epochs}) for epochs in (7, 8, 9)]
     trials = table([*others, *(row(one, 0.7) for one in many)])
     (found,) = findings_of([FINAL], trials, curves(trials))
-    assert found.notes[-1] == f"{said}: 4 (batch_size 64, 3 values of epochs); {tells}"
+    assert found.notes[-1] == f"{said}: 4 (3 other values of epochs, batch_size 64); {tells}"
     trials["config"] = '{"noise": {"kind": "of later"}}'
     (found,) = findings_of([FINAL], trials, curves(trials))
     assert found.notes[-1] == f"{said}: 4"

@@ -6,13 +6,9 @@ from types import SimpleNamespace
 import pytest
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError, RayTaskError
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-from ray.train.v2.api.exceptions import WorkerGroupError
 
 from darl.distributed.recorder import _reason
 
-GLOO = RuntimeError("Connection closed by peer")
-DIED = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())
 LONG = "CUDA out of memory. Tried to allocate 2 GiB.\nCompile with `TORCH_USE_CUDA_DSA` to enable assertions."
 TEXT = """Failure # 1 (occurred at 2026-11-25)
 ValueError: an earlier one
@@ -29,24 +25,8 @@ Failure # 2 (occurred at 2026-11-25)
             RuntimeError("It died.\n\tactor_id: 06010812\n\tpid: 12\nOut of memory."),
             "RuntimeError: It died. Out of memory.",
         ),
-        (
-            RayTaskError("f", "Traceback …", WorkerGroupError("", {0: GLOO, 1: MemoryError("1 TiB")})),
-            "MemoryError: 1 TiB",
-        ),
-        (
-            WorkerGroupError("", {0: GLOO, 1: DIED}),
-            "ActorDiedError: The actor died unexpectedly before finishing this task.",
-        ),
-        (WorkerGroupError("", {0: GLOO}), "RuntimeError: Connection closed by peer"),
     ],
-    ids=[
-        "in the trial",
-        "of its process",
-        "without ids",
-        "in one of two workers",
-        "of one worker's process",
-        "of gloo alone",
-    ],
+    ids=["in the trial", "of its process", "without Ray's ids"],
 )
 def test_a_pickled_error_has_type_and_message(tmp_path: Path, error: Exception, expected: str) -> None:
     file = tmp_path / "error.pkl"

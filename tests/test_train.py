@@ -171,6 +171,23 @@ def test_a_checkpoint_stands_alone(small: Dataset, tmp_path: Path) -> None:
         assert read.model(torch.zeros(1, 1, 8, 8), seed=0)["loss"].isfinite()
 
 
+def test_the_newest_whole_checkpoint_is_read(small: Dataset, tmp_path: Path) -> None:
+    list(fit(experiment(), small, device=CPU, folder=tmp_path, save_every=1))
+    older, newest = sorted(tmp_path.iterdir())
+    changed = checkpoint.load_pretrained(older).model.state_dict()
+    (tmp_path / "step-00000099").mkdir()  # files come one by one into a bucket
+
+    def read(place: str) -> bool:
+        """Whether it is the older one."""
+        state = checkpoint.load_pretrained(place).model.state_dict()
+        return all(torch.equal(state[name], changed[name]) for name in changed)
+
+    assert not read(str(tmp_path))
+    assert not read(f"file://{newest}/model.safetensors")
+    (tmp_path / f"{older.name}.whole").touch()
+    assert read(f"file://{tmp_path}")
+
+
 def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"checkpoint must be a folder or a .safetensors file that darl wrote, got"):
         checkpoint.load_pretrained(tmp_path)

@@ -103,10 +103,23 @@ class Listing:
         return Listing(self.storage, self.root, tuple(self.paths[i] for i in kept), tuple(self.sizes[i] for i in kept))
 
 
+def open_address(address: str) -> tuple[FileSystem, str]:
+    """The file system of an absolute path or an address at file://, s3:// or gs://, and the path in it.
+
+    Raises OSError for another address. Google's client would try for a quarter of an hour to reach what is not there.
+    """
+    scheme, mark, _ = address.partition("://")
+    if mark and scheme not in ("file", "s3", "gs", "gcs"):
+        raise OSError(f"{scheme}:// is not known")
+    if scheme in ("gs", "gcs") and "retry_limit_seconds=" not in address:
+        address += f"{'&' if '?' in address else '?'}retry_limit_seconds=60"
+    return FileSystem.from_uri(address)
+
+
 def listing(data: str) -> Listing:
     """All files of a folder, of a single file, or of a pattern with `*`; raises UserError."""
     with _readable(data):
-        filesystem, path = FileSystem.from_uri(data)
+        filesystem, path = open_address(data)
         return _listing(Storage(filesystem), path.rstrip("/") or "/")
 
 

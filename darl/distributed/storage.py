@@ -16,6 +16,7 @@ from pathlib import Path
 from pyarrow import fs
 
 from darl.config import Experiment
+from darl.place import Place
 
 __all__ = ["CheckpointStore"]
 
@@ -29,9 +30,9 @@ class CheckpointStore:
     """
 
     def __init__(self, root: str):
-        self.remote = "://" in root
-        self.files, path = fs.FileSystem.from_uri(root) if self.remote else (fs.LocalFileSystem(), root)
-        self.root = f"{path}/checkpoints"
+        place = Place(root, "--results")
+        self.files, self.remote = place.files, not place.local
+        self.root = f"{place.folder}/checkpoints"
 
     def begin(self, experiment: Experiment) -> None:
         """Note that a trial starts."""

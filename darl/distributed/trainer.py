@@ -4,10 +4,12 @@ Ray starts the workers, joins them by gloo (CPU) or nccl (GPU), keeps the checkp
 a fault starts all of them again from the last checkpoint. The loop itself does not know.
 """
 
+import re
+import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,16 @@ import ray.train.torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-from ray.train.v2.api.exceptions import TrainingFailedError
-from ray.util.queue import Queue
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from darl.config import Experiment
 from darl.data import Dataset
 from darl.errors import UserError
 from darl.evaluate import Measures
 from darl.events import Evaluated, Saved
+from darl.place import named
 from darl.rows import curve_row
 from darl.train import fit
 
@@ -95,7 +99,7 @@ def train_worker(config: dict[str, Any]) -> None:
     try:
         _train(config)
     except (ArithmeticError, UserError) as error:
-        ray.train.report({"error": f"{type(error).__name__}: {error}"})
+        ray.train.report({"error": named(error)})
 
 
 def _train(config: dict[str, Any]) -> None:
@@ -136,6 +140,9 @@ class _Listener(UserCallback):
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None) -> None:
         self.queue.put(metrics[0])
 
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        self.queue.put({"ended": failure(WorkerGroupError("", worker_exceptions))})
+
 
 def pretrain(
     experiment: Experiment,
@@ -147,7 +154,8 @@ def pretrain(
     tell: Callable[[Evaluated], None],
 ) -> str | None:
     """Run an experiment to its end, and tell of each evaluation once; the error that ended it if one did."""
-    queue, errors, told = Queue(actor_options={"num_cpus": 0}), list[str](), set[int]()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    queue, failures = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), list[Exception]()
     trainer = torch_trainer(
         experiment,
         dataset,
@@ -158,24 +166,40 @@ def pretrain(
         callbacks=[_Listener(queue)],
     )
 
-    def listen() -> None:
-        for report in iter(queue.get, None):
-            errors.extend([report["error"]] if "error" in report else [])
-            if "event" in report and report["epoch"] not in told:  # workers that start again tell all again
-                told.add(report["epoch"])
-                tell(Evaluated(**report["event"]))
+    def run() -> None:
+        try:
+            trainer.fit()
+        except Exception as error:
+            failures.append(error)
 
-    listening = threading.Thread(target=listen, daemon=True)
-    listening.start()
-    try:
-        trainer.fit()
-    except TrainingFailedError as error:
-        errors.append(failure(error))
-    finally:
-        queue.put(None)
-        listening.join()
-        queue.shutdown()
-    return next(iter(errors), None)
+    # In a thread of its own: in the main one Train takes Ctrl-C for itself, and ends the process without a word.
+    running = threading.Thread(target=run, daemon=True)
+    running.start()
+    error = _follow(_reports(queue, running), tell)
+    if failures and not isinstance(failures[0], TrainingFailedError):
+        raise failures[0]
+    return error or next(map(failure, failures), None)
+
+
+def _reports(queue: Queue, running: threading.Thread) -> Iterator[dict[str, Any]]:
+    """What is put into the queue while a thread runs."""
+    while running.is_alive() or not queue.empty():
+        with suppress(Empty):
+            yield queue.get(timeout=1)
+
+
+def _follow(reports: Iterator[dict[str, Any]], tell: Callable[[Evaluated], None]) -> str | None:
+    """Tell of each evaluation once, though workers that start again report all again; the error they report, if any."""
+    told: set[int] = set()
+    error: str | None = None
+    for report in reports:
+        error = error or report.get("error")
+        if "ended" in report:
+            print(f"workers ended: {report['ended']}", file=sys.stderr, flush=True)
+        if "event" in report and report["epoch"] not in told:
+            told.add(report["epoch"])
+            tell(Evaluated(**report["event"]))
+    return error
 
 
 def failure(error: Exception) -> str:
@@ -183,7 +207,9 @@ def failure(error: Exception) -> str:
     cause: Exception = getattr(error, "cause", None) or error
     workers: list[Exception] = [*getattr(cause, "worker_failures", {}).values()]
     died = [one.health_check_failure for one in workers if isinstance(one, WorkerHealthCheckFailedError)]
-    own = [one for one in workers if type(one) is not RuntimeError]  # as gloo raises where another worker has ended
-    first = next(iter([*died, *own, *workers, cause]))
-    said = [line for line in str(first).splitlines() if not line.startswith("\t")]  # there stand Ray's ids
-    return " ".join(f"{type(first).__name__}: {' '.join(said)}".split())[:300]
+    own = [one for one in workers if not _FOLLOWS.search(str(one))]
+    return named(next(iter([*died, *own, *workers, cause])))
+
+
+_FOLLOWS = re.compile("gloo|NCCL|Connection (closed|reset)|process group", re.IGNORECASE)
+"""In the errors of workers that were waiting for one that has ended."""

@@ -23,7 +23,7 @@ from darl.distributed.storage import CheckpointStore
 from darl.distributed.trainer import Workers, report_of, torch_trainer
 from darl.errors import UserError
 from darl.events import Evaluated, Saved
-from darl.place import below
+from darl.place import below, named
 from darl.sweep import Sweep
 from darl.train import fit
 
@@ -73,7 +73,7 @@ def run_trial(config: dict[str, Any], *, job: Job, shared: Shared) -> None:
         else:
             _here(experiment, job, ray.get(dataset))
     except (ArithmeticError, UserError) as error:
-        tune.report({"error": f"{type(error).__name__}: {error}"})
+        tune.report({"error": named(error)})
 
 
 def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:

@@ -87,7 +87,7 @@ def _search(sweep: Search, run: Run) -> None:
     missing = sweep.trials - len(known)
     proposals = _proposals(sweep, run, state, known)
     run.results.keep(SAMPLER_FILE, json.dumps(proposals.study.user_attrs["sampler"], indent=1).encode())
-    board = Board(sweep, len(known), sweep.trials)
+    board = Board(sweep, len(known), max(len(known), sweep.trials))
     if missing > 0:
         scheduler = Asha(sweep, known) if sweep.rungs and sweep.early else FIFOScheduler()
         _tune(sweep, run, state, proposals, scheduler, missing, board)

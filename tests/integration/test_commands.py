@@ -112,7 +112,7 @@ def test_the_same_command_runs_nothing_again_and_more_trials_run_the_rest(
     flags = (*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--results", results)
     folder = results / "noise_schedule" / "trials"
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    command(*flags, "--trials", 4)
+    assert "4 of at most 4 trials were there already" in command(*flags, "--trials", 4).stdout
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     command(*flags, "--trials", 5)
     after = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -244,11 +244,29 @@ def test_a_run_that_has_no_memory_is_a_failed_row_and_another_attempt_the_next(
     for more in ([], ["--no-ray"]):
         said = command(*flags, *more, code=1)
         assert said.stderr.endswith("failed: MemoryError: cannot allocate 1 TiB\n")
-        assert said.stdout.splitlines()[-1].startswith("epoch    0 of 2 | val loss")
+        (told,) = [line for line in said.stdout.splitlines() if line.startswith("epoch")]
+        assert told.startswith("epoch    0 of 2 | val loss")
+        assert said.stderr.count("workers ended: MemoryError: cannot allocate 1 TiB\n") == (0 if more else 4)
     trials = pd.read_parquet(tmp_path / "pretrain" / "trials")
     assert trials[["attempt", "status", "error"]].to_numpy().tolist() == [
         [attempt, "failed", "MemoryError: cannot allocate 1 TiB"] for attempt in (1, 2)
     ]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_says_so_and_goes_on(ray_address: str, tmp_path: Path) -> None:
+    flags = words(*FLAGS[:3], "--epochs", 200, "--evaluations", 20, "--save-every", 10, "--results", tmp_path)
+    running = subprocess.Popen(
+        flags, cwd=ROOT, env=environ(ray_address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stdout is not None
+    next(line for line in running.stdout if line.startswith("epoch   10 "))
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=100)
+    assert running.returncode == 130
+    assert said == "stopped; what had ended is in the tables, and the same command goes on\n"
+    assert next((tmp_path / "pretrain" / "checkpoints").glob("*/step-*/trainer.pt"))
+    assert not list((tmp_path / "pretrain" / "trials").glob("*.parquet"))
 
 
 def test_a_diverged_run_is_a_failed_row(command: Command, tmp_path: Path) -> None:
