@@ -5,11 +5,12 @@ a fault starts all of them again from the last checkpoint. The loop itself does 
 """
 
 import re
+import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def pretrain(
 ) -> str | None:
     """Run an experiment to its end, and tell of each evaluation once; the error that ended it if one did."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    queue, failures = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), list[Exception]()
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     trainer = torch_trainer(
         experiment,
         dataset,
@@ -165,41 +166,50 @@ def pretrain(
         full=Measures(),
         callbacks=[_Listener(queue)],
     )
-
-    def run() -> None:
-        try:
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        with _followed(queue, tell) as errors:
             trainer.fit()
-        except Exception as error:
-            failures.append(error)
-
-    # In a thread of its own: in the main one Train takes Ctrl-C for itself, and ends the process without a word.
-    running = threading.Thread(target=run, daemon=True)
-    running.start()
-    error = _follow(_reports(queue, running), tell)
-    if failures and not isinstance(failures[0], TrainingFailedError):
-        raise failures[0]
-    return error or next(map(failure, failures), None)
+    except TrainingFailedError as error:
+        return next(iter([*errors, failure(error)]))
+    except SystemExit:  # so ends Train's own handler of Ctrl-C
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    return next(iter(errors), None)
 
 
-def _reports(queue: Queue, running: threading.Thread) -> Iterator[dict[str, Any]]:
-    """What is put into the queue while a thread runs."""
-    while running.is_alive() or not queue.empty():
-        with suppress(Empty):
-            yield queue.get(timeout=1)
+@contextmanager
+def _followed(queue: Queue, tell: Callable[[Evaluated], None]) -> Generator[list[str]]:
+    """Tell of what is put into a queue as it comes; the errors among it."""
+    errors, ended = list[str](), threading.Event()
+
+    def reports() -> Iterator[dict[str, Any]]:
+        while not ended.is_set() or not queue.empty():
+            with suppress(Empty):
+                yield queue.get(timeout=0.5)
+
+    following = threading.Thread(target=lambda: errors.extend(_follow(reports(), tell)), daemon=True)
+    following.start()
+    try:
+        yield errors
+    finally:
+        ended.set()
+        following.join()
 
 
-def _follow(reports: Iterator[dict[str, Any]], tell: Callable[[Evaluated], None]) -> str | None:
-    """Tell of each evaluation once, though workers that start again report all again; the error they report, if any."""
-    told: set[int] = set()
-    error: str | None = None
+def _follow(reports: Iterator[dict[str, Any]], tell: Callable[[Evaluated], None]) -> list[str]:
+    """Tell of each evaluation once, though workers that start again report all again; the errors they report."""
+    errors, told = list[str](), set[int]()
     for report in reports:
-        error = error or report.get("error")
+        errors += [report["error"]] if "error" in report else []
         if "ended" in report:
             print(f"workers ended: {report['ended']}", file=sys.stderr, flush=True)
         if "event" in report and report["epoch"] not in told:
             told.add(report["epoch"])
-            tell(Evaluated(**report["event"]))
-    return error
+            with suppress(OSError):  # whoever read this may have gone: the run goes on
+                tell(Evaluated(**report["event"]))
+    return errors
 
 
 def failure(error: Exception) -> str:

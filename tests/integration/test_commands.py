@@ -263,7 +263,7 @@ def test_a_run_that_is_interrupted_says_so_and_goes_on(ray_address: str, tmp_pat
     next(line for line in running.stdout if line.startswith("epoch   10 "))
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=100)
-    assert running.returncode == 130
+    assert running.returncode == 130, said
     assert said == "stopped; what had ended is in the tables, and the same command goes on\n"
     assert next((tmp_path / "pretrain" / "checkpoints").glob("*/step-*/trainer.pt"))
     assert not list((tmp_path / "pretrain" / "trials").glob("*.parquet"))
