@@ -28,7 +28,7 @@ from darl.errors import UserError
 from darl.model import Darl
 from darl.place import Place, reason
 
-__all__ = ["Pretrained", "Progress", "latest", "load_pretrained", "read_progress", "restore", "save"]
+__all__ = ["Pretrained", "Progress", "begun", "latest", "load_pretrained", "read_progress", "restore", "save"]
 
 
 @dataclass
@@ -115,6 +115,11 @@ def read_progress(path: Path) -> Progress:
     return Progress(**state["progress"])
 
 
+def begun(path: str) -> bool:
+    """Whether a run has left checkpoints in a folder, also at s3:// or gs://."""
+    return any(name.startswith("step-") for name in _inside(Place(path, "--results")))
+
+
 def load_pretrained(path: str | Path) -> Pretrained:
     """The model of a checkpoint, of a run's folder (its newest checkpoint), or of a weights file.
 
@@ -163,11 +168,15 @@ def _weights(place: Place) -> str | None:
     """
     if place.files.get_file_info(place.folder).is_file:
         return place.folder
-    inside = {info.base_name for info in place.files.get_file_info(fs.FileSelector(place.folder, allow_not_found=True))}
+    inside = _inside(place)
     whole = {name for name in inside if f"{name}.whole" in inside} or inside
     steps = sorted((f"/{name}" for name in whole if name.startswith("step-")), reverse=True)
     files = [f"{place.folder}{step}/{name}.safetensors" for step in [*steps, ""] for name in ("ema", "model")]
     return next((info.path for info in place.files.get_file_info(files) if info.is_file), None)
+
+
+def _inside(place: Place) -> set[str]:
+    return {info.base_name for info in place.files.get_file_info(fs.FileSelector(place.folder, allow_not_found=True))}
 
 
 def _steps(folder: Path) -> list[Path]:

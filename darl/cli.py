@@ -1,6 +1,7 @@
 """The `darl` command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -70,6 +71,9 @@ def _pretrain(flags: argparse.Namespace) -> None:
     if "finished" in set(own["status"]):
         print(f"{experiment.trial_id} is finished already: {results.trials_path}")
         return
+    checkpoints = below(results.path, f"checkpoints/{experiment.trial_id}")
+    if checkpoint.begun(checkpoints):
+        print("going on from the last checkpoint; what was evaluated before it is told again", flush=True)
     began, evaluations = now(), list[dict[str, Any]]()
 
     def tell(event: Evaluated) -> None:
@@ -95,7 +99,6 @@ def _pretrain(flags: argparse.Namespace) -> None:
     if error:
         print(f"failed: {error}", file=sys.stderr)
         sys.exit(1)
-    checkpoints = below(results.path, f"checkpoints/{experiment.trial_id}")
     print(f"checkpoints: {checkpoints}\ntables: {results.trials_path}")
 
 
@@ -184,6 +187,9 @@ def _generate_flags(parser: argparse.ArgumentParser) -> None:
 def _generate(flags: argparse.Namespace) -> None:
     from torchvision.utils import save_image
 
+    output = Path(flags.output)
+    writable = output.suffix.lower() == ".png" and output.parent.is_dir() and os.access(output.parent, os.W_OK)
+    require(writable, "--output", "be a PNG file in a folder that can be written", flags.output)
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     images = pretrained.model.generate(flags.count, steps=flags.steps, seed=flags.seed)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (pretrained.mean, pretrained.std))

@@ -180,7 +180,7 @@ def speak_plainly(command: Callable[[], T]) -> T:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        print("stopped; what had ended is in the tables, and the same command goes on", file=sys.stderr)
+        print("stopped; the same command goes on from the tables and the last checkpoints", file=sys.stderr)
         sys.exit(130)
 
 

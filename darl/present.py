@@ -71,7 +71,7 @@ def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
         f"{name} {next(iter(some))}" if len(some) == 1 else f"{len(some)} other values of {name}"
         for name, some in values.items()
     ]
-    which = f" ({', '.join(named)}); commands with those settings tell of them" if named else ""
+    which = f" ({', '.join(named)}); run with those settings, the sweep reports them" if named else ""
     return f"rows of other settings lie here too, and are not counted: {len(configs)}{which}"
 
 
@@ -91,7 +91,7 @@ def _apart(stage: Sweep, experiment: Experiment) -> Record:
 def _on_the_way(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
     """A search's pilot, and the answer on enlarged images where a design has measured it."""
     sweep = finding.sweep
-    if isinstance(sweep, Search) and sweep.early and sweep.rungs:
+    if isinstance(sweep, Search) and sweep.early and sweep.rungs and len(finding.trials):
         pilot = verdict(sweep, trials, curves)
         few = f"fewer than {sweep.pilot} trials have finished whole, too few for a pilot: none was stopped early"
         return [few if pilot is None else pilot.describe()]

@@ -287,3 +287,15 @@ def test_a_report_of_a_folder_that_is_not_a_sweeps(
     assert stop.value.code == 2
     said = f"error: results must be one sweep's folder, RESULTS/SWEEP{which}, got {str(tmp_path)!r}\n"
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("output", ["nowhere/drawn.png", "drawn.jpg", "drawn", "."])
+def test_a_picture_that_cannot_be_written_is_said_before_it_is_drawn(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["darl", "generate", "any", "--output", str(tmp_path / output)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    said = f"error: --output must be a PNG file in a folder that can be written, got {str(tmp_path / output)!r}\n"
+    assert capsys.readouterr().err == said

@@ -62,7 +62,7 @@ def test_trials_of_other_settings_are_noted() -> None:
     trials = table([*cell("paper", 0.8, 0.8, sweep=FINAL), *cell("other", 0.9, 0.9, sweep=FINAL), *others])
     (found,) = findings_of([FINAL], trials, curves(trials))
     said = "rows of other settings lie here too, and are not counted"
-    tells = "commands with those settings tell of them"
+    tells = "run with those settings, the sweep reports them"
     assert found.notes == [f"{said}: 1 (epochs 9); {tells}"]
     many = [FINAL.base.changed({"epochs": epochs, "batch_size": 64, "seed": epochs}) for epochs in (7, 8, 9)]
     trials = table([*others, *(row(one, 0.7) for one in many)])

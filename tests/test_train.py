@@ -182,6 +182,8 @@ def test_the_newest_whole_checkpoint_is_read(small: Dataset, tmp_path: Path) -> 
         state = checkpoint.load_pretrained(place).model.state_dict()
         return all(torch.equal(state[name], changed[name]) for name in changed)
 
+    assert checkpoint.begun(str(tmp_path))
+    assert not checkpoint.begun(str(tmp_path / "nowhere"))
     assert not read(str(tmp_path))
     assert not read(f"file://{newest}/model.safetensors")
     (tmp_path / f"{older.name}.whole").touch()

@@ -208,7 +208,8 @@ def test_without_ray(command: Command, plain: Path) -> None:
 
 def test_two_workers_give_the_losses_of_one(command: Command, plain: Path, tmp_path: Path) -> None:
     said = command(*FLAGS, "--workers", 2, "--results", tmp_path).stdout.splitlines()
-    assert [line[:15] for line in said[:-2]] == ["starting Ray", *(f"epoch    {epoch} of 2" for epoch in range(3))]
+    assert said[0] == "starting Ray, then 2 workers as soon as there is room"
+    assert [line[:15] for line in said[1:-2]] == [f"epoch    {epoch} of 2" for epoch in range(3)]
     alone, together = (pd.read_parquet(place / "pretrain" / "curves") for place in (plain, tmp_path))
     assert len(alone) == len(together) == 3
     pd.testing.assert_series_equal(together["train_loss"], alone["train_loss"], rtol=1e-5)
@@ -264,8 +265,14 @@ def test_a_run_that_is_interrupted_says_so_and_goes_on(ray_address: str, tmp_pat
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=100)
     assert running.returncode == 130, said
-    assert said == "stopped; what had ended is in the tables, and the same command goes on\n"
+    assert said == "stopped; the same command goes on from the tables and the last checkpoints\n"
     assert next((tmp_path / "pretrain" / "checkpoints").glob("*/step-*/trainer.pt"))
+    again = subprocess.Popen(flags, cwd=ROOT, env=environ(ray_address), stdout=subprocess.PIPE, text=True)
+    assert again.stdout is not None
+    assert next(iter(again.stdout)).startswith("going on from the last checkpoint")
+    next(line for line in again.stdout if line.startswith("epoch   20 "))
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=100)
     assert not list((tmp_path / "pretrain" / "trials").glob("*.parquet"))
 
 
