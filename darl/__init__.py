@@ -1,7 +1,7 @@
 """DARL-on-Ray: pretraining and sweeps for denoising autoregressive representation learning."""
 
-from darl.config import Experiment
-from darl.factory import create_model
+from darl.experiment import Experiment
+from darl.model.factory import create_model
 
 __all__ = ["Experiment", "create_model"]
 __version__ = "0.1.0"

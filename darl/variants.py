@@ -1,13 +1,16 @@
 """Families of alternatives: a variant is a small frozen dataclass, known by its `kind`.
 
 A family (patch order, position encoding, noise schedule, objective) is a base class; a variant is a concrete subclass
-with a `kind`. A family knows its variants by Python's own subclass list, so a new one is one class in one file: once it
-is defined it can be parsed on the command line, written to and read from a record, and it goes through the
-conformance tests. Names are turned into types only at the edges (command line, record); inside, types decide.
+with a `kind`. A family knows its variants by Python's own subclass list, and imports the modules of its package (where
+it has one) before it looks. So a new variant is one class in one file: it can be parsed on the command line, written to
+and read from a record, and it goes through the conformance tests. Names are turned into types only at the edges
+(command line, record); inside, types decide.
 """
 
 import dataclasses
+import importlib
 import inspect
+import pkgutil
 from abc import ABC
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -31,10 +34,15 @@ class Variant(ABC):
 
     family: ClassVar[str]
     kind: ClassVar[str]
+    package: ClassVar[str] = ""
+    """Of a family with one file a variant: the package whose modules define them."""
 
     @classmethod
     def kinds(cls) -> dict[str, type[Self]]:
         """Every concrete variant of this family that is defined so far, by `kind`."""
+        if cls.package:
+            for module in pkgutil.iter_modules(importlib.import_module(cls.package).__path__):
+                importlib.import_module(f"{cls.package}.{module.name}")
         below = [sub for child in cls.__subclasses__() for sub in child.kinds().values()]
         own = [cls] if "kind" in vars(cls) and not inspect.isabstract(cls) else []
         return {sub.kind: sub for sub in [*own, *below]}

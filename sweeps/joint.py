@@ -10,14 +10,14 @@ Cost       The default (digits, a nano model, 16 trials of 20 epochs, 3 fresh se
 Result     RESULTS/joint/trials and curves.
 """
 
-from darl.config import Experiment
-from darl.noise import Noise
-from darl.options import Options
-from darl.orders import Order
-from darl.positions import Position
-from darl.script import run_sweep
-from darl.space import BetaByShape, Choice, LogUniform, Point, Space
-from darl.sweep import Search
+from darl.cli.flags import Options
+from darl.cli.sweep import run_sweep
+from darl.experiment import Experiment
+from darl.model.noise import Noise
+from darl.model.orders import Order
+from darl.model.positions import Position
+from darl.sweep.search import Search
+from darl.sweep.space import BetaByShape, Choice, LogUniform, Point, Space
 from darl.variants import require
 
 

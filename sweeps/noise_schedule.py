@@ -20,11 +20,13 @@ import argparse
 
 import numpy as np
 
-from darl.noise import Beta, Cosine, nearest_beta
-from darl.options import Options
-from darl.script import run_sweep
-from darl.space import BetaByMean, BetaByShape, rounded
-from darl.sweep import Design, Search, Sweep, describe
+from darl.cli.flags import Options
+from darl.cli.sweep import run_sweep
+from darl.model.noise import Beta, Cosine, nearest_beta
+from darl.sweep.base import Sweep, describe
+from darl.sweep.design import Design
+from darl.sweep.search import Search
+from darl.sweep.space import BetaByMean, BetaByShape, rounded
 from darl.variants import require
 
 COORDINATES = {"shape": BetaByShape(), "mean": BetaByMean()}

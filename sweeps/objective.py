@@ -12,11 +12,11 @@ Result     RESULTS/objective/trials and curves.
 
 from itertools import product
 
-from darl.noise import Beta
-from darl.options import Options
-from darl.script import run_sweep
-from darl.space import Point
-from darl.sweep import Design
+from darl.cli.flags import Options
+from darl.cli.sweep import run_sweep
+from darl.model.noise import Beta
+from darl.sweep.design import Design
+from darl.sweep.space import Point
 from darl.variants import require
 
 DEPTHS = {"": 1, "2 blocks": 2}

@@ -18,10 +18,10 @@ Result     RESULTS/patch_order/trials and curves. More --seeds go on where it st
            called significant or not.
 """
 
-from darl.options import Options
-from darl.orders import Order
-from darl.script import run_sweep
-from darl.sweep import Design
+from darl.cli.flags import Options
+from darl.cli.sweep import run_sweep
+from darl.model.orders import Order
+from darl.sweep.design import Design
 
 
 def patch_order(options: Options) -> Design:

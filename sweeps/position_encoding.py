@@ -13,11 +13,11 @@ Cost       The default (digits, a nano model, 10 cells × 3 seeds of 10 epochs):
 Result     RESULTS/position_encoding/trials and curves.
 """
 
-from darl.options import Options
-from darl.positions import Position
-from darl.script import run_sweep
-from darl.space import Point
-from darl.sweep import Design
+from darl.cli.flags import Options
+from darl.cli.sweep import run_sweep
+from darl.model.positions import Position
+from darl.sweep.design import Design
+from darl.sweep.space import Point
 
 MASKS = {"causal": True, "no mask": False}
 

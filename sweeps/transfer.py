@@ -14,10 +14,12 @@ from operator import attrgetter
 
 import pandas as pd
 
-from darl.options import Options
-from darl.script import run_sweep
-from darl.space import BetaByShape, Point
-from darl.sweep import Design, Search, Sweep
+from darl.cli.flags import Options
+from darl.cli.sweep import run_sweep
+from darl.sweep.base import Sweep
+from darl.sweep.design import Design
+from darl.sweep.search import Search
+from darl.sweep.space import BetaByShape, Point
 from darl.variants import require
 
 PAPER: Point = {"noise.a": 0.03, "noise.b": 1.0}

@@ -8,15 +8,18 @@ import jaxtyping
 import pytest
 import torch
 
-import tests.shapes  # noqa: F401  (the import hook looks it up by attribute)
+import tests.shape_checks  # noqa: F401  (the import hook looks it up by attribute)
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 # The library names shapes in quoted annotations and does not need jaxtyping to run. Here they are read and checked.
 for name in ("Bool", "Float", "Int", "Int64", "UInt8"):
     setattr(builtins, name, getattr(jaxtyping, name))
-CHECKED = ["data.augment", "evaluate", "model", "noise", "objective", "orders", "patches", "positions"]
-jaxtyping.install_import_hook([f"darl.{name}" for name in CHECKED], "tests.shapes.checked")
+CHECKED = [
+    "data.augment", "evaluation", "model.darl", "model.encoder", "model.noise", "model.objectives", "model.orders",
+    "model.patches", "model.positions",
+]  # fmt: skip
+jaxtyping.install_import_hook([f"darl.{name}" for name in CHECKED], "tests.shape_checks.checked")
 
 from darl.data import Dataset, load  # noqa: E402  (the hook comes first)
 

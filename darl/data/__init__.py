@@ -8,8 +8,8 @@ tar shards (local or at s3://, gs://), a torchvision data set or one on Hugging 
 from darl.data.augment import Augment, augment_batch, crop_boxes, normalize
 from darl.data.batches import Batch, batches, evaluation_batches
 from darl.data.dataset import Dataset, load
-from darl.data.order import epoch_order, steps_per_epoch
-from darl.data.places import Defaults, defaults, locate
+from darl.data.locate import Defaults, defaults, locate
+from darl.data.shuffle import epoch_order, steps_per_epoch
 from darl.data.splits import Images, Stream
 
 __all__ = [

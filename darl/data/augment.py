@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Augment", "augment_batch", "crop_boxes", "draw", "normalize"]
 
 TRIES = 10
+
 ASPECT = (3 / 4, 4 / 3)
 
 

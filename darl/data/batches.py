@@ -15,7 +15,7 @@ from torch import Tensor
 from darl.data.augment import Augment, augment_batch, crop_boxes, normalize
 from darl.data.dataset import Dataset
 from darl.data.loader import CroppedRows, OrderedRows, Plan, loaded
-from darl.data.order import epoch_order, steps_per_epoch
+from darl.data.shuffle import epoch_order, steps_per_epoch
 from darl.data.splits import Images, Stream
 from darl.variants import require
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from darl.data.decode import decode_many, fit
-from darl.data.order import epoch_order
-from darl.data.places import locate, no_readable_image, open_splits
-from darl.data.sources import Source, hold_out, number_labels
+from darl.data.locate import locate, no_readable_image, open_splits
+from darl.data.shuffle import epoch_order
+from darl.data.sources.base import Source, hold_out, number_labels
 from darl.data.splits import REMOTE_THREADS, Images, Stream
 from darl.variants import require
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Dataset", "load"]
 
 SAMPLE = 1024  # images of a stream that its statistics are taken from
+
 LEVELS = 256
 
 

@@ -34,7 +34,9 @@ GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 """PIL's modes of grey images."""
 
 CHUNK = 16  # images a task of the thread pool
+
 SLOW = 5e-4  # seconds an image from which on threads pay
+
 ORIENTATION = 0x0112  # EXIF's tag
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from darl.data.decode import decode_many, fit
-from darl.data.sources import Source
+from darl.data.sources.base import Source
 from darl.errors import UserError
 
 if TYPE_CHECKING:

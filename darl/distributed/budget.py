@@ -9,7 +9,7 @@ from typing import Any
 
 from ray.tune import Callback, Stopper
 
-from darl.results import TableWriteError
+from darl.results.tables import TableWriteError
 
 __all__ = ["Budget", "Limits"]
 

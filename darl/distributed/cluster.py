@@ -15,7 +15,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from darl.errors import UserError
 from darl.variants import require
-from darl.wording import several
 
 __all__ = ["connect", "require_resources", "require_shared", "slots"]
 
@@ -70,7 +69,7 @@ def require_resources(workers: int, gpus_per_worker: float) -> None:
         there = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes) or "none"
         field = "gpus-per-worker" if gpus_per_worker and _places(nodes, 0) >= workers else "workers"
         raise UserError(
-            f"--{field} must fit the cluster, whose nodes have {there}, got {several(workers, 'workers')} of 1 CPU and "
+            f"--{field} must fit the cluster, whose nodes have {there}, got {workers} worker(s) of 1 CPU and "
             f"{gpus_per_worker:g} GPU each; ask for fewer or start more nodes"
         )
 

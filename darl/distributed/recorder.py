@@ -13,13 +13,14 @@ from ray import cloudpickle
 from ray.tune import Callback
 
 from darl.distributed.budget import Budget
-from darl.distributed.storage import CheckpointStore
 from darl.distributed.trainer import failure
 from darl.distributed.trial import Job
-from darl.place import below, reason
-from darl.results import Results, TableWriteError
-from darl.rows import curve_row, image_flops, now, provenance, trial_row
-from darl.sweep import ATTEMPTS
+from darl.errors import reason
+from darl.results.rows import curve_row, image_flops, now, provenance, trial_row
+from darl.results.tables import Results, TableWriteError
+from darl.storage.address import below
+from darl.sweep.base import ATTEMPTS
+from darl.training.checkpoint_store import CheckpointStore
 
 __all__ = ["Recorder"]
 

@@ -11,11 +11,11 @@ from optuna.storages.journal import JournalFileBackend
 from darl.data import Dataset
 from darl.distributed.budget import Budget, Limits
 from darl.distributed.cluster import slots
-from darl.distributed.loggers import start
-from darl.distributed.trainer import Workers
+from darl.distributed.tracking import start
 from darl.distributed.tuner import Run, keep_study, run_sweep
-from darl.results import Results
-from darl.sweep import Sweep
+from darl.results.tables import Results
+from darl.sweep.base import Sweep
+from darl.training.parallel import Workers
 
 __all__ = ["STUDY_FILE", "begin", "run_all"]
 

@@ -1,4 +1,4 @@
-"""Pretraining over many workers: `darl.train.fit` inside a Ray Train TorchTrainer.
+"""Pretraining over many workers: `darl.training.pretrain.fit` inside a Ray Train TorchTrainer.
 
 Ray starts the workers, joins them by gloo (CPU) or nccl (GPU), keeps the checkpoints in any storage it knows, and after
 a fault starts all of them again from the last checkpoint. The loop itself does not know.
@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,35 +24,16 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from darl.config import Experiment
 from darl.data import Dataset
-from darl.errors import UserError
-from darl.evaluate import Measures
-from darl.events import Evaluated, Saved
-from darl.place import named
-from darl.rows import curve_row
-from darl.train import fit
+from darl.errors import UserError, named
+from darl.evaluation.protocol import Measures
+from darl.experiment import Experiment
+from darl.results.rows import curve_row
+from darl.training.events import Evaluated, Saved
+from darl.training.parallel import Workers
+from darl.training.pretrain import fit
 
-__all__ = ["Workers", "failure", "pretrain", "report_of", "torch_trainer"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workers:
-    """How a run is spread out."""
-
-    count: int = 1
-    gpus: float = 0.0
-    """Per worker."""
-    retries: int = 3
-    """Starts after a fault, each from the last checkpoint."""
-    save_every: int = 1000
-    """Steps between checkpoints, beside those after evaluations."""
-    compiled: bool = False
-
-    @property
-    def device(self) -> str:
-        """`cuda` or `cpu`."""
-        return "cuda" if self.gpus else "cpu"
+__all__ = ["failure", "pretrain", "report_of", "torch_trainer"]
 
 
 def torch_trainer(

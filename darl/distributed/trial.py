@@ -16,22 +16,22 @@ import torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from darl import checkpoint
-from darl.config import Experiment
 from darl.data import Dataset
-from darl.distributed.storage import CheckpointStore
-from darl.distributed.trainer import Workers, report_of, torch_trainer
-from darl.errors import UserError
-from darl.events import Evaluated, Saved
-from darl.place import below, named
-from darl.sweep import Sweep
-from darl.train import fit
+from darl.distributed.trainer import report_of, torch_trainer
+from darl.errors import UserError, named
+from darl.experiment import Experiment
+from darl.storage.address import below
+from darl.sweep.base import Sweep
+from darl.training import checkpoint
+from darl.training.checkpoint_store import CheckpointStore
+from darl.training.events import Evaluated, Saved
+from darl.training.parallel import Workers
+from darl.training.pretrain import fit
 
 __all__ = ["Job", "Shared", "resources", "run_trial"]
 
 Shared = Mapping[str, "ray.ObjectRef[Dataset]"]
 """The data sets of a sweep in Ray's object store, by `Experiment.data_key`."""
-
 
 HEARTBEAT = 2.0
 """Seconds between a trial's signs of life, for the live display."""

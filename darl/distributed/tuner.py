@@ -8,11 +8,9 @@ away: its restore starts unfinished trials anew.
 import errno
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -21,21 +19,22 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from darl.config import Experiment
-from darl.distributed.board import Board
+from darl.distributed.asha import Asha
 from darl.distributed.budget import Budget
-from darl.distributed.loggers import Logger, Told
-from darl.distributed.planned import Plan, Planned, Race
+from darl.distributed.optuna_searcher import OptunaSearcher
+from darl.distributed.planned_searcher import Plan, PlannedSearcher, RaceSearcher
+from darl.distributed.progress import ProgressDisplay
 from darl.distributed.recorder import Recorder
-from darl.distributed.search import Asha, Known, Proposals
-from darl.distributed.storage import CheckpointStore
-from darl.distributed.trainer import Workers
+from darl.distributed.resume import KnownTrial, State, known_trials, queue_of, read_state
+from darl.distributed.tracking import Logger, TrackerCallback
 from darl.distributed.trial import Job, Shared, resources, run_trial
-from darl.pilot import ended, scores
-from darl.place import reason
-from darl.results import Results, TableWriteError
-from darl.space import Point
-from darl.sweep import ATTEMPTS, Design, Search, Sweep
+from darl.errors import reason
+from darl.results.tables import Results, TableWriteError
+from darl.sweep.base import ATTEMPTS, Sweep
+from darl.sweep.design import Design
+from darl.sweep.search import Search
+from darl.training.checkpoint_store import CheckpointStore
+from darl.training.parallel import Workers
 
 __all__ = ["SAMPLER_FILE", "Run", "keep_study", "run_sweep"]
 
@@ -66,28 +65,28 @@ def run_sweep(sweep: Sweep, run: Run) -> None:
 def keep_study(sweep: Sweep, run: Run) -> None:
     """Tell Optuna's storage what the tables know of a search that is not gone on with."""
     if isinstance(sweep, Search):
-        state = _read(sweep, run.results)
-        _proposals(sweep, run, state, _known(sweep, state, run.results))
+        state = read_state(sweep, run.results)
+        _proposals(sweep, run, state, known_trials(sweep, state, run.results))
 
 
 def _design(sweep: Design, run: Run) -> None:
-    state = _read(sweep, run.results)
+    state = read_state(sweep, run.results)
     plan = sweep.planned()
     missing = [one for one in plan if sweep.experiment(one[1], one[2]).trial_id not in state.done]
-    board = Board(sweep, len(plan) - len(missing), len(plan))
+    board = ProgressDisplay(sweep, len(plan) - len(missing), len(plan))
     if missing:
-        _tune(sweep, run, state, Planned(sweep, missing), FIFOScheduler(), len(missing), board)
+        _tune(sweep, run, state, PlannedSearcher(sweep, missing), FIFOScheduler(), len(missing), board)
     else:
         board.tell_known()
 
 
 def _search(sweep: Search, run: Run) -> None:
-    state = _read(sweep, run.results)
-    known = _known(sweep, state, run.results)
+    state = read_state(sweep, run.results)
+    known = known_trials(sweep, state, run.results)
     missing = sweep.trials - len(known)
     proposals = _proposals(sweep, run, state, known)
     run.results.keep(SAMPLER_FILE, json.dumps(proposals.study.user_attrs["sampler"], indent=1).encode())
-    board = Board(sweep, len(known), max(len(known), sweep.trials))
+    board = ProgressDisplay(sweep, len(known), max(len(known), sweep.trials))
     if missing > 0:
         scheduler = Asha(sweep, known) if sweep.rungs and sweep.early else FIFOScheduler()
         _tune(sweep, run, state, proposals, scheduler, missing, board)
@@ -97,14 +96,14 @@ def _search(sweep: Search, run: Run) -> None:
         _race(sweep, run)
 
 
-def _proposals(sweep: Search, run: Run, state: "_State", known: list[Known]) -> Proposals:
+def _proposals(sweep: Search, run: Run, state: "State", known: list[KnownTrial]) -> OptunaSearcher:
     missing = sweep.trials - len(known)
-    return Proposals(sweep, _queue(sweep, state), known, missing, run.study, lambda: run.budget.used_up)
+    return OptunaSearcher(sweep, queue_of(sweep, state), known, missing, run.study, lambda: run.budget.used_up)
 
 
 def _race(sweep: Search, run: Run) -> None:
     """The best points and the known first points on seeds that the search has not seen."""
-    state = _read(sweep, run.results)
+    state = read_state(sweep, run.results)
     points = sweep.racing(run.results.trials().to_dict("records"))
     plan: Plan = []
     values: list[tuple[str, int, float]] = []
@@ -116,9 +115,9 @@ def _race(sweep: Search, run: Run) -> None:
                 plan.append((label, point, repeat))
             elif row is not None and row["status"] == "finished" and pd.notna(row[sweep.metric]):
                 values.append((label, experiment.seed, row[sweep.metric]))
-    race = Race(sweep, plan, values)
+    race = RaceSearcher(sweep, plan, values)
     total = len(points) * (sweep.seeds - 1)
-    board = Board(sweep, total - len(plan), total, race=True)
+    board = ProgressDisplay(sweep, total - len(plan), total, race=True)
     if any(label not in race.dropped for label, _, _ in plan):
         _tune(sweep, run, state, race, FIFOScheduler(), len(plan), board)
     else:
@@ -129,7 +128,13 @@ _KINDS: Mapping[type[Sweep], Any] = {Design: _design, Search: _search}
 
 
 def _tune(
-    sweep: Sweep, run: Run, state: "_State", searcher: Searcher, scheduler: TrialScheduler, trials: int, board: Board
+    sweep: Sweep,
+    run: Run,
+    state: "State",
+    searcher: Searcher,
+    scheduler: TrialScheduler,
+    trials: int,
+    board: ProgressDisplay,
 ) -> None:
     run.budget.short |= trials > run.budget.trials
     if run.budget.trials < 1:
@@ -153,7 +158,12 @@ def _tune(
                 name="sweep",
                 verbose=0,
                 stop=run.budget,
-                callbacks=[recorder, run.budget, board.follow(recorder), *(Told(job, one) for one in run.loggers)],
+                callbacks=[
+                    recorder,
+                    run.budget,
+                    board.follow(recorder),
+                    *(TrackerCallback(job, one) for one in run.loggers),
+                ],
                 # a lost process goes on from its checkpoint
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
             ),
@@ -174,64 +184,3 @@ def _whole_or_said(path: str) -> Generator[None]:
 
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOENT, errno.ESTALE}
-
-
-@dataclass(frozen=True)
-class _State:
-    """What the tables and the checkpoints say of a folder's trials."""
-
-    last: Mapping[str, dict[str, Any]]
-    """Each trial's row of its last attempt."""
-    attempts: Counter[str]
-    done: frozenset[str]
-    """Trials that are not to be run again."""
-    unfinished: list[Experiment]
-
-
-def _read(sweep: Sweep, results: Results) -> _State:
-    store = CheckpointStore(results.path)
-    rows: list[dict[str, Any]] = results.trials().sort_values("attempt").to_dict("records")
-    last: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in rows}
-    attempts = Counter({key: int(row["attempt"]) for key, row in last.items()})
-    failures = Counter(row["trial_id"] for row in rows if row["status"] == "failed")
-    done = {key for key, row in last.items() if row["status"] != "failed" or failures[key] >= ATTEMPTS}
-    started = store.started()
-    for one in started:
-        if one.trial_id in last and last[one.trial_id]["status"] != "failed":  # killed between its row and its cleaning
-            store.finish(one.trial_id, keep_weights=last[one.trial_id]["status"] == "finished")
-    return _State(last, attempts, frozenset(done), [one for one in started if one.trial_id not in last])
-
-
-def _known(sweep: Search, state: _State, results: Results) -> list[Known]:
-    """The trials of the search's own seed that are not to be run again, in the order of their ends."""
-    curves = dict(list(results.curves().groupby(["trial_id", "attempt"])))
-    known: list[Known] = []
-    for row in sorted(state.last.values(), key=ended):
-        experiment = sweep.experiments([row["config"]])[0]
-        point = experiment and sweep.point_of(experiment)
-        own = experiment is not None and experiment.seed == sweep.base.seed and row["trial_id"] in state.done
-        if own and point is not None:
-            curve = curves.get((row["trial_id"], row["attempt"]))
-            values = {} if curve is None else scores(sweep, curve)
-            lasted = (_local(row["started_at"]), _local(ended(row)))
-            one = Known(trial_id=row["trial_id"], point=point, status=row["status"], values=values, lasted=lasted)
-            known.append(one)
-    return known
-
-
-def _local(time: pd.Timestamp) -> datetime:
-    return time.to_pydatetime(warn=False).astimezone().replace(tzinfo=None)
-
-
-def _queue(sweep: Search, state: _State) -> list[Point]:
-    """What runs before the sampler has a say: unfinished trials, failed ones to try again, and the known points."""
-    seed = sweep.base.seed
-    failed = [row["config"] for key, row in state.last.items() if row["status"] == "failed" and key not in state.done]
-    open_trials = [*state.unfinished, *(one for one in sweep.experiments(failed) if one is not None)]
-    again = [point for one in open_trials if one.seed == seed and (point := sweep.point_of(one)) is not None]
-    first = [dict(point) for point in sweep.first.values() if sweep.experiment(point).trial_id not in state.last]
-    queue: list[Point] = []
-    for point in [*again, *first]:
-        if point not in queue:
-            queue.append(point)
-    return queue

@@ -29,14 +29,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from darl.config import Experiment
 from darl.data import Dataset, load
-from darl.events import Evaluated
-from darl.rows import provenance
-from darl.space import Point, rounded
-from darl.sweep import Search
-from darl.train import fit
-from tests.benchmarks.grids import METRICS
+from darl.evaluation.protocol import Measures
+from darl.experiment import Experiment
+from darl.results.rows import provenance
+from darl.sweep.search import Search
+from darl.sweep.space import Point, rounded
+from darl.training.events import Evaluated
+from darl.training.pretrain import fit
+from tests.benchmarks.recorded_grids import METRICS
 
 
 def noise_cells() -> list[Point]:
@@ -71,7 +72,7 @@ def trial(point: Point, seed: int, epochs: int) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     base = Experiment(epochs=epochs, seed=seed)
     schedule = Search(name="record", question="?", base=base, space={}).schedule
-    events = fit(base.changed(point), digits(), device=torch.device("cpu"), evaluate_at=schedule)
+    events = fit(base.changed(point), digits(), device=torch.device("cpu"), full=Measures(), evaluate_at=schedule)
     return [
         {**point, "seed": seed, "epoch": event.epoch, "seconds": event.seconds}
         | {name: event.metrics[name] for name in METRICS}

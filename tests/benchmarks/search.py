@@ -45,15 +45,17 @@ from optuna.trial import FixedTrial, TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
 
-from darl.config import Experiment
-from darl.distributed.search import TRIES, Asha, propose, sampler
-from darl.pilot import Pilot
-from darl.space import Choice, Dimension, draw, parameters
-from darl.statistics import Kendall
-from darl.sweep import Search
+from darl.distributed.asha import Asha
+from darl.distributed.optuna_searcher import TRIES
+from darl.experiment import Experiment
+from darl.sweep.early_stopping import Pilot
+from darl.sweep.samplers import propose, sampler
+from darl.sweep.search import Search
+from darl.sweep.space import Choice, Dimension, draw, parameters
+from darl.sweep.statistics import Kendall
 from sweeps.joint import joint_first, joint_space
 from sweeps.noise_schedule import COORDINATES, KNOWN
-from tests.benchmarks.grids import GRIDS, Cell, Grid
+from tests.benchmarks.recorded_grids import GRIDS, Cell, Grid
 
 QUANTILES = {"lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75, "90th percentile": 0.9}
 AIM = {"median": 1 / 5, "90th percentile": 1 / 3}  # of the shuffled grid's, at most

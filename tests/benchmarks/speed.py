@@ -18,12 +18,12 @@ from rich.table import Table
 from torch import nn
 
 import darl
-from darl.model import SIZES
+from darl.model.encoder import SIZES
 from tests.benchmarks.augmentation import our_batch, torchvision_batch
 from tests.benchmarks.gpu import gpu_rows
 from tests.benchmarks.steps import Vit, our_optimizer, peer_optimizer, training_step
 from tests.benchmarks.timing import Ratio, Row, cpu_seconds, side_by_side
-from tests.memory import bytes_per_token_and_layer, square_tensors
+from tests.model.saved_memory import bytes_per_token_and_layer, square_tensors
 
 Measurement = Callable[[int], list[Row]]
 

@@ -9,9 +9,9 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 
-from darl.model import ModelSize
+from darl.model.encoder import EncoderConfig
+from darl.model.patches import patchify
 from darl.optim import Optimizer, build_optimizer
-from darl.patches import patchify
 
 __all__ = ["Vit", "our_optimizer", "peer_optimizer", "training_step"]
 
@@ -24,7 +24,7 @@ class Vit(nn.Module):
     A linear map per token to its patch's pixels, and their squared error: DARL's MSE without mask, order and rotation.
     """
 
-    def __init__(self, size: ModelSize, image_size: int):
+    def __init__(self, size: EncoderConfig, image_size: int):
         super().__init__()
         self.patch_size = size.patch_size
         self.vit = VisionTransformer(

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from optuna.trial import TrialState
 
-from darl.space import Point
-from tests.benchmarks.grids import GRIDS, Cell, Grid
+from darl.sweep.space import Point
 from tests.benchmarks.record import CELLS, best_quarter, joint_cells
+from tests.benchmarks.recorded_grids import GRIDS, Cell, Grid
 from tests.benchmarks.search import METHODS, Setup, Step, costs, searched, summary, tell, verdict
 
 A = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from darl.errors import UserError
-from darl.noise import Beta, Noise
-from darl.objective import Objective
-from darl.orders import Order, inverse
-from darl.positions import Position
+from darl.model.noise import Beta, Noise
+from darl.model.objectives.base import Objective
+from darl.model.orders import Order, inverse
+from darl.model.positions import Position
 from darl.variants import Variant
 
 

@@ -20,10 +20,10 @@ from darl.data import (
     normalize,
     steps_per_epoch,
 )
-from darl.data import parquet as parquet_module
 from darl.data.augment import draw
+from darl.data.sources import parquet as parquet_module
 from darl.errors import UserError
-from tests.data.pictures import channels_first, encoded, picture, pngs, write, write_parquet, write_tar
+from tests.data.example_images import channels_first, encoded, picture, pngs, write, write_parquet, write_tar
 
 RICH = Augment(crop_min=0.3, flip=True)
 SIZE = 12
@@ -178,7 +178,7 @@ def test_stream_crops_come_from_the_whole_image(tmp_path):
 def test_streamed_row_groups_are_shuffled_and_read_once(monkeypatch, stream):
     """Windows of about three groups: an epoch goes through each group once, and mixes the rows of a window."""
     groups = stream.train.source.groups
-    monkeypatch.setattr("darl.data.order.WINDOW", int(groups.sizes[0]) * 3)
+    monkeypatch.setattr("darl.data.shuffle.WINDOW", int(groups.sizes[0]) * 3)
     order = epoch_order(stream.train, 0, 0)
     assert order.sort().values.tolist() == list(range(60))
     group = (order // 7).tolist()

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import functional as vision
 
 from darl.data.decode import decode_many, fit
-from tests.data.pictures import channels_first, encoded, picture
+from tests.data.example_images import channels_first, encoded, picture
 
 
 def test_rgb_of_the_right_size_is_unchanged():

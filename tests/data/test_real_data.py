@@ -11,7 +11,7 @@ from torchvision import transforms
 
 from darl.data import Augment, Defaults, batches, crop_boxes, defaults, load
 from darl.data.augment import augment_batch, draw
-from tests.data.pictures import write_parquet
+from tests.data.example_images import write_parquet
 
 RICH = Augment(crop_min=0.2, flip=True)
 

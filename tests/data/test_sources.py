@@ -9,7 +9,16 @@ import pytest
 from sklearn.datasets import load_digits
 
 from darl.data import Stream, load
-from tests.data.pictures import channels_first, encoded, picture, pngs, write, write_folder, write_parquet, write_tar
+from tests.data.example_images import (
+    channels_first,
+    encoded,
+    picture,
+    pngs,
+    write,
+    write_folder,
+    write_parquet,
+    write_tar,
+)
 
 
 def loaded(data, size=12, channels=3, **options):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from darl.noise import Noise
+from darl.model.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import bad_noise  # noqa: F401  (which makes it known)
 
-from darl.cli import main
+from darl.cli.main import main
 
 if __name__ == "__main__":
     main()

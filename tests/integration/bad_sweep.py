@@ -2,9 +2,9 @@
 
 from bad_noise import Bad
 
-from darl.options import Options
-from darl.script import run_sweep
-from darl.sweep import Design
+from darl.cli.flags import Options
+from darl.cli.sweep import run_sweep
+from darl.sweep.design import Design
 
 
 def bad_sweep(options: Options) -> Design:

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from darl import page
-from darl.report import find
-from darl.results import curves_schema, trials_schema
-from tests.trials import ORDERS, cell, lost
+from darl.report import html
+from darl.report.findings import find
+from darl.results.schema import curves_schema, trials_schema
+from tests.report.example_trials import ORDERS, cell, lost
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium, to look at the page in a browser")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -48,7 +48,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     curves = pd.DataFrame(reports).reindex(columns=curves_schema().names)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page.render(find(ORDERS, trials), curves), encoding="utf-8")
+    path.write_text(html.render(find(ORDERS, trials), curves), encoding="utf-8")
     return path
 
 

@@ -9,7 +9,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
-from darl.results import load
+from darl.results.tables import load
 from tests.integration.conftest import SWEEP, Command
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -23,7 +23,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from darl.results import trials_schema
+from darl.results.schema import trials_schema
 from tests.integration.conftest import ROOT, SWEEP, Command, environ, words
 
 pytestmark = pytest.mark.timeout(600)

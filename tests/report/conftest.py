@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from darl.results import Results, load
-from tests.trials import Row
+from darl.results.tables import Results, load
+from tests.report.example_trials import Row
 
 Make = Callable[..., pd.DataFrame]
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from darl.config import Experiment
-from darl.report import counts, rank
-from darl.tables import plain
-from tests.report.answers import shown
+from darl.experiment import Experiment
+from darl.report.findings import counts, rank
+from darl.report.terminal import plain
 from tests.report.conftest import Make
-from tests.trials import SEARCH, THREE, cell, lost, row
+from tests.report.example_answers import shown
+from tests.report.example_trials import SEARCH, THREE, cell, lost, row
 
 
 class TestRank:

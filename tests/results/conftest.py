@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from darl.results import Results
+from darl.results.tables import Results
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from darl.config import columns
 from darl.errors import UserError
-from darl.results import Results, curves_schema, load, trials_schema
-from tests.results.tables import readers, row
+from darl.experiment import columns
+from darl.results.schema import curves_schema, trials_schema
+from darl.results.tables import Results, load
+from tests.results.example_tables import readers, row
 
 NUMBERS = {"int64", "float64", "Int64", "boolean"}
 
@@ -98,7 +99,7 @@ class TestVersions:
 
     def test_a_users_schedule_makes_columns(self, results: Results, monkeypatch: pytest.MonkeyPatch):
         results.add_trial(row("aa"))
-        monkeypatch.setattr("darl.results.columns", lambda: columns() | {"noise_slope": float})
+        monkeypatch.setattr("darl.results.schema.columns", lambda: columns() | {"noise_slope": float})
         again = Results(str(Path(results.path).parent), "noise")
         again.prepare()
         again.add_trial(row("bb", noise="steep", noise_slope=3.0))

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from darl.config import columns
-from darl.results import SCHEMA_VERSION, Results, curves_schema, trials_schema
-from tests.results.tables import readers, row
+from darl.experiment import columns
+from darl.results.schema import SCHEMA_VERSION, curves_schema, trials_schema
+from darl.results.tables import Results
+from tests.results.example_tables import readers, row
 
 
 class TestSchema:

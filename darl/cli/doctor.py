@@ -1,0 +1,38 @@
+"""`darl doctor`: what this machine and installation can do."""
+
+import argparse
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from darl.data import defaults, locate
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `darl doctor`."""
+    parser.add_argument("--data", default="digits", help="data to look at")
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Print what is installed and what the data is like."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    table = Table("what", "found")
+    table.add_row("python", platform.python_version())
+    for name in ("darl", "torch", "torchvision", "timm", "ray", "optuna", "pyarrow", "pandas"):
+        try:
+            table.add_row(name, version(name))
+        except PackageNotFoundError:
+            table.add_row(name, "not installed")
+    table.add_row("CPU threads", str(torch.get_num_threads()))
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    table.add_row("GPUs", ", ".join(names) or "none")
+    table.add_row("data", f"{locate(flags.data)}: {_describe_data(flags.data)}")
+    Console().print(table)
+
+
+def _describe_data(name: str) -> str:
+    usual = defaults(name)
+    return f"{usual.image_size} pixels, {usual.channels} channels, patches of {usual.patch_size}"

@@ -1,0 +1,176 @@
+"""Images in Parquet: Hugging Face's layout, a struct of `bytes` and `path`, or a plain binary column.
+
+A row group is the smallest piece that can be read, so a few stay in memory (in each loader worker), and the shuffle of
+a set that is streamed goes through row groups (`batches.epoch_order`).
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from darl.data.sources.base import Groups, RawLabels, Source, Splits
+from darl.data.sources.listing import Cache, Listing, by_split
+from darl.errors import UserError
+from darl.variants import require
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+__all__ = ["WINDOW", "Rows", "open_parquet"]
+
+WINDOW = 128 * 2**20
+"""Bytes of row groups (as stored) among which the rows of a stream are shuffled; twice that is kept in memory."""
+
+FILES_AT_ONCE = 16
+
+
+class Rows(Source):
+    """The rows of some Parquet files."""
+
+    def __init__(self, files: Listing, paths: list[str], column: str, label: str | None) -> None:
+        self._files = files
+        self._paths = paths
+        self._column = column
+        self.remote = files.storage.remote
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            parts = list(pool.map(lambda path: _read_footer(files, path, column, label), paths))
+        self._groups: Int64[np.ndarray, "groups 2"] = np.array(
+            [(place, group) for place, (rows, _, _) in enumerate(parts) for group in range(len(rows))], np.int64
+        ).reshape(-1, 2)
+        rows = np.array([count for counts, _, _ in parts for count in counts], np.int64)
+        self._length = int(rows.sum())
+        self._file_starts = np.cumsum([0, *(sum(counts) for counts, _, _ in parts)])
+        sizes = np.array([size for _, group_sizes, _ in parts for size in group_sizes], np.int64)
+        self.groups = Groups((np.cumsum(rows) - rows)[rows > 0], sizes[rows > 0])
+        self._groups = self._groups[rows > 0]
+        self.labels: RawLabels = None if label is None else [value for _, _, values in parts for value in values]
+        self._cache = Cache(2 * WINDOW)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, index: int) -> bytes:
+        """The bytes in the image column."""
+        assert self.groups is not None
+        group = int(np.searchsorted(self.groups.starts, index, side="right")) - 1
+        values = self._cache.get(group, lambda: self._read_group(group), int(self.groups.sizes[group]))
+        encoded = values[index - int(self.groups.starts[group])].as_py()
+        if encoded is None:
+            raise ValueError("the row holds no bytes")
+        return encoded
+
+    def name(self, index: int) -> str:
+        """`file#row`."""
+        place = int(np.searchsorted(self._file_starts, index, side="right")) - 1
+        return f"{self._files.full(self._paths[place])}#{index - self._file_starts[place]}"
+
+    def _read_group(self, group: int) -> pa.Array:
+        place, number = (int(value) for value in self._groups[group])
+        path = self._files.full(self._paths[place])
+        try:
+            with self._files.storage.filesystem.open_input_file(path) as file:
+                column = pq.ParquetFile(file).read_row_group(number, columns=[self._column]).column(self._column)
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(path, error) from None
+        values = column.combine_chunks()
+        return values.field("bytes") if pa.types.is_struct(values.type) else values
+
+
+def _read_footer(files: Listing, path: str, column: str, label: str | None) -> tuple[list[int], list[int], list[Any]]:
+    """Rows and stored bytes of every row group, and the labels of all rows; raises UserError."""
+    full = files.full(path)
+    try:
+        with files.storage.filesystem.open_input_file(full) as file:
+            parquet = pq.ParquetFile(file)
+            missing = [name for name in (column, label) if name is not None and name not in parquet.schema_arrow.names]
+            require(not missing, "--data", f"have the columns {', '.join(missing)} in all of its files", full)
+            groups = [parquet.metadata.row_group(number) for number in range(parquet.num_row_groups)]
+            labels = [] if label is None else parquet.read([label]).column(label).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(full, error) from None
+    sizes = [
+        sum(
+            chunk.total_compressed_size
+            for chunk in map(group.column, range(group.num_columns))
+            if chunk.path_in_schema.split(".")[0] == column
+        )
+        for group in groups
+    ]
+    return [group.num_rows for group in groups], sizes, labels
+
+
+def _unreadable(path: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    return UserError(
+        f"--data must hold Parquet files that can be read, got {path!r} ({reason}): download or write it again"
+    )
+
+
+def open_parquet(files: Listing) -> Splits:
+    """Splits by the files' names; columns by their types; class names from Hugging Face's features."""
+    first = files.full(files.paths[0])
+    try:
+        with files.storage.filesystem.open_input_file(first) as file:
+            schema = pq.read_schema(file)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(first, error) from None
+    column, features = image_column(schema, first), _features(schema)
+    label = label_column(schema, features, first)
+    names = features.get(label, {}).get("names") if label else None
+    train, validation = by_split(files.paths)
+    return Splits(
+        Rows(files, train, column, label),
+        Rows(files, validation, column, label) if validation else None,
+        None if names is None else tuple(map(str, names)),
+    )
+
+
+def image_column(schema: pa.Schema, path: str) -> str:
+    """The column with images, by its type; raises UserError that names the columns there are."""
+
+    def holds_images(field: pa.Field) -> bool:
+        if pa.types.is_struct(field.type):
+            place = field.type.get_field_index("bytes")
+            return place >= 0 and _is_binary(field.type.field(place).type)
+        return field.name in ("image", "img") and _is_binary(field.type)
+
+    found = [field.name for field in schema if holds_images(field)]
+    if not found:
+        raise UserError(
+            "--data must have an image column (a struct of bytes and path, or binary named image or img), got "
+            f"{path!r} with the columns {', '.join(schema.names)}"
+        )
+    return next((name for name in ("image", "img") if name in found), found[0])
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _features(schema: pa.Schema) -> dict[str, Any]:
+    """Hugging Face's description of the columns, from the schema's metadata."""
+    text = (schema.metadata or {}).get(b"huggingface")
+    return json.loads(text).get("info", {}).get("features", {}) if text else {}
+
+
+def label_column(schema: pa.Schema, features: dict[str, Any], path: str) -> str | None:
+    """`label`, else the first column of Hugging Face's type ClassLabel, else None; raises UserError."""
+    classes = [name for name, feature in features.items() if "ClassLabel" in str(feature) and name in schema.names]
+    name = "label" if "label" in schema.names else next(iter(classes), None)
+    if name is None:
+        return None
+    kind = schema.field(name).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    usable = pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not usable:
+        raise UserError(
+            f"--data must have labels that are whole numbers or text, got {path!r} with {name} of type {kind}: "
+            "convert the column or rename it"
+        )
+    return name

@@ -1,0 +1,96 @@
+"""WebDataset's tar shards."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from darl.data.sources.base import Source, Splits
+from darl.data.sources.folder import IMAGES
+from darl.data.sources.listing import Listing, by_split
+from darl.errors import UserError
+from darl.variants import require
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+__all__ = ["Shards", "open_shards"]
+
+
+class Shards(Source):
+    """Tar files: an image and its label are members of one name that end differently (`0001.jpg`, `0001.cls`).
+
+    A shard's headers are read once; then every image is a range of bytes.
+    """
+
+    def __init__(self, files: Listing, paths: list[str]) -> None:
+        self._files = files
+        self._shards = paths
+        self.remote = files.storage.remote
+        members = [(shard, *member) for shard, path in enumerate(paths) for member in _index(files, path)]
+        self._names = pa.array([name for _, name, *_ in members], pa.string())
+        self._places: Int64[np.ndarray, "images 3"] = np.array(
+            [(shard, offset, size) for shard, _, offset, size, _ in members], np.int64
+        ).reshape(-1, 3)
+        labels = [label for *_, label in members]
+        if any(label is not None for label in labels):
+            numbers = all(label is None or label.isdecimal() for label in labels)
+            self.labels = [int(label) if label is not None and numbers else label for label in labels]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def read(self, index: int) -> bytes:
+        """The member's bytes."""
+        shard, offset, size = (int(value) for value in self._places[index])
+        return self._files.storage.read_at(self._files.full(self._shards[shard]), offset, size)
+
+    def name(self, index: int) -> str:
+        """`shard#member`."""
+        shard = self._files.full(self._shards[int(self._places[index][0])])
+        return f"{shard}#{self._names[index].as_py()}"
+
+
+Member = tuple[str, int, int, str | None]  # name, offset, size, label
+
+
+def _index(files: Listing, path: str) -> list[Member]:
+    """The images of a shard with their labels, in the order of the shard; raises UserError."""
+    images: list[tuple[str, str, int, int]] = []
+    labels: dict[str, str] = {}
+    # a far shard is read through in large steps rather than with one request a header
+    buffer = 8 * 2**20 if files.storage.remote else 2**16
+    try:
+        with (
+            io.BufferedReader(files.storage.filesystem.open_input_file(files.full(path)), buffer) as file,
+            tarfile.open(fileobj=file, mode="r:") as shard,
+        ):
+            for member in shard:
+                folder, _, name = member.name.rpartition("/")
+                key, _, ending = name.partition(".")
+                key = f"{folder}/{key}"
+                if not member.isreg() or name.startswith("."):
+                    continue
+                if f".{ending.lower()}".endswith(IMAGES):
+                    images.append((key, member.name, member.offset_data, member.size))
+                elif ending == "cls":
+                    content = shard.extractfile(member)
+                    labels[key] = content.read().decode().strip() if content else ""
+    except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"--data must hold tar shards that can be read to their end, got {files.full(path)!r} ({error}): "
+            "download or write it again"
+        ) from None
+    return [(name, offset, size, labels.get(key)) for key, name, offset, size in images]
+
+
+def open_shards(files: Listing) -> Splits:
+    """Splits by the shards' names."""
+    train, validation = by_split(files.paths)
+    splits = Splits(Shards(files, train), Shards(files, validation) if validation else None)
+    require(len(splits.train) > 0, "--data", f"hold images ({', '.join(IMAGES)}) in its tar shards", files.root)
+    return splits

@@ -1,0 +1,120 @@
+"""What a sweep shows while it runs: a live table on a terminal, one line per ended trial elsewhere."""
+
+import time
+from typing import Any
+
+from ray.tune import Callback
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from darl.distributed.recorder import Recorder
+from darl.sweep.base import Sweep
+
+__all__ = ["ProgressDisplay"]
+
+SHORT = {"probe_top1": "probe", "knn_top1": "kNN", "val_loss": "val loss"}
+
+
+class ProgressDisplay(Callback):
+    """Follows a recorder. `done` of `total` trials were there before; a race may end before it has run all."""
+
+    def __init__(self, sweep: Sweep, done: int, total: int, *, race: bool = False):
+        self.sweep, self.done, self.total, self.race = sweep, done, total, race
+        self.console = Console()
+        self.recorder: Recorder | None = None
+        self.shown = 0
+        self.ended: set[str] = set()
+        self.began = time.monotonic()
+        self.live: Live | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # see Recorder
+
+    def follow(self, recorder: Recorder) -> "ProgressDisplay":
+        """This board, showing what a recorder records."""
+        self.recorder = recorder
+        return self
+
+    def setup(self, **info: Any) -> None:
+        """Begin to show."""
+        self.tell_known()
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, refresh_per_second=4)
+            self.live.start()
+
+    def tell_known(self) -> None:
+        """Say how many trials were there before."""
+        if self.done:
+            kind = "trials of the race" if self.race else "trials"
+            self.console.print(f"{self.done} of at most {self.total} {kind} were there already", highlight=False)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Show what is new."""
+        assert self.recorder is not None
+        for row in self.recorder.rows[self.shown :]:
+            self.ended.add(row["trial_id"])
+            self.console.print(self._line(row), highlight=False, soft_wrap=True)
+        self.shown = len(self.recorder.rows)
+        if self.live is not None:
+            self.live.update(self._table([trial for trial in trials if trial.status == "RUNNING"]))
+
+    def __enter__(self) -> "ProgressDisplay":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave only the lines, also where the sweep is interrupted."""
+        if self.live is not None:
+            self.live.update("")
+            self.live.stop()
+            self.live = None
+
+    def _line(self, row: dict[str, Any]) -> str:
+        value = row.get(self.sweep.metric)
+        deciding = f"{SHORT[self.sweep.metric]} {self._value(value)}"
+        if row["status"] == "stopped" and value is None:  # at a rung of the cheaper metric
+            deciding = f"kNN {self._percent(row['knn_top1'])}"
+        said = escape(row["error"]) if row["status"] == "failed" else deciding
+        color = {"finished": "green", "stopped": "yellow", "failed": "red"}[row["status"]]
+        cell, width = self._cell(row["config"]), 26
+        shown = escape(cell.ljust(width))
+        return (
+            f"{self._count()}  {shown}  seed {row['seed']}  [{color}]{row['status']:<8}[/] "
+            f"after epoch {row['epochs']:>3}  {said}"
+        )
+
+    def _count(self) -> str:
+        done = self.done + len(self.ended)
+        return f"{'race ' if self.race else ''}{done:>3}/{self.total}"
+
+    def _cell(self, config: str) -> str:
+        return self.sweep.labels([config])[0] or "?"
+
+    def _table(self, running: list[Any]) -> Table:
+        assert self.recorder is not None
+        minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
+        table = Table(title=f"{self.sweep.name}: {self._count().strip()}, {minutes}:{seconds:02}")
+        for name in ("running", "cell", "seed", "epoch", SHORT[self.sweep.metric], "kNN"):
+            table.add_column(name, justify="right")
+        for trial in running:
+            experiment = self.recorder.job.experiment(trial.config)
+            events = self.recorder.events.get(trial.trial_id) or {}
+            last: dict[str, Any] = events[max(events)]["metrics"] if events else {}
+            table.add_row(
+                experiment.trial_id,
+                escape(self.sweep.label(experiment) or "?"),
+                str(experiment.seed),
+                f"{self.recorder.at_epoch.get(trial.trial_id, 0):.1f} of {experiment.epochs}",
+                self._value(last.get(self.sweep.metric)),
+                self._percent(last.get("knn_top1")),
+            )
+        return table
+
+    def _percent(self, value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f} %"
+
+    def _value(self, value: float | None) -> str:
+        if value is not None and self.sweep.metric == "val_loss":
+            return f"{value:.4f}"
+        return self._percent(value)

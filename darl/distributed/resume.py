@@ -1,0 +1,94 @@
+"""What the tables and checkpoints of a folder say about a sweep that goes on."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from darl.experiment import Experiment
+from darl.results.tables import Results
+from darl.sweep.base import ATTEMPTS, Sweep
+from darl.sweep.early_stopping import ended, scores
+from darl.sweep.search import Search
+from darl.sweep.space import Point
+from darl.training.checkpoint_store import CheckpointStore
+
+__all__ = ["KnownTrial"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownTrial:
+    """A trial of an earlier run of the same search."""
+
+    trial_id: str
+    point: Point
+    status: str
+    """finished, stopped or failed."""
+    values: Mapping[int, float]
+    """What decides, by epoch; see `darl.sweep.early_stopping.scores`."""
+    lasted: tuple[datetime, datetime] | None = None
+    """Start and end, in local time without a zone, as Optuna has them."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What the tables and the checkpoints say of a folder's trials."""
+
+    last: Mapping[str, dict[str, Any]]
+    """Each trial's row of its last attempt."""
+    attempts: Counter[str]
+    done: frozenset[str]
+    """Trials that are not to be run again."""
+    unfinished: list[Experiment]
+
+
+def read_state(sweep: Sweep, results: Results) -> State:
+    store = CheckpointStore(results.path)
+    rows: list[dict[str, Any]] = results.trials().sort_values("attempt").to_dict("records")
+    last: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in rows}
+    attempts = Counter({key: int(row["attempt"]) for key, row in last.items()})
+    failures = Counter(row["trial_id"] for row in rows if row["status"] == "failed")
+    done = {key for key, row in last.items() if row["status"] != "failed" or failures[key] >= ATTEMPTS}
+    started = store.started()
+    for one in started:
+        if one.trial_id in last and last[one.trial_id]["status"] != "failed":  # killed between its row and its cleaning
+            store.finish(one.trial_id, keep_weights=last[one.trial_id]["status"] == "finished")
+    return State(last, attempts, frozenset(done), [one for one in started if one.trial_id not in last])
+
+
+def known_trials(sweep: Search, state: State, results: Results) -> list[KnownTrial]:
+    """The trials of the search's own seed that are not to be run again, in the order of their ends."""
+    curves = dict(list(results.curves().groupby(["trial_id", "attempt"])))
+    known: list[KnownTrial] = []
+    for row in sorted(state.last.values(), key=ended):
+        experiment = sweep.experiments([row["config"]])[0]
+        point = experiment and sweep.point_of(experiment)
+        own = experiment is not None and experiment.seed == sweep.base.seed and row["trial_id"] in state.done
+        if own and point is not None:
+            curve = curves.get((row["trial_id"], row["attempt"]))
+            values = {} if curve is None else scores(sweep, curve)
+            lasted = (_local(row["started_at"]), _local(ended(row)))
+            one = KnownTrial(trial_id=row["trial_id"], point=point, status=row["status"], values=values, lasted=lasted)
+            known.append(one)
+    return known
+
+
+def _local(time: pd.Timestamp) -> datetime:
+    return time.to_pydatetime(warn=False).astimezone().replace(tzinfo=None)
+
+
+def queue_of(sweep: Search, state: State) -> list[Point]:
+    """What runs before the sampler has a say: unfinished trials, failed ones to try again, and the known points."""
+    seed = sweep.base.seed
+    failed = [row["config"] for key, row in state.last.items() if row["status"] == "failed" and key not in state.done]
+    open_trials = [*state.unfinished, *(one for one in sweep.experiments(failed) if one is not None)]
+    again = [point for one in open_trials if one.seed == seed and (point := sweep.point_of(one)) is not None]
+    first = [dict(point) for point in sweep.first.values() if sweep.experiment(point).trial_id not in state.last]
+    queue: list[Point] = []
+    for point in [*again, *first]:
+        if point not in queue:
+            queue.append(point)
+    return queue

@@ -1,0 +1,1 @@
+"""The DARL model, its parts, and the objectives it is trained by."""

@@ -1,0 +1,79 @@
+"""Models by name: `darl.create_model` for pretraining, `timm.create_model("darl_…")` for the encoder.
+
+The timm models work like any timm ViT: classifier, pooling, feature maps, checkpointing, layer groups. They have no
+causal mask unless asked (`causal=True`), as the paper takes the mask off for fine-tuning (section 4.1).
+"""
+
+import dataclasses
+from typing import Any
+
+from darl.model.darl import Darl
+from darl.model.encoder import SIZES, EncoderConfig, initialize
+from darl.model.noise import Beta, Noise
+from darl.model.objectives.base import Objective
+from darl.model.orders import Order
+from darl.model.positions import Position
+from darl.variants import Variant, require
+
+__all__ = ["create_model", "size_of"]
+
+
+def size_of(name: str, **changes: Any) -> EncoderConfig:
+    """The size of that name, with some fields changed; raises UserError."""
+    require(name in SIZES, "model", f"be one of {', '.join(SIZES)}", name)
+    return dataclasses.replace(SIZES[name], **changes)
+
+
+def create_model(
+    size: str | EncoderConfig,
+    *,
+    image_size: int | tuple[int, int] = 224,
+    patch_size: int | None = None,
+    channels: int = 3,
+    objective: str | Objective = "diffusion",
+    order: str | Order = "raster",
+    position: str | Position = "rope2d",
+    noise: str | Noise | tuple[float, float] | None = (0.03, 1.0),
+    causal: bool = True,
+    readout: str | None = None,
+    seed: int = 0,
+) -> Darl:
+    """A DARL model, ready to train.
+
+    Args:
+        size: `nano tiny small base large huge`, or a `EncoderConfig`.
+        image_size: pixels, or (height, width).
+        patch_size: pixels; the size's own where not given.
+        channels: of the images.
+        objective: `mse` or `diffusion`, with options as `diffusion:decoder_depth=2`, or an `Objective`.
+        order: `raster column snake nested_raster round_robin hilbert spiral random`, or an `Order`.
+        position: `absent sincos2d learned rope1d rope2d`, or a `Position`.
+        noise: (a, b) of Beta, `beta:a=0.03,b=1`, `linear`, `cosine`, or a `Noise`; ignored for `mse`.
+        causal: with the causal mask.
+        readout: `mean` or `last`: what `forward_head` gives.
+        seed: of the initialisation.
+
+    Raises UserError naming the argument, the value and the remedy.
+
+    """
+    changes = {"patch_size": patch_size, "readout": readout}
+    given = {name: value for name, value in changes.items() if value is not None}
+    chosen = dataclasses.replace(size, **given) if isinstance(size, EncoderConfig) else size_of(size, **given)
+    goal = _variant(Objective, objective)
+    schedule = Beta(a=noise[0], b=noise[1]) if isinstance(noise, tuple) else noise and _variant(Noise, noise)
+    model = Darl(
+        chosen,
+        image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,
+        channels=channels,
+        order=_variant(Order, order),
+        position=_variant(Position, position),
+        causal=causal,
+        objective=goal,
+        noise=schedule or None if goal.uses_noise else None,
+    )
+    initialize(model, seed)
+    return model
+
+
+def _variant(family: type[Variant], value: Any) -> Any:
+    return family.parse(value) if isinstance(value, str) else value

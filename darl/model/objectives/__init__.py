@@ -1,0 +1,1 @@
+"""Training objectives: one class in one file each."""

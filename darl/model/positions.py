@@ -1,0 +1,147 @@
+"""Position encodings: how a token says where its patch lies (DARL, section 4.2: 2D rotary matters most when causal).
+
+Additive encodings are added to the patch embeddings; rotary ones turn each pair of query and key channels by an angle
+proportional to the patch's coordinate, so that a score depends on relative coordinates only (Su et al. 2021). The
+coordinates are the patch's own (row, column), whatever the order of prediction.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from timm.layers import build_rotary_pos_embed, build_sincos2d_pos_embed, resample_abs_pos_embed
+from timm.layers.pos_embed_sincos import freq_bands
+from torch import Tensor, nn
+
+from darl.model.patches import Grid
+from darl.variants import Variant, require
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+__all__ = ["Absent", "Encoding", "Learned", "Position", "Rotary1d", "Rotary2d", "Sincos2d"]
+
+
+class Encoding(nn.Module):
+    """A position encoding built for a model: by itself it encodes nothing."""
+
+    def additive(self, grid: Grid) -> "Float[Tensor, 'patches width'] | None":
+        """What is added to the patch embeddings, in raster order. None where nothing is."""
+        return None
+
+    def rotation(self, grid: Grid) -> "Float[Tensor, 'patches two_head_width'] | None":
+        """Sines then cosines for every head channel, patches in raster order (timm's concatenated layout), on the CPU.
+
+        Channels 2i and 2i + 1 turn together. None where nothing turns.
+        """
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position(Variant):
+    """A position encoding."""
+
+    family: ClassVar[str] = "position"
+
+    @abstractmethod
+    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
+        """The encoding's module for a model of this width; raises UserError where the widths do not fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent(Position):
+    """No position at all: a causal model can still count."""
+
+    kind: ClassVar[str] = "absent"
+
+    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
+        return Encoding()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sincos2d(Position):
+    """Fixed sines and cosines of row and column, added (MAE's; timm's `build_sincos2d_pos_embed`)."""
+
+    kind: ClassVar[str] = "sincos2d"
+
+    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
+        require(width % 4 == 0, "model.width", "be a multiple of 4 for position sincos2d", width)
+        return _Sincos(width)
+
+
+class _Sincos(Encoding):
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def additive(self, grid: Grid) -> Tensor:
+        return build_sincos2d_pos_embed(list(grid), dim=self.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned(Position):
+    """One learned vector per patch, added; resampled (bicubic) for another grid."""
+
+    kind: ClassVar[str] = "learned"
+
+    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
+        return _Learned(grid, width)
+
+
+class _Learned(Encoding):
+    def __init__(self, grid: Grid, width: int):
+        super().__init__()
+        self.grid = grid
+        self.table = nn.Parameter(torch.empty(1, grid[0] * grid[1], width))
+
+    def reset_parameters(self) -> None:
+        nn.init.trunc_normal_(self.table, std=0.02)
+
+    def additive(self, grid: Grid) -> Tensor:
+        if grid == self.grid:
+            return self.table[0]
+        return resample_abs_pos_embed(self.table, list(grid), list(self.grid), num_prefix_tokens=0)[0]
+
+
+class _Rotary(Encoding):
+    """timm's rotary table over the grid, or over the raster index where `flat`."""
+
+    def __init__(self, channels_per_axis: int, temperature: float, flat: bool):
+        super().__init__()
+        self.bands = freq_bands(channels_per_axis // 2, temperature=temperature, step=1)
+        self.flat = flat
+
+    def rotation(self, grid: Grid) -> Tensor:
+        shape = [grid[0] * grid[1]] if self.flat else list(grid)
+        return torch.cat(build_rotary_pos_embed(shape, bands=self.bands, in_pixels=False), dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotary1d(Position):
+    """Rotary by the patch's raster index: the text model's encoding."""
+
+    kind: ClassVar[str] = "rope1d"
+    temperature: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, "position.temperature", "be positive", self.temperature)
+
+    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
+        require(head_width % 2 == 0, "model.width / model.heads", "be a multiple of 2 for position rope1d", head_width)
+        return _Rotary(head_width, self.temperature, flat=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotary2d(Position):
+    """Rotary by row and column: half the channels turn with the row, half with the column."""
+
+    kind: ClassVar[str] = "rope2d"
+    temperature: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, "position.temperature", "be positive", self.temperature)
+
+    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
+        require(head_width % 4 == 0, "model.width / model.heads", "be a multiple of 4 for position rope2d", head_width)
+        return _Rotary(head_width // 2, self.temperature, flat=False)

@@ -1,0 +1,69 @@
+"""How well patches are denoised at each signal fraction: the schedule-independent validation loss, taken apart."""
+
+import json
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from darl.errors import UserError
+from darl.experiment import flatten
+from darl.metrics import require_comparable
+from darl.report.figures.figure import Picture
+from darl.report.figures.looks import experiments, finished, looks, notable, roles
+from darl.report.figures.style import Look, new_figure, wrapped
+from darl.report.findings import Findings
+
+__all__ = ["by_gamma", "draw_losses", "paint"]
+
+_PREFIX = "val_loss_gamma_"
+
+
+def paint(findings: Findings, curves: pd.DataFrame) -> Picture | None:
+    """Where the losses are comparable, for the best, the baseline and what else is notable."""
+    try:
+        require_comparable("val_loss", [flatten(json.loads(text)) for text in findings.trials["config"]])
+    except UserError:
+        return None
+    losses = by_gamma(finished(findings))
+    named = {cell: looks(findings)[cell] for cell in notable(findings) if cell in losses.index}
+    if not named or losses.shape[1] < 2:
+        return None
+    figure = new_figure(7.2, 3.6)
+    axes = figure.subplots()
+    draw_losses(losses, axes, named)
+    figure.legend(loc="outside right upper")
+    caption = (
+        "Means over the finished seeds, of the same images with the same noise whatever schedule a model was trained "
+        "with. At gamma = 0 a patch is predicted from the patches before it alone."
+    )
+    if len(named) < len(experiments(findings)):
+        caption += f" {len(named)} of {len(experiments(findings))} cells are shown."
+    return Picture("denoising", "Validation loss by signal fraction", _alt(losses, findings), caption, figure)
+
+
+def by_gamma(trials: pd.DataFrame) -> pd.DataFrame:
+    """The mean loss of each cell (rows) at each gamma (columns, numbers); cells without are left out."""
+    columns = [name for name in trials.columns if name.startswith(_PREFIX)]
+    table = trials.groupby("cell", sort=False)[columns].agg("mean")
+    table = table.dropna(how="all").dropna(axis="columns", how="all")
+    table.columns = [float(name.removeprefix(_PREFIX).replace("_", ".")) for name in table.columns]
+    return table.loc[:, sorted(table.columns)]
+
+
+def draw_losses(losses: pd.DataFrame, axes: Axes, named: Mapping[str, Look]) -> None:
+    """A line for each named cell."""
+    for cell, look in named.items():
+        axes.plot(losses.columns, losses.loc[cell], label=wrapped(cell), **look.line)
+    axes.set(xlabel="signal fraction gamma   (0: pure noise, 1: clean)", ylabel="validation loss (MSE)", ylim=(0, None))
+    axes.grid(True)
+
+
+def _alt(losses: pd.DataFrame, findings: Findings) -> str:
+    first, last = losses.columns[0], losses.columns[-1]
+    told = [
+        f"The {role}, {cell}: {losses.loc[cell, first]:.3g} at {first:g} and {losses.loc[cell, last]:.3g} at {last:g}."
+        for cell, role in roles(findings).items()
+        if cell in losses.index
+    ]
+    return " ".join(["Validation loss over the signal fraction gamma.", *told])

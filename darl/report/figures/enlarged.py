@@ -1,0 +1,62 @@
+"""Larger images than in training: what each cell keeps of its linear probe."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from darl.evaluation.probes import enlarged_size
+from darl.report.figures.figure import Picture
+from darl.report.figures.looks import finished, looks
+from darl.report.figures.style import MUTED, Look, new_figure, wrapped
+
+if TYPE_CHECKING:
+    from darl.report.findings import Findings
+
+__all__ = ["draw_enlarged", "paint"]
+
+_BOTH = ["probe_top1", "probe_top1_enlarged"]
+
+_MOST = 24
+
+
+def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+    """Where it was measured for two cells at least."""
+    done = finished(findings)
+    if _BOTH[1] not in done:
+        return None
+    done = done.dropna(subset=_BOTH)
+    means = done.groupby("cell", sort=False)[_BOTH].agg("mean")
+    if len(means) < 2:
+        return None
+    seeds, planned = done["cell"].value_counts(), findings.sweep.seeds
+    means = means.assign(short=seeds < planned).sort_values(["short", _BOTH[1]], ascending=[True, False])
+    base, shown = findings.sweep.base, means.head(_MOST)
+    larger = enlarged_size(base.image_size, base.model.patch_size)
+    figure = new_figure(7.2, 1.5 + 0.32 * len(shown))
+    draw_enlarged(shown, figure.subplots(), looks(findings))
+    figure.legend(loc="outside lower center", ncols=2)
+    told = [f"{cell} {100 * row[_BOTH[0]]:.1f} to {100 * row[_BOTH[1]]:.1f} %" for cell, row in shown.iterrows()]
+    alt = f"Linear probe at {base.image_size} and at {larger} pixels: {'; '.join(told)}."
+    size = base.image_size
+    caption = f"The probe is trained at {size} × {size} pixels; validation images are enlarged to {larger} × {larger}."
+    if short := [f"{cell} has {seeds[cell]} of {planned}" for cell in means.loc[means["short"]].index]:
+        caption += f" In brackets, and last: cells that lack some of their seeds ({', '.join(short)})."
+    return Picture("enlarged", "Images larger than in training", alt, caption, figure)
+
+
+def draw_enlarged(means: pd.DataFrame, axes: Axes, looks: Mapping[str, Look]) -> None:
+    """A line from the usual size (filled) to the larger one (hollow), by cell; in brackets where it is `short`."""
+    for place, (cell, row) in enumerate(means.iterrows()):
+        usual, larger = (100 * row[name] for name in _BOTH)
+        look = looks[str(cell)]
+        axes.plot([usual, larger], [place, place], color=look.color, linewidth=2)
+        axes.plot(usual, place, marker=look.marker, color=look.color, markersize=8)
+        axes.plot(larger, place, marker=look.marker, color=look.color, markersize=8, markerfacecolor="none")
+    axes.plot([], [], "o", color=MUTED, label="size of training")
+    axes.plot([], [], "o", color=MUTED, markerfacecolor="none", label="enlarged")
+    named = zip(means.index, means["short"].tolist(), strict=True)
+    axes.set_yticks(range(len(means)), [wrapped(f"({cell})" if short else str(cell)) for cell, short in named])
+    axes.set(ylim=(len(means) - 0.4, -0.6), xlabel="linear probe, top-1 (%)")
+    axes.grid(axis="x")

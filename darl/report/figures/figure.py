@@ -1,0 +1,74 @@
+"""A picture with its words, as a file or as part of a page."""
+
+import base64
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from darl.report.figures.style import DARK, applied
+
+__all__ = ["Picture", "save"]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure, and what it says to those who do not see it."""
+
+    name: str
+    """For a file: letters, digits, dashes."""
+    title: str
+    alt: str
+    """What it shows, with its numbers."""
+    caption: str
+    """How to read it."""
+    figure: Figure
+    heading: str = ""
+    """Of the findings that it belongs to, where there are several."""
+
+    @property
+    def width(self) -> int:
+        """In a page, in CSS pixels."""
+        return round(96 * self.figure.get_figwidth())
+
+    @property
+    def height(self) -> int:
+        """In a page, in CSS pixels."""
+        return round(96 * self.figure.get_figheight())
+
+    def svg(self) -> str:
+        """Without ground, its neutral colours light or dark as the reader's are."""
+        buffer = io.StringIO()
+        with applied():
+            self.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        return _themed(buffer.getvalue())
+
+    def address(self) -> str:
+        """The SVG as a `data:` address, for an image's `src`."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg().encode()).decode()
+
+
+def save(pictures: Iterable[Picture], folder: str | Path, *, dots: int = 150) -> list[Path]:
+    """Each as NAME.png in a folder, on a light ground: legible wherever it is shown. The folder is made."""
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    for picture in pictures:
+        paths.append(place / f"{picture.name}.png")
+        with applied():
+            picture.figure.savefig(paths[-1], dpi=dots)
+    return paths
+
+
+def _themed(svg: str) -> str:
+    """Neutral colours by name, and what the names mean in light and in dark."""
+    names = {light: f"--n{place}" for place, light in enumerate(DARK)}
+    for light, name in names.items():
+        svg = svg.replace(light, f"var({name})")
+    light_rules = ";".join(f"{name}:{light}" for light, name in names.items())
+    dark_rules = ";".join(f"{name}:{DARK[light]}" for light, name in names.items())
+    style = f"<style>:root{{{light_rules}}}@media (prefers-color-scheme:dark){{:root{{{dark_rules}}}}}</style>"
+    return re.sub(r"(<svg\b[^>]*>)", lambda match: match[1] + style, svg, count=1)

@@ -1,0 +1,137 @@
+"""Cells compared: means with their 95 % intervals over the single seeds, and paired differences to the baseline."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from darl.report.figures.figure import Picture
+from darl.report.figures.looks import finished, looks
+from darl.report.figures.style import MUTED, Look, new_figure, wrapped
+from darl.report.figures.units import Quantity, quantity
+from darl.report.format import above, seeds
+from darl.sweep.search import Search
+
+if TYPE_CHECKING:
+    from darl.report.findings import Findings
+
+__all__ = ["draw_differences", "draw_means", "paint"]
+
+_MOST = 24
+"""Cells in one picture."""
+
+
+def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+    """Where at least two cells have a mean."""
+    if findings.table.empty:
+        return None
+    told, table = quantity(findings.metric), _shown(findings.table)
+    if len(table) < 2:
+        return None
+    single = finished(findings).loc[:, ["cell", "seed", findings.metric]]
+    if isinstance(findings.sweep, Search):  # its own seed chose the contenders, and flatters them
+        single = single.loc[single["seed"] != findings.sweep.base.seed]
+    paired = any(table["difference"].notna())
+    lines = sum(1 + _label(row).count("\n") for row in table.to_dict("records"))
+    figure = new_figure(7.2, 1.4 + 0.16 * (len(table) + lines))
+    axes = figure.subplots(1, 2 if paired else 1, sharey=True, squeeze=False)[0]
+    draw_means(table, single, axes[0], findings.metric, looks(findings))
+    if paired:
+        draw_differences(table, axes[1], findings.metric, looks(findings))
+    title = f"{told.name.capitalize()} by cell"
+    return Picture("cells", title, _alt(table, told), _caption(table, findings, paired), figure)
+
+
+def draw_means(table: pd.DataFrame, single: pd.DataFrame, axes: Axes, metric: str, looks: Mapping[str, Look]) -> None:
+    """Means with intervals, the best above; single seeds as small dots, and a line through the baseline's mean."""
+    told = quantity(metric)
+    for place, row in enumerate(table.to_dict("records")):
+        look, own = looks[row["cell"]], told.factor * single.loc[single["cell"] == row["cell"], metric]
+        axes.scatter(own, [place + 0.24] * len(own), s=9, color=MUTED, zorder=2, linewidths=0)
+        _draw_interval(
+            axes, place, [told.factor * row[name] for name in ("mean", "low", "high")], look, row["complete"]
+        )
+        if row["verdict"] == "baseline":
+            axes.axvline(told.factor * row["mean"], color=MUTED, linewidth=1.0, dashes=(4, 2), zorder=1)
+    axes.set_yticks(range(len(table)), [_label(row) for row in table.to_dict("records")])
+    axes.set(ylim=(len(table) - 0.4, -0.6), xlabel=told.axis, title="Mean, 95 % interval")
+    axes.grid(axis="x")
+    axes.margins(x=0.08)
+    if told.rising:  # an interval of few seeds may reach beyond what an accuracy can be
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, 0), min(high, 100))
+
+
+def draw_differences(table: pd.DataFrame, axes: Axes, metric: str, looks: Mapping[str, Look]) -> None:
+    """Paired differences with intervals, and a line at zero."""
+    told = quantity(metric)
+    axes.axvline(0, color=MUTED, linewidth=1.0, dashes=(4, 2), zorder=1)
+    for place, row in enumerate(table.to_dict("records")):
+        values = [told.factor * row[name] for name in ("difference", "difference_low", "difference_high")]
+        if row["verdict"] != "baseline":
+            _draw_interval(axes, place, values, looks[row["cell"]], row["complete"])
+    better = "right: better" if told.rising else "left: better"
+    axes.set(xlabel=f"difference in {told.unit}  ({better})", title="Paired difference to the baseline")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.margins(x=0.08)
+
+
+def _label(row: dict[str, Any]) -> str:
+    """With its number of seeds where some are missing."""
+    name = wrapped(str(row["cell"]))
+    return name if row["seeds"] >= row["planned"] else f"{name}\n{seeds(row)}"
+
+
+def _draw_interval(axes: Axes, place: int, values: list[float], look: Look, complete: bool) -> None:
+    mean, low, high = values
+    style: dict[str, Any] = {"color": look.color, "zorder": 3}
+    if pd.notna(low):
+        axes.plot([low, high], [place, place], linewidth=2.4, solid_capstyle="butt", **style)
+    face = look.color if complete else "none"
+    axes.plot(
+        [mean], [place], marker=look.marker, markersize=8, markerfacecolor=face, markeredgecolor=look.color, zorder=4
+    )
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The best cells, and the baseline in any case."""
+    valued = table.loc[table["mean"].notna()]
+    best = valued.head(_MOST)
+    rest = valued.iloc[_MOST:]
+    return pd.concat([best, rest.loc[rest["verdict"] == "baseline"]])
+
+
+def _alt(table: pd.DataFrame, told: Quantity) -> str:
+    parts: list[str] = []
+    for row in table.to_dict("records"):
+        text = f"{row['cell']} {told.text(row['mean'])}"
+        if pd.notna(row["low"]):
+            text += f" ({told.text(row['low'])} to {told.text(row['high'])})"
+        if row["verdict"] == "baseline":
+            text += ", the baseline"
+        elif pd.notna(row["difference"]):
+            text += f", {above(row['difference'], told.column)} the baseline"
+        parts.append(text)
+    return f"Mean {told.name} of each cell with its 95 % interval, best first: {'; '.join(parts)}."
+
+
+def _caption(table: pd.DataFrame, findings: "Findings", paired: bool) -> str:
+    parts = ["The best stand above. Dots below a mark are single seeds."]
+    if all(table["low"].isna()):
+        parts = ["The best stand above. One seed each, so there are no intervals, and small differences mean nothing."]
+    if any(table["verdict"] == "baseline"):
+        parts += ["The dashed line on the left is the baseline's mean."]
+    if paired:
+        parts += [
+            "On the right, each seed is compared with the same seed of the baseline: an interval that leaves zero out "
+            "is a difference that seeds alone hardly explain."
+        ]
+    if not all(table["complete"]):
+        parts += ["Hollow marks: not all seeds have finished."]
+    if isinstance(findings.sweep, Search):
+        parts += ["On fresh seeds: the search's own seed chose these cells, and flatters them."]
+    if len(findings.table) > len(table):
+        parts += [f"{len(table)} of {len(findings.table)} cells are shown."]
+    return " ".join(parts)

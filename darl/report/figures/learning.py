@@ -1,0 +1,133 @@
+"""Learning curves: the probes over epochs, with the rungs at which a search may stop a trial."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from darl.report.figures.figure import Picture
+from darl.report.figures.looks import experiments, looks, notable, roles
+from darl.report.figures.style import GROUND, INK, MUTED, Look, new_figure, wrapped
+from darl.report.figures.units import Quantity, quantity
+from darl.report.format import several
+from darl.sweep.early_stopping import verdict
+from darl.sweep.search import Search
+
+if TYPE_CHECKING:
+    from darl.report.findings import Findings
+
+__all__ = ["draw_cells", "draw_rungs", "draw_trials", "paint", "reports"]
+
+
+def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+    """A search's trials on its own seed one by one, a design's cells by their mean over seeds."""
+    rows = reports(findings.trials, curves)
+    if isinstance(findings.sweep, Search):
+        rows = rows.loc[rows["seed"] == findings.sweep.base.seed]
+    panels = [
+        name
+        for name in dict.fromkeys((findings.metric, "knn_top1"))
+        if name in rows and len(set(rows[name].dropna())) > 1
+    ]
+    if not panels:
+        return None
+    figure = new_figure(7.2, 3.9)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for metric, one in zip(panels, axes, strict=True):
+        _draw_panel(findings, rows, curves, metric, one)
+    lines = {label: line for one in axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
+    across = 4 if max(map(len, lines), default=0) < 18 else 3 if max(map(len, lines)) < 26 else 2
+    figure.legend(lines.values(), map(wrapped, lines), loc="outside lower center", ncols=across)
+    return Picture("learning", "Learning curves", _alt(findings, rows, quantity(panels[0])), _caption(findings), figure)
+
+
+def reports(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """The reports of these trials by epoch, of each epoch the last attempt's, with `cell`, `seed` and `status`."""
+    rows = curves.loc[curves["trial_id"].isin(trials["trial_id"])].sort_values(["trial_id", "epoch", "attempt"])
+    rows = rows.drop_duplicates(["trial_id", "epoch"], keep="last")
+    return rows.merge(trials[["trial_id", "cell", "seed", "status"]], on="trial_id").dropna(subset=["cell"])
+
+
+def draw_trials(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str, tuple[str, Look]]) -> None:
+    """A line each: the named cells with a label in their looks, all others grey; a cross where a trial was stopped."""
+    factor = quantity(metric).factor
+    for _, whole in rows.groupby("trial_id", sort=False):
+        trial = whole.dropna(subset=[metric])
+        if trial.empty:
+            continue
+        x, y, name = trial["epoch"], factor * trial[metric], str(trial["cell"].iloc[0])
+        style: dict[str, Any] = {
+            "color": MUTED,
+            "linewidth": 0.8,
+            "alpha": 0.5,
+            "zorder": 1,
+            "marker": ".",
+            "markersize": 3,
+        }
+        if name in named:
+            label, look = named[name]
+            style = {**look.line, "linewidth": 2.2, "zorder": 3, "label": label}
+        axes.plot(x, y, **style)
+        if trial["status"].iloc[-1] == "stopped" and x.index[-1] == whole.index[-1]:
+            axes.plot(x.iloc[-1:], y.iloc[-1:], marker="x", markersize=4.5, color=style["color"], zorder=2)
+
+
+def draw_cells(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str, Look]) -> None:
+    """A line for each named cell, the mean over its seeds; an epoch that not all of them have reached is left out."""
+    factor = quantity(metric).factor
+    rows = rows.dropna(subset=[metric])
+    for cell, look in named.items():
+        own = rows.loc[(rows["cell"] == cell) & (rows["status"] == "finished")]
+        steps = own.groupby("epoch")[metric].agg(["mean", "count"])
+        steps = steps.loc[steps["count"] == len(set(own["trial_id"]))]
+        axes.plot(steps.index, factor * steps["mean"], **look.line, label=cell)
+
+
+def draw_rungs(rungs: Mapping[int, str], axes: Axes, used: Collection[int]) -> None:
+    """A vertical line where trials may be stopped, and by what; pale and so called where that was not done."""
+    for epoch, metric in rungs.items():
+        axes.axvline(epoch, color=INK if epoch in used else MUTED, linewidth=0.9, dashes=(1.5, 2), zorder=0)
+        label = f"rung: {quantity(metric).name}{'' if epoch in used else ' (not used)'}"
+        axes.annotate(
+            label, (epoch, 0.02), (2, 0), xycoords=("data", "axes fraction"), textcoords="offset points", rotation=90,
+            fontsize=8, ha="left", va="bottom", bbox={"facecolor": GROUND, "edgecolor": "none", "pad": 1, "alpha": 0.6},
+        )  # fmt: skip
+
+
+def _draw_panel(findings: "Findings", rows: pd.DataFrame, curves: pd.DataFrame, metric: str, axes: Axes) -> None:
+    every = looks(findings)
+    if isinstance(findings.sweep, Search):
+        named = {cell: (f"{role}: {cell}", every[cell]) for cell, role in roles(findings).items()}
+        draw_trials(rows, axes, metric, named)
+        pilot = verdict(findings.sweep, findings.trials, curves)
+        rungs = {epoch: by for epoch, by in findings.sweep.rungs.items() if by == metric}
+        draw_rungs(rungs, axes, frozenset() if pilot is None else pilot.rungs)
+    else:
+        draw_cells(rows, axes, metric, {cell: every[cell] for cell in notable(findings)})
+    axes.set(xlabel="epoch   (0: before training)", title=quantity(metric).axis)
+    axes.grid(True)
+
+
+def _alt(findings: "Findings", rows: pd.DataFrame, told: Quantity) -> str:
+    parts = [f"{told.name.capitalize()} over epochs."]
+    for cell, role in roles(findings).items():
+        own = rows.loc[(rows["cell"] == cell) & (rows["status"] == "finished")].dropna(subset=[told.column])
+        if len(own):
+            steps: dict[int, float] = own.groupby("epoch")[told.column].agg("mean").to_dict()
+            values = [told.text(value) for value in steps.values()]
+            parts += [f"The {role}, {cell}, goes from {values[0]} to {values[-1]} in {several(max(steps), 'epochs')}."]
+    stopped = findings.counts.get("stopped", 0)
+    parts += [f"Stopped early: {several(stopped, 'trials')}."] if stopped else []
+    return " ".join(parts)
+
+
+def _caption(findings: "Findings") -> str:
+    if isinstance(findings.sweep, Search):
+        stopped = " A cross ends a trial that was stopped there." if findings.counts.get("stopped", 0) else ""
+        return (
+            "A line for each trial on the search's seed, straight between evaluations. Dotted: where trials may be "
+            f"stopped and by what, if a pilot has shown that early results foretell late ones.{stopped}"
+        )
+    shown, of = len(notable(findings)), len(experiments(findings))
+    return "Means over the finished seeds." + (f" {shown} of {of} cells are shown." if shown < of else "")

@@ -1,0 +1,112 @@
+"""Cells that recur in every group of a design: what is best on one data set tried on others, encodings by mask, …"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
+
+from darl.report.figures.figure import Picture
+from darl.report.figures.style import VALUES, new_figure
+from darl.report.figures.units import Quantity, quantity
+from darl.sweep.base import describe
+from darl.sweep.design import Design
+
+if TYPE_CHECKING:
+    from darl.report.findings import Findings
+
+__all__ = ["draw_matrix", "matrix", "paint"]
+
+
+def paint(findings: "Sequence[Findings]") -> Picture | None:
+    """Of a design's groups that have cells in common."""
+    design = findings[0].sweep if findings else None
+    if len(findings) < 2 or not isinstance(design, Design):
+        return None
+    told, rows = quantity(findings[0].metric), pd.concat([one.table for one in findings])
+    rows["half"] = (rows["high"] - rows["low"]) / 2
+    table, half = matrix(design, rows), matrix(design, rows, "half")
+    complete = matrix(design, rows, "complete") == 1
+    if not (table.notna().sum(axis=1) > 1).any():
+        return None
+    figure = new_figure(7.2, 1.6 + 0.4 * len(table))
+    draw_matrix(table, figure.subplots(), told, half, complete)
+    caption = (
+        "Means over seeds ± the half-widths of their 95 % intervals. The colour is by how far a cell is behind the "
+        "best of its column, which is framed; whether that is more than noise, the tables below say."
+    )
+    if (table.notna() & ~complete).to_numpy().any():
+        caption += " In brackets: cells that lack some of their seeds; they are never framed."
+    return Picture("matrix", f"{told.name.capitalize()} by cell and group", _alt(table, told), caption, figure)
+
+
+def matrix(design: Design, table: pd.DataFrame, column: str = "mean") -> pd.DataFrame:
+    """Means by choice (rows) and group (columns), or another column of a comparison of the cells of all groups.
+
+    Cells of two groups are the same choice if they set the same, apart from what all cells of their group set. A choice
+    is named by its cells' labels without their group's name where these agree, else by what it sets.
+    """
+    found: dict[str, float] = dict(zip(table["cell"], table[column], strict=True))
+    groups = list(dict.fromkeys(design.groups[cell] for cell in design.cells if cell in design.groups))
+    values: dict[str, dict[str, float]] = {}
+    names: dict[str, list[str]] = {}
+    for group in groups:
+        for cell, point in _own(design, group).items():
+            key = str(sorted(point.items()))
+            values.setdefault(key, {})[group] = found.get(cell, np.nan)
+            names.setdefault(key, []).append(_without(cell, group) or describe(point))
+    index = [own[0] if len(set(own)) == 1 else key for key, own in names.items()]
+    return pd.DataFrame(list(values.values()), index=index, columns=groups).astype("float64")
+
+
+def draw_matrix(
+    table: pd.DataFrame, axes: Axes, told: Quantity, half: pd.DataFrame, complete: pd.DataFrame | None = None
+) -> None:
+    """Values and their half-widths as text, the distance to the best of the column as colour, and the best framed.
+
+    complete: which cells have all their seeds (default all); the others are in brackets, and never the best.
+    """
+    whole = table.notna() if complete is None else complete
+    ranked = table.where(whole)
+    best = (ranked.max() if told.rising else ranked.min()).fillna(table.max() if told.rising else table.min())
+    behind = (told.factor * (best - table) * (1 if told.rising else -1)).clip(lower=0)
+    worst = max(float(np.nanmax(behind.to_numpy())), 1e-9)
+    drawn = axes.imshow(behind.to_numpy(), cmap=f"{VALUES}_r", norm=Normalize(0, worst), aspect="auto")
+    for (row, column), value in np.ndenumerate(table.to_numpy()):
+        color = "#ffffff" if behind.iat[row, column] > 0.55 * worst else "#000000"
+        width = told.factor * half.iat[row, column]
+        shown = told.text(value) + ("" if np.isnan(width) else f" ± {width:.2g}")
+        is_whole = whole.iat[row, column] or np.isnan(value)
+        axes.text(column, row, shown if is_whole else f"({shown})", ha="center", va="center", color=color)
+        if ranked.iat[row, column] == best.iloc[column]:
+            axes.add_patch(Rectangle((column - 0.47, row - 0.44), 0.94, 0.88, fill=False, color="#000000", linewidth=2))
+    axes.set_xticks(range(table.shape[1]), list(table.columns))
+    axes.set_yticks(range(len(table)), list(table.index))
+    axes.set_title(told.axis)
+    axes.tick_params(length=0)
+    axes.figure.colorbar(drawn, ax=axes, label=f"behind the best ({told.unit})")
+
+
+def _own(design: Design, group: str) -> dict[str, dict[str, Any]]:
+    """What each cell of a group sets that not all of them set; values as text, since a point may hold anything."""
+    cells = [cell for cell in design.cells if design.groups.get(cell) == group]
+    points = {cell: {path: str(value) for path, value in design.cells[cell].items()} for cell in cells}
+    common = set.intersection(*(set(point.items()) for point in points.values()))
+    return {cell: dict(item for item in point.items() if item not in common) for cell, point in points.items()}
+
+
+def _without(label: str, group: str) -> str:
+    """`paper` of `paper on digits`, `paper → digits`, `paper, digits`, `digits: paper`."""
+    short = label.removesuffix(group).removeprefix(f"{group}:").strip(" →>@:,-")
+    return short.removesuffix(" on")
+
+
+def _alt(table: pd.DataFrame, told: Quantity) -> str:
+    parts = [
+        f"{group}: " + ", ".join(f"{name} {told.text(value)}" for name, value in column.dropna().items())
+        for group, column in table.items()
+    ]
+    return f"Mean {told.name} of each cell by group. {'; '.join(parts)}."

@@ -1,0 +1,222 @@
+"""The map of Beta schedules: a metric over (a, b) in log axes, with the trials, and how sure the surface is."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
+
+from darl.model.noise import Beta
+from darl.report.figures.figure import Picture
+from darl.report.figures.looks import KNOWN, finished
+from darl.report.figures.style import INK, VALUES, VERMILLION, new_figure, plain_log
+from darl.report.figures.surface import LEAST, Surface, fit_surface
+from darl.report.figures.units import Quantity, quantity
+from darl.report.format import several
+from darl.sweep.design import Design
+from darl.sweep.search import Search
+
+if TYPE_CHECKING:
+    from darl.report.findings import Findings
+
+__all__ = ["draw_map", "draw_uncertainty", "paint"]
+
+_PLACE = ["noise_a", "noise_b"]
+
+_MANY = 20
+"""Trials from which the worst tenth no longer decides the colours of the others."""
+
+
+def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+    """Where a and b both vary. Of a search, its own seed's trials: later ones are of a few places only.
+
+    A few places are no map, unless a search of Beta schedules alone has just begun.
+    """
+    beta = findings.trials["noise"] == "beta"
+    own, alone = beta, bool(beta.all())
+    if isinstance(findings.sweep, Search):
+        own = beta & (findings.trials["seed"] == findings.sweep.base.seed)
+    trials = findings.trials.loc[own]
+    few = len(trials[_PLACE].drop_duplicates()) < LEAST and not (alone and isinstance(findings.sweep, Search))
+    if few or trials.empty or min(len(set(trials[name])) for name in _PLACE) < 2:
+        return None
+    designed = isinstance(findings.sweep, Design)
+    short = findings.table.loc[~findings.table["complete"], "cell"].tolist() if designed else []
+    trials = trials.assign(lacking=trials["cell"].isin(short))
+    done, told = finished(findings), quantity(findings.metric)
+    done = trials.loc[trials.index.isin(done.index)]
+    whole = done.loc[~done["lacking"]]
+    surface = fit_surface(whole if len(whole) else done, findings.metric)
+    figure = new_figure(7.2, 4.6)
+    if surface is None or surface.flat:
+        axes = figure.subplots()
+    else:
+        axes, side = figure.subplots(1, 2, width_ratios=(1.9, 1))
+        draw_uncertainty(surface, done, side, findings.metric)
+    draw_map(trials, axes, findings.metric, surface, missing=alone)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    title = f"{told.name.capitalize()} over the noise schedule"
+    return Picture("map", title, _alt(done, trials, told, surface), _caption(surface, trials, done), figure)
+
+
+def draw_map(
+    trials: pd.DataFrame, axes: Axes, metric: str, surface: Surface | None = None, *, missing: bool = True
+) -> None:
+    """Finished trials filled by their mean, stopped ones hollow, failed ones crossed, and a bar of the values.
+
+    trials: where the column `lacking` is true they are of cells without all their seeds, which are small and never the
+    best. missing: whether schedules that readers know are shown where they were not run.
+    """
+    told = quantity(metric)
+    done = trials.loc[(trials["status"] == "finished") & trials[metric].notna()]
+    points: Any = _points(done, metric)
+    points["value"] = told.factor * points[metric]
+    shades, extend = _shades(points["value"], told)
+    if surface is not None:
+        levels = np.linspace(float(shades.vmin or 0), float(shades.vmax or 0), 17)
+        mean = told.factor * surface.mean
+        pale = 0.35 if surface.flat else 1.0  # no finding: the trials stand out
+        filled = axes.contourf(surface.a, surface.b, mean, levels, cmap=VALUES, norm=shades, extend="both", alpha=pale)
+        filled.set_edgecolor("face")
+    _draw_unfinished(trials, axes)
+    _draw_points(points, shades, axes, missing=missing)
+    _draw_best(points, told, axes)
+    plain_log(axes)
+    axes.set(xlabel="a   (smaller: more noise)", ylabel="b   (smaller: less noise)", title="Trials")
+    if surface is not None:
+        flat = f"No pattern is seen between the trials: their mean is {_level(surface, told)}"
+        axes.set_title(flat if surface.flat else "Trials, and the surface between them")
+    bar = axes.figure.colorbar(ScalarMappable(shades, VALUES), ax=axes, location="bottom", aspect=35, extend=extend)
+    bar.set_label(told.axis)
+
+
+def draw_uncertainty(surface: Surface, trials: pd.DataFrame, axes: Axes, metric: str) -> None:
+    """The 95 % half-width of the surface, dark where it knows least; trials as dots."""
+    told = quantity(metric)
+    half = told.factor * surface.half_width
+    drawn = axes.contourf(surface.a, surface.b, half, 8, cmap="Greys", vmin=0)
+    drawn.set_edgecolor("face")
+    axes.scatter(*(trials[name] for name in _PLACE), s=5, color=VERMILLION)
+    bar = axes.figure.colorbar(drawn, ax=axes, location="bottom", aspect=20, ticks=MaxNLocator(4))
+    bar.set_label(f"95 % half-width (± {told.unit})")
+    plain_log(axes)
+    axes.set(title="How sure it is", xlabel="a")
+
+
+def _draw_unfinished(trials: pd.DataFrame, axes: Axes) -> None:
+    stopped, failed = (trials.loc[trials["status"] == status] for status in ("stopped", "failed"))
+    if len(stopped):
+        hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": INK, "s": 24, "linewidths": 1.0}
+        axes.scatter(*(stopped[name] for name in _PLACE), label="stopped early", **hollow)
+    if len(failed):
+        axes.scatter(*(failed[name] for name in _PLACE), label="failed", marker="x", color=INK, s=24)
+
+
+def _draw_points(points: pd.DataFrame, shades: Normalize, axes: Axes, *, missing: bool) -> None:
+    style: dict[str, Any] = {"norm": shades, "cmap": VALUES, "edgecolors": "#000000", "linewidths": 0.8, "zorder": 4}
+    rest = pd.Series(True, index=points.index)
+    for name, (schedule, look) in KNOWN.items():
+        if not isinstance(schedule, Beta):
+            continue
+        here = np.isclose(points["noise_a"], schedule.a) & np.isclose(points["noise_b"], schedule.b)
+        size, label = (260 if look.marker == "*" else 90), f"{name} ({schedule.a:g}, {schedule.b:g})"
+        if here.any():
+            size = size / 3 if points.loc[here, "lacking"].all() else size
+            _scatter(points.loc[here], axes, size, marker=look.marker, label=label, **style)
+        elif missing:
+            axes.scatter(
+                [schedule.a], [schedule.b], s=size, marker=look.marker, facecolors="none", edgecolors=INK, zorder=4,
+                label=f"{label}: not run",
+            )  # fmt: skip
+        rest &= ~here
+    size, short = 50 if len(points) < 60 else 26, points["lacking"]
+    _scatter(points.loc[rest & ~short], axes, size, marker="o", label="finished", **style)
+    if any(rest & short):
+        _scatter(points.loc[rest & short], axes, size / 3, marker="o", label="lacks seeds", **style)
+
+
+def _scatter(points: pd.DataFrame, axes: Axes, size: float, *, marker: str, **style: Any) -> None:
+    """With white below: a point is seen on a surface of its own colour, too."""
+    x, y = (points[name] for name in _PLACE)
+    axes.scatter(x, y, s=1.9 * size, marker=marker, color="#ffffff", linewidths=0, zorder=3)
+    axes.scatter(x, y, c=points["value"], s=size, marker=marker, **style)
+
+
+def _points(done: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """By place: the metric's mean, and whether it is `lacking` seeds."""
+    by: Any = done.assign(lacking=done.get("lacking", False)).groupby(_PLACE, as_index=False)
+    return by.agg({metric: "mean", "lacking": "all"})
+
+
+def _draw_best(points: pd.DataFrame, told: Quantity, axes: Axes) -> None:
+    points = points.loc[~points["lacking"]]
+    if len(points) > 1:
+        best = points.loc[[points["value"].idxmax() if told.rising else points["value"].idxmin()]]
+        ring: dict[str, Any] = {"facecolors": "none", "edgecolors": VERMILLION, "linewidths": 2.0, "zorder": 5}
+        label = f"best: {told.text(best[told.column].iloc[0])}"
+        axes.scatter(*(best[name] for name in _PLACE), s=170, label=label, **ring)
+
+
+def _shades(values: pd.Series, told: Quantity) -> tuple[Normalize, str]:
+    """The values' range, of many without the worst tenth, and the end at which the bar is open for that."""
+    if values.empty:
+        return Normalize(0, 1), "neither"
+    low, high, many = float(values.min()), float(values.max()), len(values) >= _MANY
+    if many and told.rising:
+        low = float(values.quantile(0.1))
+    elif many:
+        high = float(values.quantile(0.9))
+    return Normalize(low, high if high > low else low + 1), ("min" if told.rising else "max") if many else "neither"
+
+
+def _alt(done: pd.DataFrame, trials: pd.DataFrame, told: Quantity, surface: Surface | None) -> str:
+    parts = [f"Map of {several(len(trials), 'trials')} over a and b of the Beta schedule; finished: {len(done)}."]
+    points = _points(done, told.column)
+    points = points.loc[~points["lacking"]]
+    ranked = points[told.column].argsort()
+    points = points.iloc[ranked[::-1] if told.rising else ranked]
+    if len(points):
+        best, worst = points.iloc[0], points.iloc[-1]
+        parts += [
+            f"Best {told.name} {told.text(best[told.column])} at a = {best['noise_a']:g}, b = {best['noise_b']:g};"
+        ]
+        parts += [f"worst {told.text(worst[told.column])} at a = {worst['noise_a']:g}, b = {worst['noise_b']:g}."]
+    paper = points.loc[np.isclose(points["noise_a"], 0.03) & np.isclose(points["noise_b"], 1)]
+    if len(paper):
+        parts += [f"The paper's point (0.03, 1) has {told.text(paper[told.column].iloc[0])}."]
+    if surface is not None and surface.flat:
+        parts += [f"No pattern is seen between the trials: the surface is flat, {_level(surface, told)}."]
+    elif surface is not None:
+        row, column = np.unravel_index(
+            (np.nanargmax if told.rising else np.nanargmin)(surface.mean), surface.mean.shape
+        )
+        parts += [f"The surface is best at about a = {surface.a[column]:.2g}, b = {surface.b[row]:.2g}, with"]
+        parts += [f"{_level(surface, told, int(row), int(column))}."]
+    return " ".join(parts)
+
+
+def _level(surface: Surface, told: Quantity, row: int = 0, column: int = 0) -> str:
+    half = told.factor * surface.half_width[row, column]
+    return f"{told.text(surface.mean[row, column])} ± {half:.2g} {told.unit}"
+
+
+def _caption(surface: Surface | None, trials: pd.DataFrame, done: pd.DataFrame) -> str:
+    others = [name for name in ("order", "position", "learning_rate", "objective") if len(set(trials[name])) > 1]
+    also = f" The trials differ in {', '.join(others).replace('_', ' ')}, too, which is not shown." if others else ""
+    if any(done["lacking"]):
+        also = f" Small: cells that lack some of their seeds; they are never the best.{also}"
+    if surface is None:
+        return f"No surface: it takes finished trials at {LEAST} different places.{also}"
+    if surface.flat:
+        return (
+            "A Gaussian process over log a and log b takes all differences between the finished trials for noise: the "
+            f"surface is flat, at their mean with its 95 % half-width. More trials or seeds may show a pattern.{also}"
+        )
+    return (
+        "The surface is a Gaussian process over log a and log b, fitted to these trials. A point whose colour "
+        "differs from the ground around it differs from what its neighbours suggest: that is noise between trials. "
+        f"Blank: too far from any trial to say. The half-width is the surface's, not a single trial's.{also}"
+    )

@@ -1,0 +1,78 @@
+"""What patch orders are: the path on the grid, cell by cell."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from darl.model.orders import Order, inverse
+from darl.model.patches import Grid, grid_of
+from darl.report.figures.figure import Picture
+from darl.report.figures.looks import experiments, look_of
+from darl.report.figures.style import INK, VALUES, new_figure
+
+if TYPE_CHECKING:
+    from darl.report.findings import Findings
+
+__all__ = ["draw_order", "paint"]
+
+_ACROSS = 4
+
+_ARROWS = 100
+"""Patches above which a path has no arrows."""
+
+_PATH, _HALO = "#b3001b", "#ffffff"
+
+
+def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+    """Where orders vary: each order once, on the sweep's own grid."""
+    orders = list(dict.fromkeys(one.order for one in experiments(findings).values()))
+    if len(orders) < 2:
+        return None
+    base = findings.sweep.base
+    grid = grid_of((base.image_size, base.image_size), base.model.patch_size)
+    kinds = [order.kind for order in orders]
+    down = math.ceil(len(orders) / _ACROSS)
+    figure = new_figure(7.2, 2.0 * down + 0.1)
+    places = figure.subplots(down, _ACROSS, squeeze=False).ravel()
+    for order, axes in zip(orders, places, strict=False):
+        draw_order(order, grid, axes, look_of(order).color)
+        axes.set_title(str(order) if kinds.count(order.kind) > 1 else order.kind.replace("_", " "))
+    for axes in places[len(orders) :]:
+        axes.set_axis_off()
+    caption = "Dark patches are predicted first, bright ones last; the ring is the start, the square the end."
+    return Picture("orders", "The patch orders", _alt(orders, grid), caption, figure)
+
+
+def draw_order(order: Order, grid: Grid, axes: Axes, frame: str = INK) -> None:
+    """The path over the patches, each shaded by when it is visited, in a frame of the order's colour."""
+    rows, columns = grid
+    path = order.permutation(rows, columns)
+    y, x = (path // columns).numpy(), (path % columns).numpy()
+    axes.imshow(inverse(path).view(rows, columns).numpy(), cmap=VALUES, interpolation="nearest")
+    axes.plot(x, y, color=_HALO, linewidth=3.2, alpha=0.8, solid_joinstyle="round", zorder=2)
+    axes.plot(x, y, color=_PATH, linewidth=1.3, solid_joinstyle="round", zorder=3)
+    if len(path) <= _ARROWS:  # at each step's middle: a head at its end would hide where the path turns
+        angle = np.arctan2(-np.diff(y), np.diff(x))
+        axes.quiver(
+            (x[:-1] + x[1:]) / 2, (y[:-1] + y[1:]) / 2, np.cos(angle), np.sin(angle), pivot="mid", color=_PATH,
+            scale=16, units="width", width=0.006, headwidth=10, headlength=10, headaxislength=10, zorder=4,
+        )  # fmt: skip
+    ends = {"markersize": 8, "markeredgecolor": _PATH, "markerfacecolor": _HALO, "markeredgewidth": 1.6, "zorder": 5}
+    axes.plot(x[:1], y[:1], marker="o", **ends)
+    axes.plot(x[-1:], y[-1:], marker="s", **ends)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=frame, linewidth=3)
+
+
+def _alt(orders: list[Order], grid: Grid) -> str:
+    told = [f"{order}: mean step {_mean_step(order, grid):.1f} patches" for order in orders]
+    return f"The path of each patch order on a grid of {grid[0]} by {grid[1]} patches. {'; '.join(told)}."
+
+
+def _mean_step(order: Order, grid: Grid) -> float:
+    path = order.permutation(*grid).numpy()
+    return float(np.hypot(np.diff(path // grid[1]), np.diff(path % grid[1])).mean())

@@ -1,0 +1,108 @@
+"""Numbers as people read them."""
+
+from typing import Any
+
+import pandas as pd
+
+from darl.metrics import is_loss
+
+__all__ = [
+    "above",
+    "amount",
+    "difference",
+    "measured",
+    "percent",
+    "points",
+    "probability",
+    "score",
+    "seconds",
+    "seeds",
+    "several",
+    "value",
+]
+
+
+def percent(fraction: float) -> str:
+    """`62.1 %`; nothing for NaN."""
+    return "" if pd.isna(fraction) else f"{100 * fraction:.1f} %"
+
+
+def points(gain: float) -> str:
+    """`+32.1`; nothing for NaN."""
+    return "" if pd.isna(gain) else f"{100 * gain:+.1f}"
+
+
+def score(value: float, metric: str) -> str:
+    """`62.1 %` or `0.1234`; nothing for NaN."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.4g}" if is_loss(metric) else percent(value)
+
+
+def measured(row: Any, metric: str) -> str:
+    """A cell's mean and the half-width of its interval: `62.1 % ± 0.8`."""
+    half = (row["high"] - row["low"]) / 2
+    return score(row["mean"], metric) + ("" if pd.isna(half) else f" ± {bare(half, metric)}")
+
+
+def above(difference: float, metric: str) -> str:
+    """`0.3 points above`, `0.05 below`."""
+    return f"{amount(abs(difference), metric)} {'below' if difference < 0 else 'above'}"
+
+
+def difference(row: Any, metric: str) -> str:
+    """A difference with its interval, for a table: `+0.3 (-0.4 to 1.0)`; nothing for NaN."""
+    if pd.isna(row["difference"]):
+        return ""
+    shown = bare(row["difference"], metric)
+    return (
+        ("" if shown.startswith("-") else "+") + shown + (f" ({between(row, metric)})" if between(row, metric) else "")
+    )
+
+
+def probability(p: float) -> str:
+    """`0.012`, `< 0.001`; nothing for NaN."""
+    if pd.isna(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def seconds(time: float) -> str:
+    """`12 s`; nothing for NaN."""
+    return "" if pd.isna(time) else f"{time:.0f} s"
+
+
+def several(count: int, things: str) -> str:
+    """`3 fresh seeds`, `one fresh seed`."""
+    return f"one {things.removesuffix('s')}" if count == 1 else f"{count:,} {things}"
+
+
+def seeds(row: Any) -> str:
+    """`3`, or `2 of 3` of those that are planned, and why."""
+    if row["seeds"] == row["planned"]:
+        return str(row["seeds"])
+    why = f" ({row['lacks']})" if row.get("lacks") else ""
+    return f"{row['seeds']} of {row['planned']}{why}"
+
+
+def value(field: Any) -> str:
+    """A number by its first digits; nothing for what is not there."""
+    if isinstance(field, str | bool):
+        return str(field)
+    return "" if pd.isna(field) else f"{field:.4g}"
+
+
+def amount(difference: float, metric: str) -> str:
+    """`0.3 points`, or `0.05` of a loss."""
+    return bare(difference, metric) + ("" if is_loss(metric) else " points")
+
+
+def between(row: Any, metric: str) -> str:
+    if pd.isna(row["difference_low"]):
+        return ""
+    return f"{bare(row['difference_low'], metric)} to {bare(row['difference_high'], metric)}"
+
+
+def bare(difference: float, metric: str) -> str:
+    """Points without the word."""
+    return f"{difference:.3g}" if is_loss(metric) else f"{100 * difference:.1f}"

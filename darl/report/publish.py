@@ -1,0 +1,72 @@
+"""Showing what a sweep has found: on the terminal, as pictures, and as one page of HTML."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from darl.errors import UserError, reason
+from darl.report import html
+from darl.report.collect import findings_of
+from darl.report.figures import Picture, is_ours, pictures, save
+from darl.report.findings import Findings
+from darl.report.terminal import print_findings, wide_console
+from darl.results.tables import FIGURES, Results
+from darl.storage.address import below
+from darl.sweep.base import Sweep
+
+__all__ = ["PAGE_FILE", "present", "write_page", "write_pictures"]
+
+PAGE_FILE = "report.html"
+"""In RESULTS/SWEEP, beside `figures/`."""
+
+
+def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) -> None:
+    """The end of a sweep: its answer on the terminal and, with `files`, page and pictures beside the tables."""
+    trials, curves = results.trials(), results.curves()
+    findings = findings_of(stages, trials, curves)
+    console = wide_console()
+    print_findings(console, findings)
+    if files and any(len(finding.trials) for finding in findings):
+        drawn = pictures(findings, curves)
+        results.keep(PAGE_FILE, html.render(findings, curves, drawn, _from_here(results)).encode())
+        with tempfile.TemporaryDirectory() as place:
+            for path in save(drawn, place):
+                results.keep(f"{FIGURES}/{path.name}", path.read_bytes())
+        new = {f"{picture.name}.png" for picture in drawn}
+        results.drop(FIGURES, lambda name: is_ours(name) and name not in new)  # of what was asked here before
+        console.print(f"\nReport: {below(results.path, PAGE_FILE)}", highlight=False, soft_wrap=True)
+    console.print(f"Tables: {results.path}\n", highlight=False, soft_wrap=True)
+    console.print(f'  pandas.read_parquet("{results.trials_path}")', highlight=False, soft_wrap=True)
+    console.print(f'  pandas.read_parquet("{results.curves_path}")', highlight=False, soft_wrap=True)
+    statuses = {status for finding in findings for status in finding.trials["status"]}
+    if statuses == {"failed"}:
+        sys.exit(1)
+
+
+def _from_here(results: Results) -> str:
+    """The folder of results as one who works in this folder would name it."""
+    if "://" in results.path:
+        return results.path
+    path, here = Path(results.path).absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def write_pictures(drawn: list[Picture], folder: str) -> None:
+    """The pictures in a folder of the user's choice; raises UserError where it cannot be written."""
+    try:
+        save(drawn, folder)
+    except OSError as error:
+        raise UserError(f"--figures must be a folder that can be written, got {folder!r} ({reason(error)})") from None
+
+
+def write_page(
+    findings: Sequence[Findings], curves: pd.DataFrame, file: str, drawn: list[Picture], results: Results
+) -> None:
+    """The page as a file of the user's choice; raises UserError where it cannot be written."""
+    try:
+        Path(file).write_text(html.render(findings, curves, drawn, _from_here(results)), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--html must be a file that can be written, got {file!r} ({reason(error)})") from None

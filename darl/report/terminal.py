@@ -1,0 +1,130 @@
+"""Findings as tables for the terminal."""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from darl.metrics import metric_name
+from darl.report import answer, format
+from darl.report.findings import Findings, counts, gained, rank
+from darl.sweep.design import Design
+from darl.sweep.search import Search
+from darl.variants import Record
+
+__all__ = ["WIDE", "plain", "print_findings", "print_plain", "search_summary", "summary", "wide_console"]
+
+WIDE = 132
+"""Characters that a whole table takes."""
+
+_TESTED = 100
+"""Characters from which there is room for p and verdict."""
+
+
+def summary(findings: Findings, *, width: int = WIDE) -> Table:
+    """The comparison for the terminal; cells without all their seeds stand last, marked and without a rank.
+
+    Without rows for a search whose race has not begun. width: characters that it may take; with few of them it shows
+    no more than what the answer rests on.
+    """
+    metric, side = findings.metric, _side(findings.metric) if width >= WIDE else {}
+    tested = answer.baseline_of(findings.table) is not None
+    title = next((group for group in findings.table["group"] if group), "Cells")
+    title = "Best again on fresh seeds" if isinstance(findings.sweep, Search) else title
+    against = ("difference\n(95 %)", *(("p\n(Holm)", "verdict") if width >= _TESTED else ())) if tested else ()
+    headers = ("", "cell", metric_name(metric), "seeds", *against, *side)
+    more = "" if width >= WIDE else "; a wider terminal shows more"
+    table = _empty(f"{title} by {metric_name(metric)}", _caption(findings) + more, headers)
+    for row in findings.table.to_dict("records"):
+        verdict = row["verdict"] if row["pairs"] or row["verdict"] == "baseline" else ""
+        apart = (format.difference(row, metric), format.probability(row["p_holm"]), verdict)[: len(against)]
+        shown = (
+            format.value(row["rank"]) or "–",
+            escape(row["cell"]),
+            format.measured(row, metric),
+            format.seeds(row),
+        )
+        table.add_row(*shown, *apart, *(show(row) for show in side.values()))
+    return table
+
+
+def search_summary(findings: Findings, top: int = 10) -> Table:
+    """The best points that a search has found, on its one seed: whole trials only."""
+    metric, found, side = findings.metric, findings.found, _side(findings.metric)
+    title = f"Found by {metric_name(metric)}, one seed each: the best {min(top, len(found))} of {len(found)}"
+    table = _empty(title, _caption(findings), ("", "cell", metric_name(metric), *side))
+    for place, row in enumerate(found.head(top).to_dict("records"), start=1):
+        table.add_row(
+            str(place), escape(row["cell"]), format.score(row["value"], metric), *(show(row) for show in side.values())
+        )
+    return table
+
+
+def plain(trials: pd.DataFrame, metric: str = "probe_top1", top: int = 10) -> tuple[Table, str]:
+    """The ranking by configuration for the terminal, and the answer: for a folder that tells of no sweep."""
+    ranked, side = rank(trials, metric), _side(metric)
+    fields = list(ranked.columns[1 : list(ranked.columns).index(metric)])
+    rows = gained(ranked, metric).assign(planned=ranked["seeds"].max()).to_dict("records")
+    title = f"Configurations by {metric_name(metric)}: the best {min(top, len(rows))} of {len(rows)}"
+    caption = "; ".join([answer.counted(counts(trials)), *answer.versions(trials)])
+    table = _empty(title, caption, ("", *fields, metric_name(metric), "seeds", *side))
+    for row in rows[:top]:
+        shown = [format.value(row[name]) for name in ("rank", *fields)]
+        table.add_row(
+            *shown, format.score(row[metric], metric), format.seeds(row), *(show(row) for show in side.values())
+        )
+    return table, answer.ranking(rows, fields, metric) if rows else answer.nothing(counts(trials))
+
+
+def _caption(findings: Findings) -> str:
+    return "; ".join([answer.counted(findings.counts), *answer.versions(findings.trials)])
+
+
+def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
+    """A table to be filled."""
+    table = Table(title=escape(title), caption=caption)
+    for header in headers:
+        words = header in ("cell", "verdict")
+        table.add_column(header, justify="left" if words else "right", no_wrap=header != "cell")
+    return table
+
+
+def _side(metric: str) -> dict[str, Callable[[Record], str]]:
+    """What every table says beside the metric, by header."""
+    side: dict[str, Callable[[Record], str]] = {
+        "kNN": lambda row: format.percent(row["knn_top1"]),
+        "gain\n(points)": lambda row: format.points(row["gain"]),
+        "time": lambda row: format.seconds(row["seconds"]),
+    }
+    return {header: show for header, show in side.items() if header != metric_name(metric)}
+
+
+def wide_console() -> Console:
+    """The terminal's width, or enough for whole tables where it goes to a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(WIDE, console.width))
+
+
+def print_findings(console: Console, findings: Sequence[Findings]) -> None:
+    """Tables, notes and sentences; searches before the design that was made of what they found."""
+    several = len({finding.sweep.question for finding in findings}) > 1
+    for finding in sorted(findings, key=lambda finding: isinstance(finding.sweep, Design)):
+        console.print()
+        if several:
+            console.print(finding.sweep.question, highlight=False, markup=False, style="bold underline")
+        if isinstance(finding.sweep, Search) and len(finding.found):
+            console.print(search_summary(finding))
+        if len(finding.table):
+            console.print(summary(finding, width=console.width))
+        for note in finding.notes:
+            console.print(f"- {note}", highlight=False, markup=False)
+        console.print(finding.sentence, highlight=False, markup=False, style="bold")
+
+
+def print_plain(console: Console, trials: pd.DataFrame, metric: str) -> None:
+    """The ranking of a folder that tells of no sweep."""
+    table, sentence = plain(trials, metric)
+    console.print(table)
+    console.print(sentence, highlight=False, markup=False)

@@ -1,0 +1,113 @@
+"""From events to table rows: what one run says of itself."""
+
+# pyarrow and pandas come without types: what they return is unknown, and only that is let pass.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeStubs=false
+
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from darl.experiment import Experiment, flatten
+
+__all__ = ["curve_row", "image_flops", "now", "provenance", "trial_row"]
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, versions and host of this process."""
+    return {
+        "git_commit": _git_commit(),
+        "darl_version": _darl_version(),
+        "torch_version": str(torch.__version__),
+        "host": socket.gethostname(),
+    }
+
+
+@lru_cache(maxsize=256)
+def image_flops(experiment: Experiment) -> float:
+    """Of one image's forward pass in training."""
+    return experiment.build().flops()
+
+
+def curve_row(evaluated: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `curves` from the fields of `darl.training.events.Evaluated`."""
+    row = {name: value for name, value in evaluated.items() if name not in ("metrics", "images_per_second")}
+    return row | dict(evaluated["metrics"])
+
+
+def trial_row(
+    experiment: Experiment,
+    evaluations: Sequence[Mapping[str, Any]],
+    *,
+    status: str,
+    attempt: int,
+    started_at: datetime,
+    workers: int,
+    device: str | None,
+    flops: float | None,
+    error: str | None = None,
+) -> dict[str, Any]:
+    """A row of `trials` from a run's evaluations, oldest first (the first one before training).
+
+    flops: of one image's forward pass; a training step costs three times that (forward, and twice it backward).
+    """
+    row = flatten(experiment.to_record()) | {
+        "trial_id": experiment.trial_id,
+        "attempt": attempt,
+        "status": status,
+        "config": experiment.to_json(),
+        "epochs": 0,
+        "images_seen": 0,
+        "workers": workers,
+        "device": device,
+        "started_at": started_at,
+        "error": error,
+    }
+    if evaluations:
+        first, last = evaluations[0]["metrics"], evaluations[-1]
+        row |= {name: last[name] for name in ("images_seen", "train_loss", "seconds", "images_per_second")}
+        row |= dict(last["metrics"]) | {
+            "epochs": last["epoch"],
+            "init_probe_top1": first["probe_top1"],
+            "init_knn_top1": first["knn_top1"],
+            "flops": 3 * flops * last["images_seen"] if flops else None,
+        }
+    return row
+
+
+def _darl_version() -> str | None:
+    try:
+        return version("darl")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return None
+
+
+def _git_commit() -> str | None:
+    """Of the source tree that the code was imported from, with `+` where it has changes; None outside of one."""
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty=+",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

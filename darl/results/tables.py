@@ -1,0 +1,248 @@
+"""The result tables: the one writer of a sweep's Parquet files, and their reader.
+
+    RESULTS/SWEEP/trials/TRIAL-ATTEMPT.parquet    one row: what the trial was, what it gave, what it cost
+    RESULTS/SWEEP/curves/TRIAL-ATTEMPT.parquet    one row per report of that attempt
+
+Any reader reads such a folder as one table, at any moment. Three things make that so:
+
+- A part appears whole (`darl.storage.folder`).
+- Every part carries the same full schema, since pandas and duckdb take the first part's columns for the whole.
+- A value that is absent or not finite is null: pandas, polars and duckdb average a NaN differently.
+
+A sweep that goes on with another set of columns (a new noise schedule with a field of its own, a newer darl) writes
+the columns of both from then on, and a part without rows, first by name, tells them to pandas. Over such a folder
+polars asks for `missing_columns="insert"` and duckdb for `union_by_name=true`; `load` needs nothing.
+"""
+
+# pyarrow and pandas come without types: what they return is unknown, and only that is let pass.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeStubs=false
+
+import math
+import re
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from darl.errors import UserError, reason
+from darl.results.schema import CURVES, SCHEMA_VERSION, TRIALS, VERSION_KEY, curves_schema, trials_schema
+from darl.storage.address import below
+from darl.storage.folder import ResultsFolder
+from darl.variants import require
+
+__all__ = ["FIGURES", "Results", "TableWriteError", "load", "require_sweep"]
+
+FIGURES = "figures"
+"""The folder of pictures beside the tables."""
+
+_COLUMNS_PART = "0-columns"
+"""Sorts before every trial's part."""
+
+_PANDAS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+"""What pandas would otherwise make float64 and object where a value is null."""
+
+
+class TableWriteError(OSError):
+    """A part of a table could not be written; the table is as it was before."""
+
+
+class Results:
+    """The tables of one sweep.
+
+    Args:
+        root: the user's --results: a local path, `file://`, `s3://` or `gs://`.
+        sweep: the user's --name: the folder in it.
+
+    """
+
+    def __init__(self, root: str, sweep: str) -> None:
+        named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", sweep) is not None
+        require(named, "--name", "be letters, digits, dots, dashes and underscores", sweep)
+        self.sweep = sweep
+        self._place = ResultsFolder(below(root, sweep), "--results")
+        self._filesystem, self._folder = self._place.files, self._place.folder
+        self.path = self._folder if self._place.local else below(root, sweep)
+        self.trials_path, self.curves_path = below(self.path, TRIALS), below(self.path, CURVES)
+        self._schemas = {TRIALS: trials_schema(), CURVES: curves_schema()}
+
+    def prepare(self) -> None:
+        """Make the folders, and see that the tables can be written and gone on with; raises UserError where not."""
+        with self._writable():
+            self._place.prepare(*self._schemas, FIGURES)
+        for table, schema in self._schemas.items():
+            parts = _read(self._filesystem, f"{self._folder}/{table}")
+            whole = self._schemas[table] = _union(f"{self._folder}/{table}", schema, parts)
+            if parts and not set(whole.names) <= set(parts[0].column_names):
+                self._write(table, _COLUMNS_PART, whole.empty_table())
+
+    @contextmanager
+    def claimed(self) -> Generator[None]:
+        """Be the only one who writes here; raises UserError where somebody else already is, or nobody can."""
+        with ExitStack() as stack:
+            with self._writable():
+                stack.enter_context(self._place.claimed())
+            yield
+
+    @contextmanager
+    def _writable(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"--results must be a place that can be written, got {self.path!r} ({reason(error)}); "
+                "give another one or mend its permissions"
+            ) from None
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Set a file beside the tables. Raises TableWriteError."""
+        self._put(name, data)
+
+    def drop(self, folder: str, is_old: Callable[[str], bool]) -> None:
+        """Delete those files of a folder beside the tables of whose names this is true."""
+        infos = self._filesystem.get_file_info(fs.FileSelector(f"{self._folder}/{folder}", allow_not_found=True))
+        for info in infos:
+            if info.is_file and is_old(info.base_name):
+                self._filesystem.delete_file(info.path)
+
+    def text(self, name: str) -> str | None:
+        """What a file beside the tables says; None where there is none."""
+        with _readable(self.path):
+            data = self._place.get(name)
+        return None if data is None else data.decode()
+
+    def add_trial(self, row: dict[str, Any]) -> None:
+        """Add the row of an attempt that has ended; one that is there already stays as it is.
+
+        `sweep` and `schema_version` are filled in. Raises TableWriteError, and KeyError for a column there is not.
+        """
+        name = f"{row['trial_id']}-{row['attempt']}"
+        info = self._filesystem.get_file_info(f"{self._folder}/{TRIALS}/{name}.parquet")
+        if info.type == fs.FileType.NotFound:
+            self._write(TRIALS, name, self._table(TRIALS, [row]))
+
+    def add_curve(self, trial_id: str, attempt: int, rows: list[dict[str, Any]]) -> None:
+        """Set all reports of an attempt so far, in place of the earlier ones. Raises as `add_trial` does."""
+        own = {"trial_id": trial_id, "attempt": attempt}
+        self._write(CURVES, f"{trial_id}-{attempt}", self._table(CURVES, [row | own for row in rows]))
+
+    def trials(self) -> pd.DataFrame:
+        """Every attempt so far; see `load`."""
+        return _frame(self._filesystem, f"{self._folder}/{TRIALS}", self.path)
+
+    def curves(self) -> pd.DataFrame:
+        """Every report so far; see `load`."""
+        return _frame(self._filesystem, f"{self._folder}/{CURVES}", self.path)
+
+    def _table(self, table: str, rows: list[dict[str, Any]]) -> pa.Table:
+        schema = self._schemas[table]
+        for name in (name for row in rows for name in row if name not in schema.names):
+            raise KeyError(f"{table} has no column {name!r}")
+        filled = {"sweep": self.sweep, "schema_version": SCHEMA_VERSION}
+        whole = [{name: _storable(value) for name, value in (row | filled).items()} for row in rows]
+        return pa.Table.from_pylist(whole, schema)
+
+    def _write(self, table: str, name: str, part: pa.Table) -> None:
+        buffer = pa.BufferOutputStream()
+        pq.write_table(part, buffer)
+        self._put(f"{table}/{name}.parquet", buffer.getvalue())
+
+    def _put(self, name: str, data: "bytes | pa.Buffer") -> None:
+        try:
+            self._place.put(name, data)
+        except OSError as error:
+            raise TableWriteError(f"{self.path}/{name} could not be written ({reason(error)})") from error
+
+
+def load(path: str) -> pd.DataFrame:
+    """A table's folder as a frame, whatever versions of darl wrote its parts; rows by file name.
+
+    Integers are Int64 and truth values boolean, so that a null does not change a column's type. A column that a part
+    does not have is null there; a folder without parts is a frame without rows. Raises UserError.
+    """
+    place = ResultsFolder(path, "path")
+    with _readable(path):
+        found = place.files.get_file_info(place.folder).type == fs.FileType.Directory
+    require(found, "path", "be a folder of Parquet parts, such as RESULTS/SWEEP/trials", path)
+    return _frame(place.files, place.folder, path)
+
+
+def require_sweep(path: str) -> None:
+    """Raise UserError where a folder is not one sweep's; it names those that lie in it."""
+    place = ResultsFolder(path, "results")
+
+    def folders(name: str = "") -> list[str]:
+        with suppress(OSError) if name else _readable(path):  # below may lie somebody else's
+            inside = place.files.get_file_info(fs.FileSelector(f"{place.folder}/{name}", allow_not_found=True))
+            return sorted(info.base_name for info in inside if info.type == fs.FileType.Directory)
+        return []
+
+    names = folders()
+    sweeps = [] if TRIALS in names else [name for name in names if TRIALS in folders(name)]
+    which = f" (in it: {', '.join(sweeps)})" if sweeps else ""
+    require(TRIALS in names, "results", f"be one sweep's folder, RESULTS/SWEEP{which}", path)
+
+
+@contextmanager
+def _readable(path: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"results must be a place that can be read, got {path!r} ({reason(error)})") from None
+
+
+def _frame(filesystem: fs.FileSystem, folder: str, named: str) -> pd.DataFrame:
+    with _readable(named):
+        parts = _read(filesystem, folder)
+    is_curves = "status" not in parts[0].column_names if parts else folder.endswith(CURVES)
+    schema = _union(folder, curves_schema() if is_curves else trials_schema(), parts)
+    whole = pa.concat_tables([schema.empty_table(), *parts], promote_options="permissive")
+    return whole.replace_schema_metadata(None).to_pandas(types_mapper=_PANDAS.get)
+
+
+def _read(filesystem: fs.FileSystem, folder: str) -> list[pa.Table]:
+    """All parts, by name; no more than one request each, since a store answers in tens of milliseconds."""
+
+    def read(path: str) -> pa.Table:
+        with filesystem.open_input_stream(path) as stream:
+            data = stream.read()
+        try:
+            part = pq.ParquetFile(pa.BufferReader(data)).read()
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path} must be whole ({reason(error)}); move it away") from None
+        remedy = f"be of schema version {SCHEMA_VERSION} or older (pip install --upgrade darl reads newer ones)"
+        require(_version(part) <= SCHEMA_VERSION, path, remedy, _version(part))
+        return part
+
+    infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    paths = sorted(info.path for info in infos if info.extension == "parquet" and not info.base_name.startswith("."))
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(read, paths))
+
+
+def _version(part: pa.Table) -> int:
+    """Of the metadata, or of the column where another program has rewritten the part."""
+    stamped = int((part.schema.metadata or {}).get(VERSION_KEY, 0))
+    rows = part["schema_version"].drop_null().to_pylist() if "schema_version" in part.column_names else []
+    return max(stamped, *rows, 0)
+
+
+def _union(folder: str, schema: pa.Schema, parts: list[pa.Table]) -> pa.Schema:
+    try:
+        return pa.unify_schemas([schema, *(part.schema for part in parts)], promote_options="permissive")
+    except pa.ArrowTypeError as error:
+        raise UserError(f"{folder} must hold one type per column ({reason(error)}); give another --name") from None
+
+
+def _storable(value: Any) -> Any:
+    """A value as it may stand in a table: no NaN, no infinity, no text that is not Unicode (a path's stray byte)."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,1 @@
+"""Sweeps as plain data: which experiments, judged by what, compared with what. No Ray."""

@@ -1,0 +1,28 @@
+"""The record of a folder's sweeps: `sweep.json`."""
+
+import json
+from collections.abc import Iterable
+
+from darl.errors import UserError
+from darl.sweep.base import Sweep
+from darl.sweep.design import Design
+from darl.sweep.search import Search
+
+__all__ = ["SWEEP_FILE", "from_json", "to_json"]
+
+SWEEP_FILE = "sweep.json"
+"""In RESULTS/SWEEP: what the last command there asked for, `to_json`."""
+
+
+def to_json(stages: Iterable[Sweep]) -> str:
+    """The sweeps of one folder, in the order in which they run."""
+    return json.dumps({"version": 1, "stages": [stage.to_record() for stage in stages]}, indent=1)
+
+
+def from_json(text: str) -> list[Sweep]:
+    """The inverse of `to_json`; raises UserError where it is of another version of darl."""
+    kinds = {kind.kind: kind for kind in (Design, Search)}
+    try:
+        return [kinds[stage["kind"]].from_record(stage) for stage in json.loads(text)["stages"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{SWEEP_FILE} must be of this version of darl, got {error!r}; run the sweep again") from None

@@ -1,0 +1,299 @@
+"""What a search may choose, as plain data: numbers, alternatives, and Beta schedules in coordinates of one's choice.
+
+A *point* says what an experiment changes of a sweep's base, by dotted path: `{"noise.a": 0.03, "order": "hilbert"}`. A
+dimension draws its part of a point from whatever has Optuna's `suggest_float` and `suggest_categorical`, and gives the
+numbers that stand for a point back. The two need not be the same numbers: a Beta schedule may be searched by its mean
+and concentration, and is recorded by a and b in any case. Numbers are rounded to four digits: what is drawn is what a
+table shows, and an equal place is an equal trial.
+"""
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+
+from darl.errors import UserError
+from darl.variants import Record, Variant, require
+
+if TYPE_CHECKING:
+    from optuna.trial import FixedTrial
+
+__all__ = [
+    "BetaByMean",
+    "BetaByShape",
+    "Choice",
+    "Dimension",
+    "LogUniform",
+    "Point",
+    "Space",
+    "Trial",
+    "draw",
+    "known",
+    "parameters",
+    "read",
+]
+
+Point = dict[str, Any]
+"""Values by dotted path of the experiment: numbers, texts of variants (`"round_robin:block=4"`), or None."""
+
+
+class Trial(Protocol):
+    """What a dimension draws from: an Optuna trial, or one that repeats what is known."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number."""
+        ...
+
+    def suggest_categorical(self, name: str, choices: list[str]) -> Any:
+        """One of the choices."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension(ABC):
+    """A part of a space, at a dotted path of the experiment."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def draw(self, path: str, trial: Trial) -> Point:
+        """A part of a point."""
+
+    @abstractmethod
+    def parameters(self, path: str, point: Point) -> dict[str, Any]:
+        """What would draw this part of a point, whether it lies inside or not."""
+
+    @abstractmethod
+    def part(self, path: str, experiment: Any) -> Point | None:
+        """The part of a point that an experiment has at this path; None where it is of no such kind."""
+
+    def to_record(self) -> Record:
+        """Plain JSON values; `read` is the inverse."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+Space = Mapping[str, Dimension]
+"""Dimensions by dotted path."""
+
+
+def draw(space: Space, trial: Trial) -> Point:
+    """A point of a space."""
+    return {name: value for path, part in space.items() for name, value in part.draw(path, trial).items()}
+
+
+def parameters(space: Space, point: Point) -> dict[str, Any]:
+    """What would draw this point, whether it lies in the space or not."""
+    return {name: value for path, part in space.items() for name, value in part.parameters(path, point).items()}
+
+
+def known(space: Space, point: Point) -> "FixedTrial | None":
+    """An Optuna trial that has drawn this point, with its distributions; None for a point outside of the space."""
+    from optuna.trial import FixedTrial
+
+    trial = FixedTrial(parameters(space, point))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # of a value out of its range
+        try:
+            draw(space, trial)
+        except (UserWarning, ValueError):
+            return None
+    return trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogUniform(Dimension):
+    """Numbers between `low` and `high`, uniform in the logarithm."""
+
+    kind: ClassVar[str] = "log_uniform"
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _require_range("range", self.low, self.high)
+
+    def __str__(self) -> str:
+        return f"log-uniform in [{self.low:g}, {self.high:g}]"
+
+    def draw(self, path: str, trial: Trial) -> Point:
+        """One number."""
+        return {path: rounded(trial.suggest_float(path, self.low, self.high, log=True))}
+
+    def parameters(self, path: str, point: Point) -> dict[str, Any]:
+        """The number itself."""
+        return {path: point[path]}
+
+    def part(self, path: str, experiment: Any) -> Point | None:
+        """The number there."""
+        value = _at(experiment, path)
+        return {path: value} if isinstance(value, float) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BetaByShape(Dimension):
+    """Beta(a, b) schedules by log a and log b, between `low_…` and `high_…`."""
+
+    kind: ClassVar[str] = "beta_by_shape"
+    low_a: float = 0.003
+    high_a: float = 10.0
+    low_b: float = 0.03
+    high_b: float = 10.0
+
+    def __post_init__(self) -> None:
+        _require_range("range of a", self.low_a, self.high_a)
+        _require_range("range of b", self.low_b, self.high_b)
+
+    def __str__(self) -> str:
+        return f"Beta(a, b): a log-uniform in [{self.low_a:g}, {self.high_a:g}], b in [{self.low_b:g}, {self.high_b:g}]"
+
+    def draw(self, path: str, trial: Trial) -> Point:
+        """The numbers a and b."""
+        a = trial.suggest_float(f"{path}.a", self.low_a, self.high_a, log=True)
+        b = trial.suggest_float(f"{path}.b", self.low_b, self.high_b, log=True)
+        return {f"{path}.a": rounded(a), f"{path}.b": rounded(b)}
+
+    def parameters(self, path: str, point: Point) -> dict[str, Any]:
+        """The numbers themselves."""
+        return {name: point[name] for name in (f"{path}.a", f"{path}.b")}
+
+    def part(self, path: str, experiment: Any) -> Point | None:
+        """a and b of a Beta schedule."""
+        return _beta_at(path, experiment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BetaByMean(Dimension):
+    """Beta(a, b) schedules by mean m = a / (a + b), uniform in its logit, and concentration a + b, uniform in its log.
+
+    The mean is the expected signal fraction, what `noise` means in a word; the concentration is how alike the patches
+    of an image are in it. The default reaches about the same schedules as `BetaByShape`'s.
+    """
+
+    kind: ClassVar[str] = "beta_by_mean"
+    low_mean: float = 0.001
+    high_mean: float = 0.99
+    low_concentration: float = 0.1
+    high_concentration: float = 20.0
+
+    def __post_init__(self) -> None:
+        means = 0 < self.low_mean < self.high_mean < 1
+        require(means, "mean", "have 0 < low < high < 1", (self.low_mean, self.high_mean))
+        _require_range("concentration", self.low_concentration, self.high_concentration)
+
+    def __str__(self) -> str:
+        return (
+            f"Beta(a, b): mean a/(a+b) logit-uniform in [{self.low_mean:g}, {self.high_mean:g}], "
+            f"concentration a+b log-uniform in [{self.low_concentration:g}, {self.high_concentration:g}]"
+        )
+
+    def draw(self, path: str, trial: Trial) -> Point:
+        """a and b, from the logit of the mean and the concentration."""
+        logit = trial.suggest_float(f"{path}.logit_mean", _logit(self.low_mean), _logit(self.high_mean))
+        low, high = self.low_concentration, self.high_concentration
+        total = trial.suggest_float(f"{path}.concentration", low, high, log=True)
+        mean = 1 / (1 + math.exp(-logit))
+        return {f"{path}.a": rounded(total * mean), f"{path}.b": rounded(total * (1 - mean))}
+
+    def parameters(self, path: str, point: Point) -> dict[str, Any]:
+        """The logit of the mean, which is log(a / b), and the concentration."""
+        a, b = point[f"{path}.a"], point[f"{path}.b"]
+        return {f"{path}.logit_mean": math.log(a / b), f"{path}.concentration": a + b}
+
+    def part(self, path: str, experiment: Any) -> Point | None:
+        """a and b of a Beta schedule."""
+        return _beta_at(path, experiment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Dimension):
+    """One of several variants by their texts, each with the dimensions that it alone has."""
+
+    kind: ClassVar[str] = "choice"
+    options: Mapping[str, Space]
+
+    def __str__(self) -> str:
+        shown = [f"{name} ({'; '.join(map(str, space.values()))})" if space else name for name, space in self._items()]
+        return "one of " + ", ".join(shown)
+
+    def draw(self, path: str, trial: Trial) -> Point:
+        """The text, and what its own dimensions draw."""
+        chosen = trial.suggest_categorical(path, list(self.options))
+        return {path: chosen} | draw(self.options[chosen], trial)
+
+    def parameters(self, path: str, point: Point) -> dict[str, Any]:
+        """The text, and what its own dimensions need."""
+        return {path: point[path]} | parameters(self.options.get(point[path], {}), point)
+
+    def part(self, path: str, experiment: Any) -> Point | None:
+        """The option that the experiment's variant is, with its own part."""
+        value = _at(experiment, path)
+        for text, space in self._items():
+            if not isinstance(value, Variant):
+                return None
+            family = cast("type[Variant]", type(value).__mro__[_family_depth(value)])
+            if space and family.of(text) is type(value):
+                parts = [dimension.part(below, experiment) for below, dimension in space.items()]
+                whole = [part for part in parts if part is not None]
+                if len(whole) == len(parts):
+                    return {path: text} | {name: number for part in whole for name, number in part.items()}
+            elif not space and family.parse(text) == value:
+                return {path: text}
+        return None
+
+    def to_record(self) -> Record:
+        """Plain JSON values."""
+        return {
+            "kind": self.kind,
+            "options": {
+                name: {below: part.to_record() for below, part in space.items()} for name, space in self._items()
+            },
+        }
+
+    def _items(self) -> list[tuple[str, Space]]:
+        return list(self.options.items())
+
+
+def read(record: Record) -> Dimension:
+    """The inverse of `Dimension.to_record`; raises UserError."""
+    if record.get("kind") == Choice.kind:
+        return Choice(
+            options={
+                name: {below: read(part) for below, part in space.items()} for name, space in record["options"].items()
+            }
+        )
+    kinds = {kind.kind: kind for kind in (LogUniform, BetaByShape, BetaByMean)}
+    require(record.get("kind") in kinds, "space", f"have kinds among {', '.join(kinds)}", record.get("kind"))
+    try:
+        return kinds[record["kind"]](**{name: value for name, value in record.items() if name != "kind"})
+    except TypeError as error:
+        raise UserError(f"space must have the fields of this version of darl ({error})") from None
+
+
+def rounded(value: float) -> float:
+    """Four digits."""
+    return float(f"{value:.4g}")
+
+
+def _require_range(name: str, low: float, high: float) -> None:
+    require(0 < low < high, name, "have 0 < low < high", (low, high))
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def _at(experiment: Any, path: str) -> Any:
+    for name in path.split("."):
+        experiment = getattr(experiment, name, None)
+    return experiment
+
+
+def _beta_at(path: str, experiment: Any) -> Point | None:
+    values = {name: _at(experiment, name) for name in (f"{path}.a", f"{path}.b")}
+    return values if all(isinstance(value, float) for value in values.values()) else None
+
+
+def _family_depth(value: Variant) -> int:
+    """Where in its ancestry the family of a variant stands: just below `Variant`."""
+    return type(value).__mro__.index(Variant) - 1

@@ -1,0 +1,1 @@
+"""Pretraining: the loop, its checkpoints, its events and its trackers."""

@@ -1,0 +1,59 @@
+"""The `darl` command: what it says, and of a mistake one line and exit code 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from darl.cli import main
+from darl.results.tables import Results
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_whoever_reads_may_go_away() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "darl.cli", "report", "sweeps/results/patch_order"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 1
+
+
+def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["darl", "doctor"])
+    main()
+    said = capsys.readouterr().out
+    assert "torch" in said
+    assert "digits" in said
+
+
+@pytest.mark.parametrize(("sweeps", "which"), [((), ""), (("noise", "order"), " (in it: noise, order)")])
+def test_a_report_of_a_folder_that_is_not_a_sweeps(
+    sweeps: tuple[str, ...], which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for name in sweeps:
+        Results(str(tmp_path), name).prepare()
+    monkeypatch.setattr(sys, "argv", ["darl", "report", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    said = f"error: results must be one sweep's folder, RESULTS/SWEEP{which}, got {str(tmp_path)!r}\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("output", ["nowhere/drawn.png", "drawn.jpg", "drawn", "."])
+def test_a_picture_that_cannot_be_written_is_said_before_it_is_drawn(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["darl", "generate", "any", "--output", str(tmp_path / output)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    said = f"error: --output must be a PNG file in a folder that can be written, got {str(tmp_path / output)!r}\n"
+    assert capsys.readouterr().err == said

@@ -1,0 +1,252 @@
+"""A user's mistake: one line that names the field, the value and the remedy, exit code 2, and nothing written."""
+
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from darl.experiment import Experiment
+from darl.results.tables import Results
+from darl.sweep.search import Search
+from darl.sweep.space import BetaByShape
+from tests.report.example_trials import row
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Data that cannot be used, each in its own way."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 and no more")
+    pd.DataFrame({"x": [1, 2], "label": [0, 1]}).to_parquet(tmp_path / "blind.parquet")
+    (tmp_path / "flat").mkdir()
+    for index in range(40):
+        pixels = np.random.default_rng(index).integers(0, 255, (8, 8, 3), dtype="uint8")
+        Image.fromarray(pixels).save(tmp_path / "flat" / f"{index}.png")
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, sweep: str = "noise_schedule") -> None:
+    monkeypatch.setattr(sys, "argv", [f"{sweep}.py", *arguments])
+    runpy.run_path(str(SWEEPS / f"{sweep}.py"), run_name="__main__")
+
+
+MISTAKES = [
+    (["--data", "nosuch"], "--data must be digits, a folder of images"),
+    (["--data", "{place}/missing"], "--data must be a place that can be read"),
+    (["--data", "{place}/empty"], "--data must hold images"),
+    (["--data", "{place}/torn.parquet"], "--data must hold Parquet files that can be read"),
+    (["--data", "{place}/blind.parquet"], "--data must have an image column"),
+    (["--data", "{place}/flat", "--batch-size", "8"], "--data must have labels for probe_top1, got"),
+    (["--patch-size", "3"], "image_size must be a multiple of patch_size 3, got 8"),
+    (["--noise", "beta:a=-1,b=1"], "noise.a must be positive, got -1.0"),
+    (["--noise", "beta:1,-2"], "noise.b must be positive, got -2.0"),
+    (["--noise", "gauss"], "noise must be one of"),
+    (["--noise", "cosine"], "--noise must be left to the sweep, which varies it, got 'cosine'"),
+    (["--order", "zigzag"], "order must be one of"),
+    (["--objective", "mse"], "--objective must be diffusion"),
+    (["--trials", "0"], "argument --trials: must be a whole number of at least 1, got '0'"),
+    (["--epochs", "many"], "argument --epochs: must be a whole number of at least 1, got 'many'"),
+    (["--model", "giant"], "argument --model: invalid choice: 'giant'"),
+    (["--learning-rate", "0"], "learning_rate must be positive, got 0.0"),
+    (["--batch-size", "5000"], "--batch-size must be between 1 and the 1438 training images, got 5000"),
+    (["--workers", "4", "--accumulate", "64"], "accumulate must divide a worker's 32 images of each batch, got 64"),
+    (["--workers", "3"], "batch_size must be a multiple of the 3 workers, got 128"),
+    (["--nonsense"], "unrecognized arguments: --nonsense"),
+    (["--data", "digits:4-2"], "--data must be digits or some of its classes 0 to 9, as digits:0-4, got 'digits:4-2'"),
+    (["--max-hours", "soon"], "argument --max-hours: must be a number of at least 0, got 'soon'"),
+    (["--max-hours", "nan"], "argument --max-hours: must be a number of at least 0, got 'nan'"),
+    (["--log", "paper"], "argument --log: invalid choice: 'paper'"),
+    (["--max-gpu-hours", "1"], "--max-gpu-hours must come with --gpus-per-worker, got 1.0"),
+    (["--grid", "1", "--design", "grid"], "--grid must be at least 2, got 1"),
+    (["--name", "../elsewhere"], "--name must be letters, digits, dots, dashes and underscores, got '../elsewhere'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_code_2(
+    arguments: list[str],
+    message: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = place / "results"
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "--results", str(results), *(word.format(place=place) for word in arguments))
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not results.exists()
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    from darl.cli.flags import speak_plainly
+
+    def broken() -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        speak_plainly(broken)
+
+
+def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(
+        monkeypatch,
+        "--dry-run",
+        "--results",
+        str(tmp_path / "results"),
+        "--trials",
+        "7",
+        "--seeds",
+        "3",
+        "--epochs",
+        "2",
+    )
+    said = capsys.readouterr().out
+    assert "Beta(a, b): a log-uniform in [0.003, 10], b in [0.03, 10]" in said
+    assert "first: paper: a=0.03, b=1" in said
+    assert "trials: 7 points on seed 0, then the best 3 and the first ones on 2 fresh seeds" in said
+    few = "2 fresh seeds: no difference can be told from noise after 5 comparisons"
+    assert f"{few}; 6 fresh seeds: 6.3 points; 12 fresh seeds: 3.5 points\n" in said
+    assert "estimated cost:" in said
+    assert "CPU-hours" in said
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("sweep", "words"),
+    [
+        ("patch_order", ["cell: raster  (the baseline)", "trials: 16 = 8 cells × seeds 0 to 1"]),
+        ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
+        ("objective", ["and 24 cells more", "trials: 72 = 36 cells × seeds 0 to 1"]),
+        ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be told"]),
+        ("transfer", ["suits digits:5-9?", "cell: best of digits:0-4 on digits:5-9", "trials: 12 = 6 cells"]),
+    ],
+)
+def test_every_sweep_says_what_it_would_run(
+    sweep: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "--dry-run", "--seeds", "2", "--epochs", "2", "--results", str(tmp_path / "r"), sweep=sweep)
+    said = capsys.readouterr().out
+    for text in [*words, "GPU-hours", "PFLOPs"]:
+        assert text in said
+    assert ("seeds: no difference can be told" in said or "smallest difference" in said) == (sweep != "joint")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_dry_run_says_what_is_done_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results(str(tmp_path), "patch_order")
+    results.prepare()
+    for seed, status in enumerate(("finished", "finished", "failed", "finished")):  # the last one of more --seeds
+        results.add_trial(row(Experiment(epochs=2, seed=seed), 0.7, status=status))
+    results.add_trial(row(Experiment(epochs=3), 0.7))  # of another sweep
+    flags = ("--seeds", "3", "--epochs", "2", "--results", str(tmp_path))
+    run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
+    assert "finished or stopped already and not to be run again: 2\n" in capsys.readouterr().out
+
+
+def test_a_dry_run_of_a_part_of_a_design(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for trials, words in (("4", "less than one seed of each cell"), ("12", "one seed")):
+        flags = ("--epochs", "2", "--trials", trials, "--results", str(tmp_path))
+        run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
+        said = capsys.readouterr().out
+        assert f"trials: the first {trials} of 24 = 8 cells × seeds 0 to 2\n" in said
+        assert f"\n{words}: no difference can be told from noise; 6 seeds: 6.8 points; 12 seeds: 3.7 points\n" in said
+
+
+def test_a_part_of_the_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--design", "grid", "--grid", "2", "--seeds", "2", "--results", str(tmp_path))
+    for more, words in (([], "trials: 14 = 7 cells"), (["--trials", "5"], "trials: the first 5 of 14 = 7 cells")):
+        run(monkeypatch, "--dry-run", *flags, *more)
+        assert f"{words} × seeds 0 to 1\n" in capsys.readouterr().out
+
+
+def test_a_sweep_that_a_loss_cannot_judge_needs_labels(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "--data", f"{place}/flat", "--batch-size", "8", sweep="patch_order")
+    assert stop.value.code == 2
+    said = "without them there is val_loss, which does not compare what this sweep varies"
+    assert capsys.readouterr().err.endswith(f"; {said}\n")
+
+
+@pytest.mark.parametrize("data", [["digits"], ["digits:0-4", "digits:5-9", "digits:0-4"]])
+def test_transfer_needs_several_data_sets(
+    data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "--data", *data, "--results", str(tmp_path / "r"), sweep="transfer")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"error: --data must be two or more data sets, each once, got {data}\n"
+
+
+def test_targets_that_differ_are_not_judged_by_their_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--objective-metric", "val_loss", "--results", str(tmp_path / "r"))
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, *flags, sweep="objective")
+    assert stop.value.code == 2
+    assert "objective_normalize_target" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_matrix_of_transfer_is_of_fresh_seeds_and_of_different_schedules() -> None:
+    transfer = runpy.run_path(str(SWEEPS / "transfer.py"))
+    searches = [
+        Search(
+            name="transfer", question="?", base=Experiment(data=data), space={"noise": BetaByShape()},
+            first={"paper": transfer["PAPER"]},
+        )
+        for data in ("digits:0-4", "digits:5-9")
+    ]  # fmt: skip
+
+    def found(points: list[dict[str, float]]) -> list[str]:
+        rows = [
+            {"status": "finished", "config": one.experiment(point).to_json(), "probe_top1": 0.5}
+            for one, point in zip(searches, points, strict=True)
+        ]
+        options = SimpleNamespace(flags=SimpleNamespace(seeds=3))
+        matrix = transfer["matrix"](options, searches, pd.DataFrame(rows))
+        own = {one.experiment(point).trial_id for one, point in zip(searches, points, strict=True)}
+        assert not own & {matrix.experiment(point, repeat).trial_id for _, point, repeat in matrix.planned()}
+        return list(matrix.cells)
+
+    other = {"noise.a": 0.5, "noise.b": 0.5}
+    assert found([transfer["PAPER"]] * 2) == ["paper on digits:0-4", "paper on digits:5-9"]
+    assert len(found([other, other])) == 4
+    assert len(found([other, {"noise.a": 0.2, "noise.b": 0.5}])) == 6
+
+
+def test_help_names_every_flag_of_the_contract_and_every_kind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "--help")
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    flags = "data model image-size patch-size objective epochs batch-size trials seeds max-concurrent workers"
+    more = "gpus-per-worker results name dry-run report max-hours max-gpu-hours max-trials log evaluations"
+    for flag in [*flags.split(), *more.split()]:
+        assert f"--{flag}" in said
+    for kind in ("nested_raster", "rope2d", "cosine", "diffusion"):
+        assert kind in said
+    assert "default: results" in said

@@ -1,0 +1,65 @@
+"""What fits where: nodes that are there, and nodes that an autoscaler may bring."""
+
+from pathlib import Path
+
+import pytest
+import ray
+import yaml
+
+from darl.distributed import cluster
+from darl.errors import UserError
+
+
+def has(monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float]) -> None:
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
+    monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
+
+
+def test_workers_lie_on_one_node_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    has(monkeypatch, {"CPU": 8, "GPU": 1}, {"CPU": 8, "GPU": 1})
+    cluster.require_resources(2, 1)
+    cluster.require_resources(16, 0)
+    cluster.require_resources(4, 0.5)
+    assert cluster.slots(1, 1) == 2
+    assert cluster.slots(2, 0.25) == 4
+    nodes = "must fit the cluster, whose nodes have 8 CPU and 1 GPU, 8 CPU and 1 GPU"
+    with pytest.raises(
+        UserError, match=f"^--gpus-per-worker {nodes}, got 1 worker\\(s\\) of 1 CPU and 2 GPU each; ask for"
+    ):
+        cluster.require_resources(1, 2)
+    with pytest.raises(UserError, match=f"^--workers {nodes}, got 17 worker\\(s\\) of 1 CPU and 0 GPU each; ask for"):
+        cluster.require_resources(17, 0)
+
+
+@pytest.mark.parametrize("gpus", [1.5, float("nan"), -1])
+def test_a_share_of_gpus_that_cannot_be(monkeypatch: pytest.MonkeyPatch, gpus: float) -> None:
+    has(monkeypatch, {"CPU": 8, "GPU": 8})
+    with pytest.raises(UserError, match="--gpus-per-worker must be a whole number, or a fraction of one GPU"):
+        cluster.require_resources(1, gpus)
+
+
+def test_what_an_autoscaler_may_bring_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = yaml.safe_load((Path(__file__).parents[2] / "cluster" / "gpu.yaml").read_text())
+    config["available_node_types"]["gpu_spot"]["resources"] = {"CPU": 4, "GPU": 1}  # as `ray up` fills it in
+    monkeypatch.setattr(cluster, "BOOTSTRAP", tmp_path / "ray_bootstrap_config.yaml")
+    cluster.BOOTSTRAP.write_text(yaml.safe_dump(config))
+    has(monkeypatch, {"CPU": 0})
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    cluster.require_resources(4, 1)
+    assert cluster.slots(1, 1) == 4
+    with pytest.raises(UserError, match=r"--gpus-per-worker must fit the cluster, .* got 5 workers"):
+        cluster.require_resources(5, 1)
+    with pytest.raises(UserError, match="--results must be on storage that hosts to come share"):
+        cluster.require_shared(str(tmp_path))
+    cluster.require_shared("s3://bucket/results")
+
+
+def test_a_ray_that_is_gone_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere:1")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(UserError, match="must name a Ray that runs, got 'nowhere:1'"):
+        cluster.connect()

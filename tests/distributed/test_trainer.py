@@ -1,0 +1,57 @@
+"""What the driver of a pretraining makes of what its workers report and raise."""
+
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2.api.exceptions import WorkerGroupError
+from torch import OutOfMemoryError
+from torch.distributed import DistBackendError
+
+from darl.distributed.trainer import _follow, failure, report_of
+from darl.training.events import Evaluated
+
+GLOO = RuntimeError("[/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4711")
+NCCL = DistBackendError("NCCL error in: ProcessGroupNCCL.cpp:77, remote process exited or there was a network error")
+DIED = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())
+UNEXPECTED = "ActorDiedError: The actor died unexpectedly before finishing this task."
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (WorkerGroupError("", {0: GLOO, 1: MemoryError("1 TiB")}), "MemoryError: 1 TiB"),
+        (WorkerGroupError("", {0: GLOO, 1: RuntimeError("bad shape")}), "RuntimeError: bad shape"),
+        (WorkerGroupError("", {0: NCCL, 1: OutOfMemoryError("no room")}), "OutOfMemoryError: no room"),
+        (WorkerGroupError("", {0: GLOO, 1: DIED}), UNEXPECTED),
+        (WorkerGroupError("", {0: GLOO}), f"RuntimeError: {GLOO}"),
+        (RayTaskError("f", "Traceback …", WorkerGroupError("", {0: DIED})), UNEXPECTED),
+    ],
+    ids=["memory", "torch", "a GPU's memory", "a process", "nobody else", "in a trial of a sweep"],
+)  # fmt: skip
+def test_the_worker_that_is_to_blame(error: Exception, expected: str) -> None:
+    assert failure(error) == expected
+
+
+def evaluated(epoch: int) -> Evaluated:
+    return Evaluated(epoch, 11 * epoch, 1408 * epoch, {"probe_top1": 0.5}, None, 0.001, 1.0, None)
+
+
+def test_workers_that_start_again_tell_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second, third = (report_of(evaluated(epoch)) for epoch in range(3))
+    told: list[int] = []
+    reports = [first, {"saved": 0}, second, {"ended": "MemoryError: 1 TiB"}, first, second, third]
+    assert _follow(iter(reports), lambda event: told.append(event.epoch)) == []
+    assert told == [0, 1, 2]
+    assert capsys.readouterr().err == "workers ended: MemoryError: 1 TiB\n"
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run() -> None:
+    told: list[int] = []
+
+    def tell(event: Evaluated) -> None:
+        told.append(event.epoch)
+        raise BrokenPipeError
+
+    reports = [report_of(evaluated(0)), {"error": "NonFiniteLossError: loss is nan"}, report_of(evaluated(1))]
+    assert _follow(iter(reports), tell) == ["NonFiniteLossError: loss is nan"]
+    assert told == [0, 1]

@@ -1,0 +1,133 @@
+"""Which pictures a sweep has, what they say, and the files they become."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import pytest
+from PIL import Image
+
+from darl.experiment import Experiment
+from darl.report.figures import is_ours, pictures, save
+from darl.report.figures.style import DARK
+from darl.report.findings import find
+from darl.sweep.search import Search
+from darl.sweep.space import LogUniform
+from tests.report.example_trials import ORDERS, SEARCH, THREE, cell, lost, row
+from tests.report.figures.example_figures import GAMMAS, by_noise, curves, orders, painted, search_rows, table
+
+
+class TestGallery:
+    ORDERED = ("cells", "orders", "learning")
+    SEARCHED = ("map", "schedules", "importance", "learning", "denoising")
+
+    def test_what_varies_decides(self) -> None:
+        found = orders(*(cell(name, 0.5, 0.6, 0.7, **GAMMAS) for name in ORDERS.cells))
+        assert tuple(one.name for one in pictures([found], curves(found.trials))) == self.ORDERED
+        (found,) = find(SEARCH, table(search_rows()))
+        assert tuple(one.name for one in pictures([found], curves(found.trials))) == self.SEARCHED
+        renamed = replace(found, sweep=replace(SEARCH, name="patch_order"))
+        assert tuple(one.name for one in pictures([renamed], curves(found.trials))) == self.SEARCHED
+
+    def test_a_grid_has_a_map(self) -> None:
+        space = [(a, b) for a in (0.03, 0.3, 3.0) for b in (0.1, 1.0)]
+        grid = replace(ORDERS, cells={f"{a}, {b}": {"noise.a": a, "noise.b": b} for a, b in space}, baseline=None)
+        found = orders(*(cell(f"{a}, {b}", by_noise(a, b), sweep=grid, **GAMMAS) for a, b in space), sweep=grid)
+        assert {"cells", "map", "schedules"} <= {one.name for one in pictures([found], curves(found.trials))}
+
+    def test_enlarged_images(self) -> None:
+        found = orders(
+            cell("raster", 0.6, probe_top1_enlarged=0.5), cell("hilbert", 0.7, probe_top1_enlarged=0.4)
+        )  # fmt: skip
+        alt = painted("enlarged", found).alt
+        assert alt == "Linear probe at 8 and at 12 pixels: raster 60.0 to 50.0 %; hilbert 70.0 to 40.0 %."
+
+    def test_enlarged_images_of_incomplete_cells_stand_last_and_are_named(self) -> None:
+        few = cell("hilbert", 0.7, probe_top1_enlarged=0.6)
+        picture = painted("enlarged", orders(cell("raster", 0.6, 0.6, 0.6, probe_top1_enlarged=0.5), few))
+        assert "pixels: raster 60.0 to 50.0 %; hilbert 70.0 to 60.0 %." in picture.alt
+        assert picture.caption.endswith(
+            "In brackets, and last: cells that lack some of their seeds (hilbert has 1 of 3)."
+        )
+
+    def test_losses_that_do_not_compare_are_not_drawn(self) -> None:
+        both = [row(Experiment(epochs=5).changed({"model.patch_size": size}), 0.6, **GAMMAS) for size in (2, 4)]
+        sizes = replace(ORDERS, cells={"2": {"model.patch_size": 2}, "4": {"model.patch_size": 4}}, baseline="2")
+        (found,) = find(sizes, table(both))
+        assert set(found.trials["cell"]) == {"2", "4"}
+        assert "denoising" not in {picture.name for picture in pictures([found], curves(found.trials))}
+
+    def test_a_race_before_all_known_points_have_run(self) -> None:
+        known = {"other": {"noise.a": 0.7, "noise.b": 0.7}, **SEARCH.first}
+        trials = table([*search_rows(2), *cell("paper", 0.6, sweep=SEARCH, first=1)])
+        (found,) = find(replace(SEARCH, first=known), trials)
+        assert "other" in set(found.table["cell"])
+        assert pictures([found], curves(found.trials))
+
+    @pytest.mark.parametrize("metric", ["probe_top1", "knn_top1", "val_loss"])
+    def test_every_picture_tells_numbers_and_units(self, metric: str) -> None:
+        searched, ordered = table(search_rows()), table([one for rows in THREE for one in rows])
+        # losses do not compare across orders
+        asked = ((SEARCH, searched), *(((ORDERS, ordered),) if metric != "val_loss" else ()))
+        for sweep, trials in asked:
+            probe = trials["probe_top1"].astype(float)
+            found = find(sweep, trials.assign(knn_top1=probe / 2, val_loss=1 - probe), metric)
+            for picture in pictures(found, curves(trials)):
+                assert any(character.isdigit() for character in picture.alt), picture.name
+                assert picture.caption.endswith(".")
+                assert picture.title
+
+    def test_little_is_drawn_of_little(self) -> None:
+        one = orders(cell("raster", 0.6))
+        assert {picture.name for picture in pictures([one], curves(one.trials))} == {"learning"}
+        failed = orders(lost("raster", 0, "boom"))
+        assert pictures([failed], curves(failed.trials).head(0)) == []
+        (stopped,) = find(SEARCH, table(search_rows(3, status="stopped")))
+        assert {one.name for one in pictures([stopped], curves(stopped.trials))} == {"map", "schedules", "learning"}
+        (empty,) = find(SEARCH, table(search_rows()).head(0))
+        assert pictures([empty], curves(failed.trials).head(0)) == []
+
+    def test_its_files_are_known_again_and_a_users_own_are_not(self) -> None:
+        found = orders(*THREE), *find(SEARCH, table(search_rows()))
+        names = [picture.name for one in (found[:1], found) for picture in pictures(one, curves(one[-1].trials))]
+        assert len(names) > 8
+        assert all(is_ours(f"{name}.png") for name in names)
+        assert not any(map(is_ours, ("mine.png", "cells.svg", "cells.png.bak", "mapped.png", "my-cells.png")))
+
+    def test_the_style_is_left_as_it_was(self) -> None:
+        before = dict(matplotlib.rcParams)
+        found = orders(*THREE)
+        pictures([found], curves(found.trials))
+        assert dict(matplotlib.rcParams) == before
+
+
+class TestFiles:
+    def test_each_picture_is_a_file_on_a_light_ground(self, tmp_path: Path) -> None:
+        found = orders(*THREE)
+        drawn = [painted(name, found) for name in ("cells", "orders")]
+        paths = save(drawn, tmp_path / "new" / "folder")
+        assert [path.name for path in paths] == [f"{picture.name}.png" for picture in drawn]
+        with Image.open(paths[0]) as image:
+            assert min(image.size) > 300
+            assert image.convert("RGBA").getpixel((0, 0)) == (254, 254, 253, 255)
+
+    def test_an_svg_follows_the_reader(self) -> None:
+        found = orders(*THREE)
+        picture = painted("cells", found)
+        drawn = picture.svg()
+        assert drawn == painted("cells", found).svg()  # the same findings give the same file
+        head, _, body = drawn.partition("</style>")
+        assert "prefers-color-scheme:dark" in head
+        assert all(dark in head for dark in DARK.values())
+        assert not [color for color in DARK if color in body]
+        assert "var(--n0)" in body
+        assert "http-equiv" not in body
+        assert picture.address().startswith("data:image/svg+xml;base64,")
+
+
+def test_a_space_that_is_not_of_noise_has_no_map() -> None:
+    space = {"learning_rate": LogUniform(low=1e-4, high=1e-2)}
+    search = Search(name="s", question="?", base=Experiment(epochs=5), space=space)
+    rows = [row(search.experiment({"learning_rate": rate}), 0.5 + rate, **GAMMAS) for rate in (1e-3, 2e-3, 3e-3)]
+    (found,) = find(search, table(rows))
+    assert {one.name for one in pictures([found], curves(found.trials))} == {"learning", "denoising"}

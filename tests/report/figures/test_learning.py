@@ -1,0 +1,86 @@
+"""What is learned by epoch, and how well each signal fraction is denoised at the end."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from darl.report.figures import pictures
+from darl.report.figures.learning import draw_cells, draw_trials, reports
+from darl.report.figures.looks import looks
+from darl.report.figures.style import Look
+from darl.report.findings import find
+from tests.report.example_trials import ORDERS, SEARCH, THREE, cell
+from tests.report.figures.example_figures import GAMMAS, axes, curves, orders, painted, search_rows, table
+
+
+class TestLearning:
+    def test_a_stopped_trial_ends_with_a_cross_at_its_rung(self) -> None:
+        rows = search_rows(2)
+        rows[2] |= {"status": "stopped", "probe_top1": None}
+        (found,) = find(SEARCH, table(rows))
+        drawn, reported = axes(), reports(found.trials, curves(found.trials))
+        draw_trials(reported, drawn, "probe_top1", {"paper": ("the paper's", Look("#d55e00", "*"))})
+        (cross,) = [line for line in drawn.lines if line.get_marker() == "x"]
+        assert cross.get_xdata()[0] == 2
+        (own,) = [line for line in drawn.lines if line.get_label() == "the paper's"]
+        assert (own.get_color(), own.get_ydata()[-1]) == ("#d55e00", pytest.approx(89.73, abs=0.01))
+
+    def test_no_cross_where_the_metric_is_only_not_measured(self) -> None:
+        rows = search_rows(2)
+        rows[2] |= {"status": "stopped", "probe_top1": None}
+        (found,) = find(SEARCH, table(rows))
+        reported = reports(found.trials, curves(found.trials))
+        reported.loc[(reported["epoch"] == 2) & (reported["status"] == "stopped"), "probe_top1"] = None
+        drawn = axes()
+        draw_trials(reported, drawn, "probe_top1", {})
+        assert not [line for line in drawn.lines if line.get_marker() == "x"]
+
+    def test_rungs_stand_where_they_decide(self) -> None:
+        (found,) = find(SEARCH, table(search_rows(2)))
+        probe, cheap = painted("learning", found).figure.axes
+        at = [[line.get_xdata()[0] for line in one.lines if line.get_zorder() == 0] for one in (probe, cheap)]
+        assert SEARCH.rungs == {1: "knn_top1", 3: "probe_top1"}
+        assert at == [[3], [1]]
+        assert [one.get_title(loc="left") for one in (probe, cheap)] == ["linear probe, top-1 (%)", "kNN, top-1 (%)"]
+
+    def test_a_search_shows_and_tells_its_own_seed_alone(self) -> None:
+        searched, fresh = search_rows(2), cell("paper", 0.2, sweep=SEARCH, first=1)
+        alone, both = (painted("learning", find(SEARCH, table(rows))[0]) for rows in (searched, [*searched, *fresh]))
+        assert "The best and the baseline, paper, goes from 30.0 % to 89.7 %" in both.alt
+        assert len(both.figure.axes[0].lines) == len(alone.figure.axes[0].lines)
+
+    def test_a_cell_is_the_mean_over_its_seeds(self) -> None:
+        found = orders(*THREE)
+        drawn = axes()
+        draw_cells(reports(found.trials, curves(found.trials)), drawn, "probe_top1", looks(found))
+        ends = {line.get_label(): line.get_ydata()[-1] for line in drawn.lines}
+        assert ends == pytest.approx({"raster": 61.0, "hilbert": 63.0, "spiral": 52.0})
+
+    def test_of_each_epoch_the_last_attempt_counts(self) -> None:
+        found = orders(cell("raster", 0.6))
+        first = curves(found.trials)
+        again = first[first["epoch"] == 5].assign(attempt=1, probe_top1=0.9)
+        reported = reports(found.trials, pd.concat([again, first]))
+        assert reported["epoch"].tolist() == [0, 2, 5]
+        assert reported["probe_top1"].tolist()[-1] == 0.9
+
+
+class TestDenoising:
+    def test_losses_by_gamma(self) -> None:
+        steps = dict(zip(GAMMAS, (0.6, 0.5, 0.4, 0.3, 0.2, 0.1), strict=True))
+        design = replace(ORDERS, cells={name: {"position": name} for name in ("absent", "rope2d")}, baseline="absent")
+        found = orders(
+            cell("absent", 0.6, sweep=design, **steps), cell("rope2d", 0.7, sweep=design, **GAMMAS), sweep=design
+        )
+        shown = painted("denoising", found)
+        (own,) = [line for line in shown.figure.axes[0].lines if line.get_label() == "absent"]
+        assert list(own.get_xdata()) == [0.0, 0.1, 0.3, 0.5, 0.7, 0.9]
+        assert list(own.get_ydata()) == pytest.approx(list(steps.values()))
+        assert "The baseline, absent: 0.6 at 0 and 0.1 at 0.9" in shown.alt
+
+    def test_losses_of_other_targets_are_not_drawn_together(self) -> None:
+        cells = {str(on): {"objective.normalize_target": on} for on in (True, False)}
+        design = replace(ORDERS, cells=cells, baseline=None)
+        found = orders(*(cell(name, 0.5, sweep=design, **GAMMAS) for name in cells), sweep=design)
+        assert "denoising" not in [picture.name for picture in pictures([found], curves(found.trials))]

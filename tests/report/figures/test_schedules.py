@@ -1,0 +1,35 @@
+"""Noise schedules as shares of signal, and over its logit."""
+
+import numpy as np
+import pytest
+
+from darl.model.noise import Beta, Linear
+from darl.report.figures.schedules import draw_distributions, shares
+from darl.report.figures.style import LOOKS
+from darl.report.findings import find
+from tests.report.example_trials import SEARCH
+from tests.report.figures.example_figures import axes, painted, search_rows, table
+
+
+class TestSchedules:
+    def test_shares_by_hand(self) -> None:
+        below = [1e-3, 0.1, 0.9, 0.999, 1.0]
+        paper = np.diff([0.0, *(limit**0.03 for limit in below)])
+        np.testing.assert_allclose(shares(Beta(a=0.03, b=1.0)), paper, atol=1e-3)
+        np.testing.assert_allclose(shares(Beta(a=1.0, b=1.0)), np.diff([0.0, *below]), atol=1e-3)
+        assert shares(Linear()).sum() == pytest.approx(1)
+
+    def test_distributions_are_over_the_logit(self) -> None:
+        drawn = axes()
+        draw_distributions({"uniform": (Beta(a=1.0, b=1.0), LOOKS[0]), "paper": (Beta(), LOOKS[1])}, drawn)
+        assert drawn.get_xscale() == "logit"
+        for line, share in zip(drawn.lines, (50.0, 100 * 0.5**0.03), strict=True):
+            x, y = (np.asarray(values) for values in line.get_data())
+            assert np.interp(0.5, x, y) == pytest.approx(share, abs=0.1)
+            assert y[np.argmax(x > 1e-6)] < 67  # the left edge is reached: no curve starts in mid air
+
+    def test_the_best_is_named_where_it_has_no_name(self) -> None:
+        (found,) = find(SEARCH, table(search_rows()))
+        told = painted("schedules", found).alt
+        assert "best: Beta(" in told
+        assert "paper (baseline) 93 %" in told

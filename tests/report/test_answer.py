@@ -1,0 +1,135 @@
+"""The words: numbers as people read them, and answers as far as the numbers go."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from darl.report.findings import find
+from darl.report.format import above, difference, measured, points, probability, score, seconds, several, value
+from darl.results.schema import trials_schema
+from darl.sweep.base import Sweep
+from tests.report.example_trials import ORDERS, THREE, Row, cell, lost
+
+
+def frame(*rows: list[Row]) -> pd.DataFrame:
+    """As pandas reads it."""
+    return pd.DataFrame([one for some in rows for one in some], columns=trials_schema().names)
+
+
+class TestSentence:
+    def of(self, trials: pd.DataFrame, sweep: Sweep = ORDERS, metric: str | None = None) -> str:
+        return find(sweep, trials, metric)[0].sentence
+
+    def test_two_cells(self):
+        cells = {name: ORDERS.cells[name] for name in ("raster", "hilbert")}
+        assert self.of(frame(*THREE[:2]), replace(ORDERS, cells=cells)) == (
+            "hilbert is best with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster (95 %: -0.5 to 4.5): inconclusive "
+            "with fewer than six seeds; no difference larger than 4.5 points at 95 %. "
+            "The best is 33.0 points above random initialisation."
+        )
+
+    def test_the_largest_difference_is_over_all_cells(self):
+        assert "; no difference to raster larger than 11.5 points (each at 95 %)." in self.of(frame(*THREE))
+
+    def test_the_baseline_is_best(self):
+        rows = cell("raster", 0.62, 0.64, 0.63), cell("hilbert", 0.60, 0.63, 0.61), cell("spiral", 0.5, 0.51, 0.5)
+        text = self.of(frame(*rows))
+        assert text.startswith("raster, the baseline, is best with 63.0 % ± 2.5 (3 seeds); next is hilbert, 1.7 points")
+        assert "below (95 %: -3.1 to -0.2): inconclusive with fewer than six seeds; no difference to raster" in text
+
+    def test_one_seed_decides_nothing(self):
+        rows = cell("raster", 0.6), cell("hilbert", 0.62), cell("spiral", 0.5)
+        assert self.of(frame(*rows), replace(ORDERS, seeds=1)) == (
+            "hilbert is best with 62.0 % (one seed), 2.0 points above raster; one seed decides nothing, and the best "
+            "of many looks better than it is. The best is 32.0 points above random initialisation."
+        )
+
+    def test_seeds_without_a_significant_difference(self):
+        spiral = cell("spiral", 0.5, 0.51, 0.49, 0.5, 0.5, 0.5)
+        rows = cell("raster", *[0.6] * 6), cell("hilbert", 0.6, 0.62, 0.59, 0.61, 0.6, 0.6), spiral
+        text = self.of(frame(*rows), replace(ORDERS, seeds=6))
+        assert ": inconclusive, with a Holm-corrected p of 0.47; of 2, 0 better and 1 worse than raster." in text
+
+    def test_differences_that_do_not_vary_bound_nothing(self):
+        assert "no difference" not in self.of(frame(THREE[0], THREE[0], cell("hilbert", 0.61, 0.62, 0.63)))
+
+    def test_no_cell_is_complete(self):
+        rows = cell("raster", 0.6), cell("hilbert", 0.62, 0.63)
+        text = self.of(frame(*rows))
+        assert text.startswith("No cell has all its 3 seeds yet; so far hilbert leads with 62.5 % ± 6.4 (2 seeds), 2.0")
+
+    def test_the_baseline_has_no_result(self):
+        text = self.of(frame(*THREE[1:]))
+        assert ", before spiral with 52.0 % ± 4.3; raster, the baseline, has no result, so the differences" in text
+
+    def test_no_baseline(self):
+        text = self.of(frame(*THREE), replace(ORDERS, baseline=None))
+        assert ", before raster with 61.0 % ± 2.5; there is no baseline, so the differences are not tested." in text
+
+    def test_no_seed_in_common(self):
+        text = self.of(frame(cell("raster", 0.6), cell("hilbert", 0.7, first=1)))
+        assert "; hilbert and raster have no seed in common." in text
+
+    def test_one_cell(self):
+        alone = replace(ORDERS, cells={"raster": {}}, seeds=1)
+        assert self.of(frame(cell("raster", 0.2, sweep=alone)), alone) == (
+            "raster has 20.0 % (one seed); there is nothing to compare it with. "
+            "It is 10.0 points below random initialisation."
+        )
+        assert "; nothing else has a result to compare it with." in self.of(frame(THREE[0]))
+
+    def test_losses_without_labels(self):
+        cells = {name: {"position": name} for name in ("absent", "rope2d", "learned")}
+        sweep = replace(ORDERS, cells=cells, baseline="absent", seeds=2, metric="val_loss")
+        nothing = {"knn_top1": None, "init_probe_top1": None, "init_knn_top1": None}
+        rows = [
+            one
+            for name, losses in (("absent", (0.2, 0.21)), ("rope2d", (0.18, 0.2)), ("learned", (0.3, 0.3)))
+            for place, loss in enumerate(losses)
+            for one in cell(name, None, sweep=sweep, first=place, val_loss=loss, **nothing)
+        ]
+        assert self.of(frame(rows), sweep) == (
+            "rope2d is best with 0.19 ± 0.127 (2 seeds), 0.015 below absent (95 %: -0.0785 to 0.0485): inconclusive "
+            "with fewer than six seeds; no difference to absent larger than 0.159 (each at 95 %)."
+        )
+
+    def test_nothing_finished(self):
+        assert self.of(frame()) == "No trial has finished yet, so there is nothing to compare."
+        text = self.of(frame(lost("raster", 0, "E"), lost("raster", 1, "E")))
+        assert text == "No trial has finished (2 failed), so there is nothing to compare."
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (score(0.6214, "probe_top1"), "62.1 %"),
+        (score(0.12345678, "val_loss"), "0.1235"),
+        (score(NAN, "knn_top1"), ""),
+        (points(-0.0512), "-5.1"),
+        (above(-0.0031, "probe_top1"), "0.3 points below"),
+        (above(0.0031, "val_loss_gamma_0_1"), "0.0031 above"),
+        (measured({"mean": 0.6, "low": 0.592, "high": 0.608}, "knn_top1"), "60.0 % ± 0.8"),
+        (measured({"mean": 0.6, "low": NAN, "high": NAN}, "knn_top1"), "60.0 %"),
+        (difference({"difference": -0.01, "difference_low": -0.02, "difference_high": 0}, "x"), "-1.0 (-2.0 to 0.0)"),
+        (difference({"difference": 0.01, "difference_low": NAN}, "x"), "+1.0"),
+        (difference({"difference": NAN}, "x"), ""),
+        (probability(0.00001), "< 0.001"),
+        (probability(0.0123), "0.012"),
+        (probability(NAN), ""),
+        (value(0.0300001), "0.03"),
+        (value(True), "True"),
+        (value(pd.NA), ""),
+        (seconds(12.4), "12 s"),
+    ],
+)
+def test_numbers(text: str, expected: str):
+    assert text == expected
+
+
+def test_one_of_a_thing_is_said_in_the_singular():
+    assert several(1, "fresh seeds") == "one fresh seed"
+    assert [several(number, "trials") for number in (0, 3, 1024)] == ["0 trials", "3 trials", "1,024 trials"]

@@ -1,0 +1,192 @@
+"""From the trials of a design to its comparison, and to the table of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from darl.experiment import Experiment
+from darl.report.findings import find
+from darl.report.terminal import summary
+from tests.report.conftest import Make
+from tests.report.example_answers import column, shown
+from tests.report.example_trials import ORDERS, THREE, cell, lost
+
+
+class TestDesign:
+    def test_the_comparison(self, make: Make):
+        (found,) = find(ORDERS, make(*THREE))
+        assert found.table["cell"].tolist() == ["hilbert", "raster", "spiral"]
+        assert found.table["rank"].tolist() == [1, 2, 3]
+        assert found.table["complete"].all()
+        best = found.table.iloc[0]
+        assert best[["mean", "difference", "gain", "knn_top1"]].tolist() == pytest.approx([0.63, 0.02, 0.33, 0.5])
+        # by hand: t is 4.302653; differences of 1, 2 and 3 points have a standard deviation of 1 point
+        half = 0.01 * 4.302653 / 3**0.5
+        assert best[["difference_low", "difference_high"]].tolist() == pytest.approx([0.02 - half, 0.02 + half])
+        assert best[["low", "high"]].tolist() == pytest.approx([0.63 - 2 * half, 0.63 + 2 * half])
+        assert best[["seeds", "planned", "pairs"]].tolist() == [3, 3, 3]
+        assert best[["seconds", "trials_seconds"]].tolist() == [12.0, 36.0]
+        assert column(found, "verdict") == {"hilbert": "inconclusive", "raster": "baseline", "spiral": "inconclusive"}
+        assert found.counts == {"finished": 9, "stopped": 0, "failed": 0, "missing": 0}
+        assert (found.metric, found.notes, found.found.empty) == ("probe_top1", [], True)
+
+    def test_six_seeds_can_decide(self, make: Make):
+        noise = [0.00, 0.01, -0.01, 0.005, 0.0, 0.01]
+        rows = (
+            cell("raster", *[0.6] * 6),
+            cell("hilbert", *(0.65 + value for value in noise)),
+            cell("spiral", *[0.6] * 6),
+        )
+        (found,) = find(replace(ORDERS, seeds=6), make(*rows))
+        assert column(found, "verdict") == {"hilbert": "better", "raster": "baseline", "spiral": "inconclusive"}
+        assert "above raster (95 %: 4.5 to 6.0): better, with a Holm-corrected p of < 0.001" in found.sentence
+        assert "; of 2, 1 better and 0 worse than raster." in found.sentence
+
+    def test_an_incomplete_cell_is_not_ranked(self, make: Make):
+        trials = make(*THREE[:2], cell("spiral", 0.99, 0.98))
+        (found,) = find(ORDERS, trials)
+        assert found.table["cell"].tolist() == ["hilbert", "raster", "spiral"]
+        assert found.table["rank"].isna().tolist() == [False, False, True]
+        assert column(found, "complete")["spiral"] is False
+        assert found.notes == ["spiral: 2 of 3 seeds"]
+        assert found.counts["missing"] == 1
+        assert found.sentence.startswith(
+            "spiral stands highest with 98.5 % ± 6.4, but on 2 of 3 seeds only; of the cells with all, hilbert is best "
+            "with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster"
+        )
+
+    def test_a_bound_that_any_accuracy_keeps_is_not_told(self, make: Make):
+        (found,) = find(replace(ORDERS, seeds=2), make(cell("raster", 0.3, 0.5), cell("hilbert", 0.45, 0.5)))
+        assert found.sentence.startswith(
+            "hilbert is best with 47.5 % ± 31.8 (2 seeds), 7.5 points above raster (95 %: -87.8 to "
+        )
+        assert "no difference" not in found.sentence
+
+    def test_one_that_stands_lower_is_not_in_the_way(self, make: Make):
+        (found,) = find(ORDERS, make(*THREE[:2], cell("spiral", 0.5, 0.4)))
+        assert found.sentence.startswith("hilbert is best with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster")
+
+    def test_cells_without_any_result_are_in_the_table(self, make: Make):
+        rows = [lost("spiral", repeat, "OutOfMemoryError: too wide") for repeat in range(3)]
+        (found,) = find(replace(ORDERS, cells={**ORDERS.cells, "snake": {"order": "snake"}}), make(*THREE[:2], *rows))
+        assert found.table["cell"].tolist() == ["hilbert", "raster", "spiral", "snake"]
+        assert found.table["mean"].isna().tolist() == [False, False, True, True]
+        assert column(found, "seeds")["spiral"] == 0
+        assert column(found, "trials_seconds") == {"hilbert": 36, "raster": 36, "spiral": 6, "snake": 0}
+        assert found.counts == {"finished": 6, "stopped": 0, "failed": 3, "missing": 3}
+        assert found.notes == ["spiral: 0 of 3 seeds", "snake: 0 of 3 seeds", "failed: OutOfMemoryError: too wide"]
+
+    def test_errors_are_told_once_and_three_at_most(self, make: Make):
+        rows = [lost("spiral", repeat, f"E{repeat // 2}") for repeat in range(3)]
+        more = [lost("hilbert", repeat, f"H{repeat}") for repeat in range(3)]
+        (found,) = find(ORDERS, make(*rows, *more))
+        told = [note for note in found.notes if "seeds" not in note]
+        assert len(told) == 4
+        assert len({note for note in told if note.startswith("failed: ")}) == 3
+        assert told[-1] == "and 2 other errors"
+
+    def test_only_the_last_attempt_counts(self, make: Make):
+        first = cell("raster", None, status="failed", error="E")
+        (found,) = find(ORDERS, make(first, cell("raster", 0.6, attempt=1)))
+        assert (found.counts["failed"], found.counts["finished"], len(found.trials)) == (0, 1, 1)
+        assert found.notes[-1] != "failed: E"
+
+    def test_stopped_trials_are_counted_and_not_averaged(self, make: Make):
+        (found,) = find(ORDERS, make(cell("raster", 0.6), cell("raster", 0.9, first=1, status="stopped")))
+        assert column(found, "mean")["raster"] == pytest.approx(0.6)
+        assert found.counts["stopped"] == 1
+
+    def test_trials_of_other_settings_and_seeds_are_left_out(self, make: Make):
+        longer = replace(ORDERS, base=Experiment(epochs=6))
+        (found,) = find(ORDERS, make(*THREE, cell("raster", 0.9, sweep=longer), cell("raster", 0.9, first=3)))
+        assert column(found, "mean")["raster"] == pytest.approx(0.61)
+        assert len(found.trials) == 9
+        assert found.notes == ["trials on seeds other than 0 to 2 are left out: 1"]
+        assert set(found.trials["cell"]) == set(ORDERS.cells)
+
+    def test_versions_of_the_code(self, make: Make):
+        (found,) = find(ORDERS, make(*THREE[1:], cell("raster", 0.6, 0.61, 0.62, git_commit="abc")))
+        assert found.notes == ["from 2 versions of the code"]
+        assert "9 finished, 0 stopped early, 0 failed; from 2 versions of the code" in shown(summary(found))
+
+    def test_groups_are_compared_each_with_its_baseline(self, make: Make):
+        design = replace(
+            ORDERS,
+            groups={"raster": "rows", "hilbert": "curves", "spiral": "curves"},
+            baselines={"curves": "spiral"},
+        )
+        rows, curves = find(design, make(*THREE))
+        assert rows.table["cell"].tolist() == ["raster"]
+        assert curves.table["cell"].tolist() == ["hilbert", "spiral"]
+        assert column(curves, "verdict")["spiral"] == "baseline"
+        assert (set(rows.table["group"]), set(curves.table["group"])) == ({"rows"}, {"curves"})
+        assert (rows.counts["finished"], curves.counts["finished"]) == (3, 6)
+        assert rows.sentence.startswith("rows: raster has 61.0 %")
+        assert "curves by linear probe" in shown(summary(curves))
+
+    def test_groups_may_be_compared_by_their_baselines(self, make: Make):
+        groups = {"raster": "rows", "hilbert": "curves", "spiral": "curves"}
+        baselines = {"rows": "raster", "curves": "hilbert"}
+        design = replace(ORDERS, groups=groups, baselines=baselines, across="shape")
+        *_, across = find(design, make(*THREE))
+        assert across.table["cell"].tolist() == ["hilbert", "raster"]
+        assert column(across, "verdict")["raster"] == "baseline"
+        assert column(across, "difference")["hilbert"] == pytest.approx(0.02)
+        assert across.sentence.startswith("shape: hilbert is best with 63.0 %")
+        alone = replace(design, groups={name: name for name in ORDERS.cells})  # losses compare within groups only
+        assert [one.table["group"].iloc[0] for one in find(alone, make(*THREE), "val_loss")] == list(ORDERS.cells)
+
+    def test_by_another_metric(self, make: Make):
+        rows = cell("raster", 0.6, probe_top1_enlarged=0.5), cell("hilbert", 0.5, probe_top1_enlarged=0.55)
+        (found,) = find(replace(ORDERS, seeds=1), make(*rows), "probe_top1_enlarged")
+        assert found.table["cell"].tolist()[0] == "hilbert"
+        assert found.table["mean"].tolist()[:2] == [0.55, 0.5]
+        assert found.sentence == (  # random initialisation is not measured on enlarged images
+            "hilbert is best with 55.0 % (one seed), 5.0 points above raster; one seed decides nothing, and the best "
+            "of many looks better than it is."
+        )
+
+
+class TestSummary:
+    def test_of_a_design(self, make: Make):
+        (found,) = find(ORDERS, make(*THREE))
+        less, some, text = (shown(summary(found, width=width)) for width in (80, 100, 132))
+        assert ["(Holm)" in one for one in (less, some, text)] == [False, True, True]
+        assert ["kNN" in one for one in (less, some, text)] == [False, False, True]
+        assert ["wider terminal" in one for one in (less, some, text)] == [True, True, False]
+        first, second, third = (line for line in text.splitlines() if " s " in line)
+        parts = (
+            "hilbert",
+            "63.0 % ± 5.0",
+            " 3 ",
+            "+2.0 (-0.5 to 4.5)",
+            "0.074",
+            "inconclusive",
+            "50.0 %",
+            "+33.0",
+            "12 s",
+        )
+        assert all(part in first for part in parts)
+        assert "baseline" in second
+        assert "-9.0 (" in third
+        assert "9 finished, 0 stopped early, 0 failed" in text
+        assert "nan" not in text.lower()
+
+    def test_incomplete_cells_stand_last_and_are_marked(self, make: Make):
+        text = shown(summary(find(ORDERS, make(*THREE[:2], cell("spiral", 0.99)))[0]))
+        last = [line for line in text.splitlines() if " s " in line][-1]
+        assert all(part in last for part in ("–", "spiral", "99.0 %", "1 of 3 (incomplete)", "one seed"))
+        assert "7 finished, 0 stopped early, 0 failed, 2 missing" in text
+
+    def test_without_a_baseline_there_are_no_tests(self, make: Make):
+        text = shown(summary(find(replace(ORDERS, baseline=None), make(*THREE))[0]))
+        assert "verdict" not in text
+        assert "63.0 % ± 5.0" in text
+
+    def test_by_neighbours_there_is_one_column_of_them(self, make: Make):
+        assert shown(summary(find(ORDERS, make(*THREE), "knn_top1")[0])).count("50.0 %") == 3
+
+    def test_of_nothing(self, make: Make):
+        text = shown(summary(find(ORDERS, make())[0]))
+        assert "0 finished, 0 stopped early, 0 failed, 9 missing" in text
+        assert "0 of 3 (incomplete)" in text

@@ -1,0 +1,99 @@
+"""What a folder of several sweeps says: in which order, and what stands beside the answers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from darl.report import html
+from darl.report.collect import findings_of, stages_of
+from darl.results.tables import Results
+from darl.sweep.design import Design
+from darl.sweep.record import from_json, to_json
+from darl.sweep.search import Search
+from darl.sweep.space import BetaByShape
+from tests.report.example_trials import NOISES, PAPER, SEARCH, cell, row
+from tests.report.figures.example_figures import curves, search_rows, table
+
+FINAL = Design(
+    name="search",
+    question="Which is it?",
+    base=SEARCH.base.changed({"seed": SEARCH.base.seed + 1}),
+    cells={"paper": PAPER, "other": NOISES["a=3, b=1"]},
+    baseline="paper",
+    seeds=2,
+)
+FIRST = replace(SEARCH, seeds=1)
+OTHER = Search(
+    name="search",
+    question="Which noise on others?",
+    base=SEARCH.base.changed({"data": "digits:0-4"}),
+    space={"noise": BetaByShape()},
+    first={"paper": PAPER},
+    baseline="paper",
+)
+
+
+def rows() -> pd.DataFrame:
+    """Of a search, of another one that has just begun, and of the design that was made of both."""
+    final = [*cell("paper", 0.8, 0.8, sweep=FINAL), *cell("other", 0.9, 0.9, sweep=FINAL)]
+    return table([*search_rows(3), row(OTHER.experiment(PAPER), 0.7), *final])
+
+
+def test_a_design_stands_before_its_searches_and_they_in_their_order() -> None:
+    trials = rows()
+    found = findings_of(from_json(to_json([FIRST, OTHER, FINAL])), trials, curves(trials))
+    assert [one.sweep.question for one in found] == ["Which is it?", SEARCH.question, "Which noise on others?"]
+    assert not found[0].notes  # the searches' own trials are nobody's that were left out
+    page = html.render(found, curves(trials), ())
+    assert "<title>search: Which is it?</title>" in page
+
+
+def test_a_search_tells_of_its_pilot() -> None:
+    trials = rows()
+    reported = curves(trials, epochs=(0, 1, 3, 5))
+    _, whole, begun = findings_of([FIRST, OTHER, FINAL], trials, reported)
+    (note,) = [note for note in whole.notes if "Kendall" in note]
+    assert "over 8 pilot trials: after epoch 1: not to be had" in note
+    assert begun.notes[-1] == "fewer than 8 trials have finished whole, too few for a pilot: none was stopped early"
+
+
+def test_trials_of_other_settings_are_noted() -> None:
+    others = [row(FINAL.experiment(PAPER).changed({"epochs": 9}), 0.7)]
+    trials = table([*cell("paper", 0.8, 0.8, sweep=FINAL), *cell("other", 0.9, 0.9, sweep=FINAL), *others])
+    (found,) = findings_of([FINAL], trials, curves(trials))
+    said = "rows of other settings lie here too, and are not counted"
+    tells = "run with those settings, the sweep reports them"
+    assert found.notes == [f"{said}: 1 (epochs 9); {tells}"]
+    many = [FINAL.base.changed({"epochs": epochs, "batch_size": 64, "seed": epochs}) for epochs in (7, 8, 9)]
+    trials = table([*others, *(row(one, 0.7) for one in many)])
+    (found,) = findings_of([FINAL], trials, curves(trials))
+    assert found.notes[-1] == f"{said}: 4 (3 other values of epochs, batch_size 64); {tells}"
+    trials["config"] = '{"noise": {"kind": "of later"}}'
+    (found,) = findings_of([FINAL], trials, curves(trials))
+    assert found.notes[-1] == f"{said}: 4"
+
+
+def test_a_design_tells_of_enlarged_images() -> None:
+    design = replace(FINAL, enlarged=True)
+    trials = rows()
+    (found,) = findings_of([design], trials, curves(trials))
+    assert not [note for note in found.notes if "as large" in note]
+    trials["probe_top1_enlarged"] = trials["probe_top1"] - 0.1
+    (found,) = findings_of([design], trials, curves(trials))
+    (note,) = [note for note in found.notes if "as large" in note]
+    assert note.startswith("on images 1.5 times as large: other is best with 80.0 % (2 seeds), 10.0 points")
+    assert "random initialisation" not in note  # of enlarged images, that is not measured
+
+
+COMMITTED = Path(__file__).parents[2] / "sweeps" / "results"
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in COMMITTED.glob("*/sweep.json")))
+def test_the_answers_on_cifar_are_what_their_tables_say(name: str) -> None:
+    results = Results(str(COMMITTED), name)
+    answer = " ".join((COMMITTED / name / "answer.txt").read_text(encoding="utf-8").split())
+    for finding in findings_of(stages_of(results), results.trials(), results.curves()):
+        for text in (finding.sentence, *finding.notes):
+            assert " ".join(text.split()) in answer

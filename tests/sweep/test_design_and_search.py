@@ -1,0 +1,130 @@
+"""Sweeps as plain data: what they plan, whom a row belongs to, and their record."""
+
+import math
+from typing import Any
+
+import pytest
+
+from darl.errors import UserError
+from darl.experiment import Experiment
+from darl.sweep.base import Sweep, describe
+from darl.sweep.design import Design
+from darl.sweep.record import from_json, to_json
+from darl.sweep.search import Search
+from darl.sweep.space import BetaByShape
+
+PAPER = {"noise.a": 0.03, "noise.b": 1.0}
+CELLS = {
+    "raster": {"order": "raster"},
+    "mse": {"objective": "mse", "noise": None},
+    "coarse": {"model.patch_size": 4},
+}
+
+
+def design(**changes: Any) -> Design:
+    return Design(**{"name": "d", "question": "?", "base": Experiment(), "cells": CELLS, "seeds": 2, **changes})
+
+
+def search(**changes: Any) -> Search:
+    base = {"name": "s", "question": "?", "base": Experiment(epochs=18), "space": {"noise": BetaByShape()}}
+    return Search(**{**base, "first": {"paper": PAPER}, **changes})
+
+
+@pytest.mark.parametrize("sweep", [design(baseline="mse", groups={"mse": "x"}, enlarged=True), search(seeds=3)])
+def test_a_sweep_is_known_again_from_its_record(sweep: Sweep) -> None:
+    assert from_json(to_json([sweep, sweep])) == [sweep, sweep]
+
+
+def test_a_record_of_another_version_is_refused_in_one_line() -> None:
+    for text in ("{}", "[1", '{"stages": [{"kind": "guess"}]}'):
+        with pytest.raises(
+            UserError, match=r"^sweep\.json must be of this version of darl, got .*; run the sweep again$"
+        ):
+            from_json(text)
+
+
+def test_a_design_runs_seed_by_seed_and_more_trials_go_on() -> None:
+    planned = [(label, repeat) for label, _, repeat in design().planned()]
+    assert planned == [(label, repeat) for repeat in range(2) for label in CELLS]
+    assert [(label, repeat) for label, _, repeat in design(trials=4).planned()] == planned[:4]
+
+
+def test_cells_of_a_seed_share_it() -> None:
+    sweep = design(base=Experiment(seed=5))
+    assert {sweep.experiment(point, repeat).seed for _, point, repeat in sweep.planned()} == {5, 6}
+
+
+def test_rows_are_known_by_their_cell_whatever_the_seed() -> None:
+    sweep = design()
+    for label, point, repeat in sweep.planned():
+        assert sweep.labels([sweep.experiment(point, repeat).to_json()]) == [label]
+    others = [Experiment(epochs=7).to_json(), '{"noise": {"kind": "gauss"}}', "{"]
+    assert sweep.labels(others) == [None] * 3
+
+
+def test_a_search_knows_its_points_by_name_or_by_number() -> None:
+    sweep = search()
+    found = {"noise.a": 0.2574, "noise.b": 1.912}
+    configs = [sweep.experiment(point, repeat).to_json() for point in (PAPER, found) for repeat in (0, 4)]
+    assert sweep.labels(configs) == ["paper", "paper", "a=0.2574, b=1.912", "a=0.2574, b=1.912"]
+    assert sweep.labels([Experiment(epochs=17).to_json()]) == [None]
+
+
+def test_the_ranking_is_of_whole_trials_on_the_searchs_own_seed() -> None:
+    sweep = search()
+
+    def row(a: float, value: float | None, *, status: str = "finished", repeat: int = 0) -> dict[str, Any]:
+        config = sweep.experiment({"noise.a": a, "noise.b": 1.0}, repeat).to_json()
+        return {"status": status, "config": config, "probe_top1": value}
+
+    rows = [row(0.1, 0.5), row(0.2, 0.7), row(0.3, 0.9, status="stopped"), row(0.4, 0.9, repeat=1)]
+    rows += [row(0.5, None), row(0.6, math.nan)]
+    assert [point["noise.a"] for point in sweep.ranked(rows)] == [0.2, 0.1]
+    losses = [{**one, "val_loss": one["probe_top1"]} for one in rows]
+    assert [point["noise.a"] for point in search(metric="val_loss").ranked(losses)] == [0.1, 0.2]
+
+
+def test_evaluations_of_a_design_are_evenly_spaced_and_a_searchs_are_its_rungs() -> None:
+    assert list(design(base=Experiment(epochs=30), evaluations=3).schedule) == [10, 20]
+    assert not design(evaluations=1).schedule
+    first, second = search().schedule.items()
+    assert (first[0], second[0]) == (3, 9)
+    assert (first[1].knn, first[1].linear, first[1].losses) == (True, False, False)
+    assert (second[1].knn, second[1].linear, second[1].losses) == (False, True, False)
+    assert search(metric="val_loss").rungs == {3: "val_loss", 9: "val_loss"}
+
+
+def test_a_group_has_a_baseline_of_its_own() -> None:
+    sweep = design(groups={"raster": "x", "mse": "y"}, baselines={"x": "raster", "y": "mse"}, baseline="coarse")
+    assert [sweep.baseline_of(label) for label in CELLS] == ["raster", "mse", "coarse"]
+
+
+def test_a_point_in_words() -> None:
+    assert describe({"noise": "beta", "noise.a": 0.03, "model.patch_size": 4}) == "noise=beta, a=0.03, patch_size=4"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trials": 0}, "trials must be at least 1, got 0"),
+        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"evaluations": 0}, "evaluations must be at least 1, got 0"),
+        ({"metric": "train_loss"}, "objective-metric must be one of probe_top1, knn_top1, val_loss, got 'train_loss'"),
+        ({"cells": {}}, "cells must be at least one, got 0"),
+        ({"baseline": "nobody"}, "baseline must be one of raster, mse, coarse, got 'nobody'"),
+        ({"cells": {"a": {}, "b": {}}}, r"cells must differ from each other, got \('a', 'b'\)"),
+        ({"cells": {"a": {"order": "zigzag"}}}, "order must be one of"),
+    ],
+)
+def test_bad_designs(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        design(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"contenders": 0}, "contenders must be at least 1, got 0"), ({"pilot": 2}, "pilot must be at least 3, got 2")],
+)
+def test_bad_searches(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        search(**changes)

@@ -1,0 +1,122 @@
+"""Records: one experiment, one text, one id."""
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darl.data import Augment
+from darl.errors import UserError
+from darl.experiment import Experiment, columns, flatten
+from darl.model.encoder import EncoderConfig
+from darl.model.noise import Beta, Cosine, Linear, Noise
+from darl.model.objectives.diffusion import Diffusion
+from darl.model.objectives.mse import Mse
+from darl.model.orders import NestedRaster, Order
+from darl.model.positions import Position
+from darl.optim import Optimizer
+
+orders = st.sampled_from([kind() for kind in Order.kinds().values()])
+positions = st.sampled_from([kind() for kind in Position.kinds().values()])
+fractions = st.floats(0.01, 0.99)
+noises = st.one_of(st.builds(Beta, a=fractions, b=fractions), st.just(Linear()), st.just(Cosine()))
+goals = st.one_of(
+    st.tuples(st.builds(Diffusion, decoder_depth=st.integers(1, 3), gamma_conditioning=st.booleans()), noises),
+    st.tuples(st.builds(Mse, normalize_target=st.booleans()), st.none()),
+)
+experiments = st.builds(
+    lambda goal, **fields: Experiment(objective=goal[0], noise=goal[1], **fields),
+    goal=goals,
+    order=orders,
+    position=positions,
+    causal=st.booleans(),
+    seed=st.integers(0, 2**63 - 1),
+    epochs=st.integers(1, 1000),
+    learning_rate=fractions,
+    augment=st.builds(Augment, crop_min=fractions, flip=st.booleans()),
+    optim=st.builds(Optimizer, weight_decay=fractions, ema=fractions),
+)
+
+
+@given(experiments)
+@settings(max_examples=60, deadline=None)
+def test_a_record_reads_back_as_the_experiment(one: Experiment) -> None:
+    assert Experiment.from_record(one.to_record()) == one
+    again = Experiment.from_record(json.loads(one.to_json()))
+    assert again == one
+    assert again.trial_id == one.trial_id
+
+
+@given(experiments)
+@settings(max_examples=60, deadline=None)
+def test_a_record_is_a_row_of_known_columns(one: Experiment) -> None:
+    row, known = flatten(one.to_record()), columns()
+    assert row.keys() <= known.keys()
+    for name, value in row.items():
+        assert value is None or type(value) is known[name], name
+
+
+def test_the_contracts_columns() -> None:
+    names = {"noise", "noise_a", "noise_b", "order", "position", "causal", "objective", "model_width", "learning_rate"}
+    assert names <= columns().keys()
+    row = flatten(Experiment().to_record())
+    assert (row["noise"], row["noise_a"], row["noise_b"], row["order"]) == ("beta", 0.03, 1.0, "raster")
+    assert flatten(Experiment(order=NestedRaster(block=2)).to_record())["order_block"] == 2
+
+
+def test_ids_are_equal_where_experiments_are_and_in_every_process() -> None:
+    script = "from darl import Experiment; print(Experiment().trial_id)"
+    assert Experiment(learning_rate=1).trial_id == Experiment(learning_rate=1.0).trial_id
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    assert other == Experiment().trial_id == Experiment(noise=Beta(a=0.03, b=1)).trial_id
+    assert len(other) == 12
+    ids = {Experiment(seed=seed, learning_rate=rate).trial_id for seed in range(3) for rate in (0.1, 0.2)}
+    assert len(ids) == 6
+
+
+def test_fields_are_changed_by_path() -> None:
+    one = Experiment().changed({"noise.a": 0.5, "seed": 3, "model.width": 32})
+    assert (one.noise, one.seed, one.model.width) == (Beta(a=0.5, b=1.0), 3, 32)
+    with pytest.raises(UserError, match=r"c must be a field of Beta, got 'c'"):
+        Experiment().changed({"noise.c": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "nowhere"}, "--data must be"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"channels": 2}, r"channels must be 1 \(grey\) or 3 \(RGB\), got 2"),
+        ({"seed": -1}, r"seed must be in \[0, 2\^63\), got -1"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+        ({"learning_rate": math.inf}, "learning_rate must be positive, got inf"),
+        ({"batch_size": 10, "accumulate": 4}, "batch_size must be a multiple of accumulate 4, got 10"),
+        ({"precision": "int4"}, "precision must be auto, float32 or bfloat16, got 'int4'"),
+        ({"noise": None}, "noise must be given for objective diffusion, got None"),
+        ({"objective": Mse()}, "noise must be left out for objective mse, got 'beta"),
+        ({"image_size": 9}, "image_size must be a multiple of patch_size 2, got 9"),
+        ({"image_size": 2}, "patch_size must leave more than one patch of image_size 2, got 2"),
+        (
+            {"model": EncoderConfig(width=66, heads=3, depth=1, patch_size=2)},
+            "multiple of 4 for position rope2d, got 22",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_said(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Experiment(**changes)  # type: ignore[arg-type]
+
+
+def test_an_experiment_cannot_be_changed_in_place() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Experiment().seed = 1  # type: ignore[misc]
+
+
+def test_the_default_experiment_is_the_default_sweeps() -> None:
+    assert Experiment().build().order.tolist() == list(range(16))
+    assert {"beta", "linear", "cosine"} <= set(Noise.kinds())

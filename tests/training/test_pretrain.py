@@ -1,0 +1,241 @@
+"""The loop: exact resumption, worker-independence, honest failure."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from darl.data import Augment, Dataset
+from darl.errors import UserError
+from darl.evaluation.protocol import Measures
+from darl.experiment import Experiment
+from darl.model.encoder import EncoderConfig
+from darl.model.factory import size_of
+from darl.model.noise import Beta
+from darl.model.objectives.mse import Mse
+from darl.optim import Optimizer, build_optimizer, build_schedule
+from darl.training import checkpoint
+from darl.training.events import Evaluated, Event, Saved, Stepped
+from darl.training.parallel import World
+from darl.training.pretrain import NonFiniteLossError, fit
+
+CPU = torch.device("cpu")
+EVALUATED: Any = {"full": Measures(), "evaluate_at": {2: Measures()}}
+SIZE = EncoderConfig(width=16, depth=1, heads=2, patch_size=2)
+
+
+@pytest.fixture(scope="module")
+def small(digits: Dataset) -> Dataset:
+    """96 digits to train on: three steps of 32 an epoch."""
+    train = dataclasses.replace(digits.train, pixels=digits.train.pixels[:96], labels=digits.train.labels[:96])
+    held = digits.validation
+    validation = dataclasses.replace(held, pixels=held.pixels[:64], labels=held.labels[:64])
+    return dataclasses.replace(digits, train=train, validation=validation)
+
+
+def experiment(**changes: Any) -> Experiment:
+    return Experiment(**{"model": SIZE, "epochs": 4, "batch_size": 32, "noise": Beta(a=0.5, b=1.0), **changes})
+
+
+def losses(events: list[Event]) -> list[float]:
+    return [event.loss for event in events if isinstance(event, Stepped)]
+
+
+def stop_after(events: Iterator[Event], step: int) -> list[Event]:
+    """Events up to the checkpoint of `step`: then the process is as if killed."""
+    seen = []
+    for event in events:
+        seen.append(event)
+        if isinstance(event, Saved) and event.step == step:
+            return seen
+    raise AssertionError(f"no checkpoint at step {step}")
+
+
+def test_training_lowers_the_loss_and_tells_what_it_does(small: Dataset) -> None:
+    events = list(
+        fit(experiment(epochs=20, learning_rate=5e-3), small, device=CPU, full=Measures(), evaluate_at={10: Measures()})
+    )
+    evaluations = [event for event in events if isinstance(event, Evaluated)]
+    assert [event.epoch for event in evaluations] == [0, 10, 20]
+    assert [event.step for event in evaluations] == [0, 30, 60]
+    assert [event.images_seen for event in evaluations] == [0, 960, 1920]
+    steps = [event for event in events if isinstance(event, Stepped)]
+    assert [event.step for event in steps] == list(range(1, 61))
+    assert steps[29].epoch == 10
+    assert sum(losses(events)[-10:]) < 0.8 * sum(losses(events)[:10])
+    mean = sum(losses(events)[30:]) / 30
+    assert evaluations[2].train_loss == pytest.approx(mean)
+    assert evaluations[0].train_loss is None
+    assert evaluations[2].metrics["val_loss"] < evaluations[0].metrics["val_loss"]
+    assert evaluations[2].images_per_second > 0
+    assert "epoch   20 of 20 | train loss" in evaluations[2].describe(20)
+
+
+@pytest.mark.parametrize("stop", range(1, 12))
+@pytest.mark.parametrize(
+    "changes", [{}, {"objective": Mse(), "noise": None, "optim": Optimizer(ema=0.9)}], ids=["diffusion", "mse-ema"]
+)
+def test_a_run_stopped_at_any_step_goes_on_bit_for_bit(
+    small: Dataset, tmp_path: Path, stop: int, changes: dict[str, Any]
+) -> None:
+    one = experiment(augment=Augment(crop_min=0.5, flip=True), **changes)
+    whole = list(fit(one, small, device=CPU, folder=tmp_path / "whole", **EVALUATED))
+    first = stop_after(
+        fit(one, small, device=CPU, folder=tmp_path / "cut", **EVALUATED, save_every=1),
+        stop,
+    )
+    found = checkpoint.latest(tmp_path / "cut")
+    rest = list(fit(one, small, device=CPU, folder=tmp_path / "cut", resume=found, **EVALUATED))
+    assert losses(first)[:stop] + losses(rest) == losses(whole)
+    last = [checkpoint.latest(tmp_path / part) for part in ("whole", "cut")]
+    for name in sorted(path.name for path in last[0].glob("*.safetensors")):
+        assert (last[0] / name).read_bytes() == (last[1] / name).read_bytes()
+
+    def curve(events: list[Event]) -> list[tuple[int, Any, Any]]:
+        return [(e.epoch, e.metrics, e.train_loss) for e in events if isinstance(e, Evaluated)]
+
+    assert curve(rest) == curve(whole)
+
+
+def test_parts_of_a_batch_give_the_step_of_the_whole(small: Dataset) -> None:
+    whole = losses(list(fit(experiment(), small, device=CPU, full=Measures())))
+    parts = losses(list(fit(experiment(accumulate=4), small, device=CPU, full=Measures())))
+    torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), rtol=1e-5, atol=0)
+
+
+def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+    trace = losses(list(fit(Experiment.from_record(record), data, device=CPU, full=Measures())))
+    if rank == 0:
+        (Path(folder) / "trace.json").write_text(json.dumps(trace))
+    dist.destroy_process_group()
+
+
+def test_two_workers_give_the_loss_trace_of_one(small: Dataset, tmp_path: Path) -> None:
+    one = experiment(augment=Augment(crop_min=0.5, flip=True), epochs=8)
+    alone = losses(list(fit(one, small, device=CPU, full=Measures())))
+    mp.spawn(_worker, (2, one.to_record(), small, str(tmp_path)), nprocs=2)
+    together = json.loads((tmp_path / "trace.json").read_text())
+    torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), rtol=1e-5, atol=0)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_says_where(small: Dataset) -> None:
+    wild = experiment(learning_rate=1e30, optim=Optimizer(warmup=0, clip=0))
+    message = r"^loss is (nan|inf) at step 2 with learning rate 9\.\d+e\+29; the batch's images are \d+(, \d+){7}, …$"
+    with pytest.raises(NonFiniteLossError, match=message):
+        list(fit(wild, small, device=CPU, full=Measures()))
+
+
+def test_features_that_are_no_numbers_stop_the_run(small: Dataset) -> None:
+    wild = experiment(learning_rate=1e30, epochs=1, batch_size=96, optim=Optimizer(warmup=0, clip=0))
+    with pytest.raises(ArithmeticError, match="the features are not finite: training has diverged"):
+        list(fit(wild, small, device=CPU, full=Measures()))
+
+
+def test_a_checkpoint_appears_whole_or_not_at_all(
+    small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise OSError("disk is full")
+
+    events = fit(experiment(), small, device=CPU, full=Measures(), folder=tmp_path, save_every=1)
+    stop_after(events, 1)
+    monkeypatch.setattr(torch, "save", dies)
+    with pytest.raises(OSError, match="disk is full"):
+        stop_after(events, 2)
+    assert [path.name for path in tmp_path.glob("step-*")] == ["step-00000001"]
+
+
+def test_only_the_newest_checkpoints_are_kept(small: Dataset, tmp_path: Path) -> None:
+    list(fit(experiment(), small, device=CPU, full=Measures(), folder=tmp_path, save_every=1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000011", "step-00000012"]
+
+
+def test_a_checkpoint_holds_no_code(small: Dataset, tmp_path: Path) -> None:
+    list(fit(experiment(), small, device=CPU, full=Measures(), folder=tmp_path))
+    path = checkpoint.latest(tmp_path)
+    assert path is not None
+    assert sorted(file.name for file in path.iterdir()) == ["model.safetensors", "trainer.pt"]
+    assert torch.load(path / "trainer.pt", weights_only=True)["progress"]["step"] == 12
+
+
+def test_a_checkpoint_stands_alone(small: Dataset, tmp_path: Path) -> None:
+    list(fit(experiment(), small, device=CPU, full=Measures(), folder=tmp_path))
+    for place in (tmp_path, checkpoint.latest(tmp_path), checkpoint.latest(tmp_path) / "model.safetensors"):
+        read = checkpoint.load_pretrained(place)
+        assert read.experiment == experiment()
+        assert (read.mean, read.std) == (small.mean, small.std)
+        assert read.model(torch.zeros(1, 1, 8, 8), seed=0)["loss"].isfinite()
+
+
+def test_the_newest_whole_checkpoint_is_read(small: Dataset, tmp_path: Path) -> None:
+    list(fit(experiment(), small, device=CPU, full=Measures(), folder=tmp_path, save_every=1))
+    older, newest = sorted(tmp_path.iterdir())
+    changed = checkpoint.load_pretrained(older).model.state_dict()
+    (tmp_path / "step-00000099").mkdir()  # files come one by one into a bucket
+
+    def read(place: str) -> bool:
+        """Whether it is the older one."""
+        state = checkpoint.load_pretrained(place).model.state_dict()
+        return all(torch.equal(state[name], changed[name]) for name in changed)
+
+    assert checkpoint.begun(str(tmp_path))
+    assert not checkpoint.begun(str(tmp_path / "nowhere"))
+    assert not read(str(tmp_path))
+    assert not read(f"file://{newest}/model.safetensors")
+    (tmp_path / f"{older.name}.whole").touch()
+    assert read(f"file://{tmp_path}")
+
+
+def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"checkpoint must be a folder or a .safetensors file that darl wrote, got"):
+        checkpoint.load_pretrained(tmp_path)
+    torn = tmp_path / "model.safetensors"
+    torn.write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    with pytest.raises(UserError, match="checkpoint must be a whole safetensors file, got"):
+        checkpoint.load_pretrained(torn)
+
+
+def test_the_learning_rate_warms_up_and_goes_down_to_nearly_nothing() -> None:
+    model = torch.nn.Linear(2, 2)
+    config = Optimizer(warmup=0.1)
+    optimizer = build_optimizer(model, config, 1.0)
+    schedule, rates = build_schedule(optimizer, config, 100), []
+    for step in range(1, 101):
+        schedule.step_update(step)
+        rates.append(optimizer.param_groups[0]["lr"])
+    torch.testing.assert_close(torch.tensor(rates[:9]), torch.arange(1, 10) / 10)
+    expected = [0.5 * (1 + math.cos(math.pi * step / 101)) for step in range(10, 101)]
+    assert rates[9:] == pytest.approx(expected)
+    assert rates[-1] < 0.001
+
+
+def test_vectors_do_not_decay_and_adamw_is_fused() -> None:
+    model = experiment().build()
+    optimizer = build_optimizer(model, Optimizer(weight_decay=0.1), 1e-3)
+    decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    for name, value in model.named_parameters():
+        assert (id(value) in decayed) == (value.ndim > 1 and "start_token" not in name), name
+    assert all(group["fused"] for group in optimizer.param_groups)
+
+
+def test_workers_share_out_the_batch() -> None:
+    assert list(World(1, 4).rows(8)) == [2, 3]
+    with pytest.raises(UserError, match="batch_size must be a multiple of the 3 workers, got 8"):
+        World(0, 3).rows(8)
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu(small: Dataset) -> None:
+    events = list(
+        fit(experiment(model=size_of("nano", patch_size=2)), small, device=torch.device("cuda"), full=Measures())
+    )
+    assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 13))
