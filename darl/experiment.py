@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self, cast, get_args, get_type_hints
 
+from darl.aspects import Aspect, aspect_of, changes
 from darl.data import Augment, locate
 from darl.errors import UserError
 from darl.model.darl import Darl
@@ -26,7 +27,7 @@ from darl.model.positions import Position, Rotary2d
 from darl.optim import Optimizer
 from darl.variants import Record, Variant, require
 
-__all__ = ["Experiment", "columns", "flatten"]
+__all__ = ["Experiment", "aspects", "columns", "flatten"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,31 +37,31 @@ class Experiment:
     Raises UserError, naming the field, the value and the remedy, where a value or a combination cannot be used.
     """
 
-    data: str = "digits"
+    data: str = changes(Aspect.INPUT, default="digits")
     """See `darl.data.locate`; local paths are absolute."""
-    image_size: int = 8
+    image_size: int = changes(Aspect.INPUT, default=8)
     """Height and width in pixels."""
-    channels: int = 1
+    channels: int = changes(Aspect.INPUT, default=1)
     """1 (grey) or 3 (RGB)."""
     augment: Augment = field(default_factory=Augment)
     model: EncoderConfig = field(default_factory=lambda: EncoderConfig(width=64, depth=4, heads=4, patch_size=2))
-    order: Order = field(default_factory=Raster)
-    position: Position = field(default_factory=Rotary2d)
-    causal: bool = True
-    objective: Objective = field(default_factory=Diffusion)
-    noise: Noise | None = field(default_factory=Beta)
+    order: Order = changes(Aspect.INPUT, default_factory=Raster)
+    position: Position = changes(Aspect.MODEL, default_factory=Rotary2d)
+    causal: bool = changes(Aspect.INPUT, default=True)
+    objective: Objective = changes(Aspect.TARGET, default_factory=Diffusion)
+    noise: Noise | None = changes(Aspect.LOSS, default_factory=Beta)
     """Given for an objective that uses noise, None for others."""
-    seed: int = 0
+    seed: int = changes(Aspect.CHANCE, default=0)
     """Of the initialisation, the data order, the augmentation and the noise."""
-    epochs: int = 30
-    batch_size: int = 128
+    epochs: int = changes(Aspect.TRAINING, default=30)
+    batch_size: int = changes(Aspect.TRAINING, default=128)
     """Images per step over all workers."""
-    accumulate: int = 1
+    accumulate: int = changes(Aspect.TRAINING, default=1)
     """Parts that a batch is cut into, one forward and backward pass each."""
-    learning_rate: float = 2e-3
+    learning_rate: float = changes(Aspect.TRAINING, default=2e-3)
     """Peak."""
     optim: Optimizer = field(default_factory=Optimizer)
-    precision: str = "auto"
+    precision: str = changes(Aspect.TRAINING, default="auto")
     """float32, bfloat16 (autocast), or auto: bfloat16 on a GPU and float32 on a CPU."""
 
     def __post_init__(self) -> None:
@@ -144,7 +145,19 @@ def flatten(record: Record) -> Record:
 
 def columns() -> dict[str, type]:
     """Every column that any experiment's record can have, with its plain type."""
-    return dict(_columns(Experiment, ""))
+    return {name: kind for name, kind, _ in _columns(Experiment, "")}
+
+
+def aspects() -> dict[str, frozenset[Aspect]]:
+    """What each of `columns` changes about a run.
+
+    A variant's field that says nothing changes what the choice of the variant changes; any other field that says
+    nothing is taken to change everything. A column that several variants have changes what it changes in any of them.
+    """
+    found: dict[str, set[Aspect]] = {}
+    for name, _, aspect in _columns(Experiment, ""):
+        found.setdefault(name, set()).update(Aspect if aspect is None else {aspect})
+    return {name: frozenset(changed) for name, changed in found.items()}
 
 
 def _flat(record: Record, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -155,17 +168,19 @@ def _flat(record: Record, prefix: str) -> Iterator[tuple[str, Any]]:
             yield (prefix[:-1] if name == "kind" else prefix + name), value
 
 
-def _columns(kind: Any, prefix: str) -> Iterator[tuple[str, type]]:
+def _columns(kind: Any, prefix: str, aspect: Aspect | None = None) -> Iterator[tuple[str, type, Aspect | None]]:
+    """Name, plain type and aspect; `aspect` is that of the field that holds a value of this kind."""
     if issubclass(kind, Variant):
-        yield prefix[:-1], str
+        yield prefix[:-1], str, aspect
         for variant in kind.kinds().values():
             for item in dataclasses.fields(variant):
-                yield from _columns(item.type, f"{prefix}{item.name}_")
+                yield from _columns(item.type, f"{prefix}{item.name}_", aspect_of(item) or aspect)
     elif dataclasses.is_dataclass(kind):
-        for name, hint in get_type_hints(kind).items():
-            yield from _columns(_bare(hint), f"{prefix}{name}_")
+        hints = get_type_hints(kind)
+        for item in dataclasses.fields(kind):
+            yield from _columns(_bare(hints[item.name]), f"{prefix}{item.name}_", aspect_of(item) or aspect)
     else:
-        yield prefix[:-1], kind
+        yield prefix[:-1], kind, aspect
 
 
 def _plain(value: Any) -> Any:

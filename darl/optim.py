@@ -11,6 +11,7 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
+from darl.aspects import Aspect, changes
 from darl.variants import require
 
 __all__ = ["Optimizer", "build_optimizer", "build_schedule"]
@@ -20,14 +21,14 @@ __all__ = ["Optimizer", "build_optimizer", "build_schedule"]
 class Optimizer:
     """AdamW's settings but for the peak learning rate; the defaults are the paper's."""
 
-    weight_decay: float = 0.05
-    beta1: float = 0.9
-    beta2: float = 0.95
-    warmup: float = 0.1
+    weight_decay: float = changes(Aspect.TRAINING, default=0.05)
+    beta1: float = changes(Aspect.TRAINING, default=0.9)
+    beta2: float = changes(Aspect.TRAINING, default=0.95)
+    warmup: float = changes(Aspect.TRAINING, default=0.1)
     """Fraction of all steps in which the learning rate rises linearly from 0."""
-    clip: float = 1.0
+    clip: float = changes(Aspect.TRAINING, default=1.0)
     """Largest norm of the gradient; 0 leaves it as it is."""
-    ema: float = 0.0
+    ema: float = changes(Aspect.TRAINING, default=0.0)
     """Decay of the weights' moving average that is evaluated and kept beside the weights; 0 keeps none."""
 
     def __post_init__(self) -> None:

@@ -16,8 +16,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 for name in ("Bool", "Float", "Int", "Int64", "UInt8"):
     setattr(builtins, name, getattr(jaxtyping, name))
 CHECKED = [
-    "data.augment", "evaluation", "model.darl", "model.encoder", "model.noise", "model.objectives", "model.orders",
-    "model.patches", "model.positions",
+    "data.augment", "evaluation.knn", "evaluation.linear", "model.darl", "model.encoder", "model.noise",
+    "model.objectives", "model.orders", "model.patches", "model.positions",
 ]  # fmt: skip
 jaxtyping.install_import_hook([f"darl.{name}" for name in CHECKED], "tests.shape_checks.checked")
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from darl.data import Dataset, steps_per_epoch
 from darl.experiment import Experiment
-from darl.metrics import is_loss
+from darl.metrics import METRICS
 from darl.report.findings import find
 from darl.report.format import amount, several
 from darl.results.rows import image_flops
@@ -116,7 +116,8 @@ def _power(stage: Sweep, images: int, results: Results) -> str:
     has = f"{seeds} {noun}" if seeds > 1 else "one seed" if seeds else has
     measured = _measured_sd(stage, results) if isinstance(stage, Design) else None
     nothing = "no difference can be told from noise"
-    if is_loss(stage.metric) and not measured:
+    highest = METRICS[stage.metric].unit.highest
+    if math.isinf(highest) and not measured:  # `ASSUMED_SD` is of accuracies
         known = "what they can detect is known once trials tell how losses vary from seed to seed"
         return f"{has}: {known if seeds > 1 else nothing}"
     sd = measured or max(ASSUMED_SD, math.sqrt(2 * ASSUMED_TOP1 * (1 - ASSUMED_TOP1) / images))
@@ -128,7 +129,7 @@ def _power(stage: Sweep, images: int, results: Results) -> str:
     )
     if least is None:
         return f"{has}: {nothing}{with_more}"
-    if least > 1 and not is_loss(stage.metric):
+    if least > highest:
         return f"{has}: {nothing} after {several(comparisons, 'comparisons')}{with_more}"
     known = " as in the trials that are there" if measured else f", assumed for {images:,} validation images"
     words = (
@@ -170,8 +171,9 @@ def _experiments(stage: Sweep) -> list[Experiment]:
 
 
 def _flops(experiment: Experiment, dataset: Dataset, stage: Sweep) -> float:
-    """Of training and of the evaluations' passes over all images."""
+    """Of training, and of the passes over the images that its evaluations make."""
     size = experiment.batch_size
     trained = steps_per_epoch(len(dataset.train), size) * size * experiment.epochs
-    evaluated = (len(dataset.train) + 2 * len(dataset.validation)) * (2 + len(stage.schedule))
+    evaluations = [stage.full, *stage.evaluate_at.values(), stage.full]  # the first is before training
+    evaluated = sum(evaluation.forwards(dataset) for evaluation in evaluations)
     return image_flops(experiment.changed({"seed": 0})) * (3 * trained + evaluated)

@@ -1,4 +1,4 @@
-"""`darl evaluate`: linear probe, kNN and validation loss of a checkpoint."""
+"""`darl evaluate`: linear probe, kNN, validation loss and other protocols on a checkpoint."""
 
 import argparse
 from dataclasses import replace
@@ -7,11 +7,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from darl.cli.flags import (
-    CHECKPOINT_HELP,
-    load_data,
-)
-from darl.evaluation.protocol import evaluate
+from darl.cli.flags import CHECKPOINT_HELP, kinds_help, load_data
+from darl.evaluation.protocol import Protocol, Protocols
+from darl.evaluation.standard import standard
 from darl.training import checkpoint
 from darl.variants import require
 
@@ -20,6 +18,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl evaluate`."""
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
     parser.add_argument("--data", help="other data than it was trained on")
+    usual = ",".join(protocol.kind for protocol in standard().members)
+    parser.add_argument("--protocols", default=usual, help=f"what is measured, of {kinds_help(Protocol)}")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     parser.add_argument("--memory-limit", type=float, default=4.0, help="GiB of decoded images held in memory")
     parser.add_argument("--loader-workers", type=int, default=0, help="decoding processes beyond that")
@@ -27,14 +27,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Print the metrics of a checkpoint."""
+    protocols = Protocols.parse(flags.protocols)
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = replace(pretrained.experiment, data=flags.data or pretrained.experiment.data)
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
     require(flags.device in ("cpu", "cuda"), "--device", "be cpu or cuda", flags.device)
     require(flags.device == "cpu" or torch.cuda.is_available(), "--device", "be cpu: no GPU is here", flags.device)
     device = torch.device(flags.device)
-    metrics = evaluate(pretrained.model.to(device), dataset, device=device)
+    metrics = protocols(pretrained.model.to(device), dataset, device)
     table = Table("metric", "value", title=f"{flags.checkpoint} on {experiment.data}")
-    for name, value in metrics.items():
-        table.add_row(name, "-" if value is None else f"{value:.4f}")
+    for metric in protocols.gives:
+        value = metrics[metric.column]
+        table.add_row(metric.column, "-" if value is None else f"{value:.4f}")
     Console().print(table)

@@ -13,7 +13,7 @@ from darl import data
 from darl.data import Dataset, load, steps_per_epoch
 from darl.errors import UserError
 from darl.experiment import Experiment
-from darl.metrics import METRICS
+from darl.metrics import JUDGES, PROBE, VALIDATION_LOSS
 from darl.model.encoder import SIZES
 from darl.model.factory import size_of
 from darl.model.noise import Noise
@@ -33,6 +33,7 @@ __all__ = [
     "add_run_flags",
     "add_sweep_flags",
     "check_batch",
+    "kinds_help",
     "load_data",
     "results_root",
     "speak_plainly",
@@ -155,10 +156,10 @@ def add_experiment_flags(
     add("--model", choices=list(SIZES), help="size; nano for digits, tiny for other data, if not given")
     add("--image-size", type=_whole, help="pixels; the data's own (8 digits, 32 small images, 224 others) if not given")
     add("--patch-size", type=_whole, help="pixels; 2 for digits, 4 at 32 pixels, 16 at 224 if not given")
-    add("--objective", default="diffusion", help=_kinds(Objective))
-    add("--noise", default="beta:a=0.03,b=1", help=f"{_kinds(Noise)} (a sweep may search it)")
-    add("--order", default="raster", help=_kinds(Order))
-    add("--position", default="rope2d", help=_kinds(Position))
+    add("--objective", default="diffusion", help=kinds_help(Objective))
+    add("--noise", default="beta:a=0.03,b=1", help=f"{kinds_help(Noise)} (a sweep may search it)")
+    add("--order", default="raster", help=kinds_help(Order))
+    add("--position", default="rope2d", help=kinds_help(Position))
     add("--no-causal", action="store_true", help="without the causal mask")
     add("--readout", default="mean", choices=["mean", "last"], help="what the probes read")
     add("--epochs", type=_whole, help=f"{small_epochs} for digits, 100 for other data if not given")
@@ -194,9 +195,9 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
     add("--seeds", type=_whole, default=seeds, help="of each cell of a design; after a search its best run on them too")
     add(
         "--objective-metric",
-        default="probe_top1",
-        choices=list(METRICS),
-        help="what decides; val_loss needs no labels, but compares neither orders nor objectives",
+        default=PROBE.column,
+        choices=list(JUDGES),
+        help=f"what decides; {VALIDATION_LOSS.column} needs no labels, but compares neither orders nor objectives",
     )
     add("--evaluations", type=_whole, default=2, help="of a design's trial, evenly spaced, the last epoch's among them")
     add("--no-early-stopping", action="store_true", help="run every trial of a search whole")
@@ -237,7 +238,7 @@ def speak_plainly(command: Callable[[], T]) -> T:
         sys.exit(130)
 
 
-def _kinds(family: type[Variant]) -> str:
+def kinds_help(family: type[Variant]) -> str:
     """Every kind of a family with its options, for the help."""
     shown: list[str] = []
     for kind, variant in family.kinds().items():

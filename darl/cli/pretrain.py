@@ -20,7 +20,8 @@ from darl.cli.flags import (
 )
 from darl.data import Dataset
 from darl.errors import named
-from darl.evaluation.protocol import Measures, evenly
+from darl.evaluation.protocol import evenly
+from darl.evaluation.standard import standard
 from darl.experiment import Experiment
 from darl.report.format import several
 from darl.results.rows import curve_row, image_flops, now, provenance, trial_row
@@ -99,8 +100,8 @@ def _pretrain_here(
             device=torch.device("cuda" if flags.gpus_per_worker else "cpu"),
             folder=folder,
             resume=checkpoint.latest(folder),
-            full=Measures(),
-            evaluate_at=evenly(experiment.epochs, flags.evaluations),
+            full=standard(),
+            evaluate_at=evenly(experiment.epochs, flags.evaluations, standard()),
             save_every=flags.save_every,
             compiled=flags.compile,
         ):
@@ -128,6 +129,6 @@ def _pretrain_on_ray(
         ray.put(dataset),
         workers_of(flags),
         storage=below(results.path, "checkpoints"),
-        evaluate_at=evenly(experiment.epochs, flags.evaluations),
+        evaluate_at=evenly(experiment.epochs, flags.evaluations, standard()),
         tell=tell,
     )

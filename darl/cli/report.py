@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from darl.metrics import PROBE
 from darl.report.collect import findings_of, stages_of
 from darl.report.figures import pictures
 from darl.report.publish import write_page, write_pictures
@@ -34,7 +35,7 @@ def run(flags: argparse.Namespace) -> None:
     if not stages:
         pictured = flags.html or flags.figures
         require(not pictured, "results", "be of a sweep: only its report has pictures", flags.results)
-        return print_plain(console, trials, flags.metric or "probe_top1")
+        return print_plain(console, trials, flags.metric or PROBE.column)
     curves = results.curves()
     findings = findings_of(stages, trials, curves, flags.metric)
     print_findings(console, findings)

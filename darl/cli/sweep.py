@@ -22,13 +22,15 @@ from darl.cli.flags import (
 )
 from darl.data import Dataset
 from darl.errors import UserError
+from darl.evaluation.protocol import Need, Protocol
 from darl.experiment import Experiment, flatten
-from darl.metrics import require_comparable, require_comparable_over
+from darl.metrics import VALIDATION_LOSS
 from darl.report.collect import stages_of
 from darl.report.format import several
 from darl.report.publish import present
 from darl.results.tables import Results
 from darl.sweep.base import Sweep
+from darl.sweep.comparability import require_comparable, require_comparable_over
 from darl.sweep.design import Design
 from darl.sweep.record import SWEEP_FILE, to_json
 from darl.sweep.search import Search
@@ -161,12 +163,13 @@ def _experiments(stage: Sweep) -> list[Experiment]:
 
 def _require_labels(dataset: Dataset, stage: Sweep, data: str) -> None:
     labelled = dataset.train.labels is not None and dataset.validation.labels is not None
-    if not labelled and stage.metric != "val_loss":
-        remedy = "or take --objective-metric val_loss"
+    if not labelled and Need.LABELS in Protocol.giving(stage.metric).needs:
+        other = VALIDATION_LOSS.column
+        remedy = f"or take --objective-metric {other}"
         try:
-            _require_comparable(stage, "val_loss")
+            _require_comparable(stage, other)
         except UserError:
-            remedy = "without them there is val_loss, which does not compare what this sweep varies"
+            remedy = f"without them there is {other}, which does not compare what this sweep varies"
         raise UserError(f"--data must have labels for {stage.metric}, got {data!r}; {remedy}")
 
 

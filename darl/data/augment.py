@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darl.aspects import Aspect, changes
 from darl.randomness import draw_rows
 from darl.variants import require
 
@@ -33,9 +34,9 @@ ASPECT = (3 / 4, 4 / 3)
 class Augment:
     """What is done to training images at random."""
 
-    crop_min: float = 1.0
+    crop_min: float = changes(Aspect.TRAINING, default=1.0)
     """Smallest area of a random resized crop, as a fraction of the image, in (0, 1]; 1 is no crop."""
-    flip: bool = False
+    flip: bool = changes(Aspect.TRAINING, default=False)
     """Flip left to right with probability 1/2."""
 
     def __post_init__(self) -> None:

@@ -10,11 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from darl.distributed.recorder import Recorder
+from darl.metrics import KNN, METRICS, Metric
 from darl.sweep.base import Sweep
 
 __all__ = ["ProgressDisplay"]
-
-SHORT = {"probe_top1": "probe", "knn_top1": "kNN", "val_loss": "val loss"}
 
 
 class ProgressDisplay(Callback):
@@ -71,10 +70,10 @@ class ProgressDisplay(Callback):
             self.live = None
 
     def _line(self, row: dict[str, Any]) -> str:
-        value = row.get(self.sweep.metric)
-        deciding = f"{SHORT[self.sweep.metric]} {self._value(value)}"
-        if row["status"] == "stopped" and value is None:  # at a rung of the cheaper metric
-            deciding = f"kNN {self._percent(row['knn_top1'])}"
+        judge = METRICS[self.sweep.metric]
+        if row["status"] == "stopped" and row.get(judge.column) is None and judge.cheaper:  # at a rung of that one
+            judge = METRICS[judge.cheaper]
+        deciding = f"{judge.short} {_written(judge, row.get(judge.column))}"
         said = escape(row["error"]) if row["status"] == "failed" else deciding
         color = {"finished": "green", "stopped": "yellow", "failed": "red"}[row["status"]]
         cell, width = self._cell(row["config"]), 26
@@ -95,7 +94,8 @@ class ProgressDisplay(Callback):
         assert self.recorder is not None
         minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
         table = Table(title=f"{self.sweep.name}: {self._count().strip()}, {minutes}:{seconds:02}")
-        for name in ("running", "cell", "seed", "epoch", SHORT[self.sweep.metric], "kNN"):
+        judge = METRICS[self.sweep.metric]
+        for name in ("running", "cell", "seed", "epoch", judge.short, KNN.short):
             table.add_column(name, justify="right")
         for trial in running:
             experiment = self.recorder.job.experiment(trial.config)
@@ -106,15 +106,10 @@ class ProgressDisplay(Callback):
                 escape(self.sweep.label(experiment) or "?"),
                 str(experiment.seed),
                 f"{self.recorder.at_epoch.get(trial.trial_id, 0):.1f} of {experiment.epochs}",
-                self._value(last.get(self.sweep.metric)),
-                self._percent(last.get("knn_top1")),
+                *(_written(metric, last.get(metric.column)) for metric in (judge, KNN)),
             )
         return table
 
-    def _percent(self, value: float | None) -> str:
-        return "-" if value is None else f"{100 * value:.1f} %"
 
-    def _value(self, value: float | None) -> str:
-        if value is not None and self.sweep.metric == "val_loss":
-            return f"{value:.4f}"
-        return self._percent(value)
+def _written(metric: Metric, value: float | None) -> str:
+    return metric.aligned(value) or "-"

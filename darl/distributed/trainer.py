@@ -26,7 +26,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from darl.data import Dataset
 from darl.errors import UserError, named
-from darl.evaluation.protocol import Measures
+from darl.evaluation.protocol import Protocols
+from darl.evaluation.standard import standard
 from darl.experiment import Experiment
 from darl.results.rows import curve_row
 from darl.training.events import Evaluated, Saved
@@ -42,8 +43,8 @@ def torch_trainer(
     workers: Workers,
     *,
     storage: str,
-    evaluate_at: Mapping[int, Measures],
-    full: Measures,
+    evaluate_at: Mapping[int, Protocols],
+    full: Protocols,
     callbacks: list[Any] | None = None,
 ) -> TorchTrainer:
     """The trainer of an experiment. Its name in the storage is the trial's id: the same call again goes on."""
@@ -132,7 +133,7 @@ def pretrain(
     workers: Workers,
     *,
     storage: str,
-    evaluate_at: Mapping[int, Measures],
+    evaluate_at: Mapping[int, Protocols],
     tell: Callable[[Evaluated], None],
 ) -> str | None:
     """Run an experiment to its end, and tell of each evaluation once; the error that ended it if one did."""
@@ -144,7 +145,7 @@ def pretrain(
         workers,
         storage=storage,
         evaluate_at=evaluate_at,
-        full=Measures(),
+        full=standard(),
         callbacks=[_Listener(queue)],
     )
     interrupt = signal.getsignal(signal.SIGINT)

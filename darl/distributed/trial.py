@@ -86,7 +86,7 @@ def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
             device=torch.device(job.workers.device),
             folder=folder,
             resume=checkpoint.latest(folder),
-            evaluate_at=job.sweep.schedule,
+            evaluate_at=job.sweep.evaluate_at,
             full=job.sweep.full,
             save_every=job.workers.save_every,
             compiled=job.workers.compiled,
@@ -106,7 +106,7 @@ def _over_workers(experiment: Experiment, job: Job, dataset: "ray.ObjectRef[Data
         dataset,
         job.workers,
         storage=below(job.root, "checkpoints"),
-        evaluate_at=job.sweep.schedule,
+        evaluate_at=job.sweep.evaluate_at,
         full=job.sweep.full,
         callbacks=[TuneReportCallback()],
     )

@@ -1,1 +1,1 @@
-"""What a pretrained model is worth: probes on its frozen features, and its denoising error."""
+"""What a pretrained model is worth: evaluation protocols, one class in one file each (`linear`, `knn`, `denoising`)."""

@@ -1,31 +1,60 @@
 """The denoising error on a fixed grid of signal fractions, independent of the noise schedule."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darl.data import Dataset, evaluation_batches
-from darl.evaluation.probes import BATCH, evaluating
-from darl.metrics import GAMMA_GRID
-from darl.model.darl import Darl
-from darl.model.objectives.base import Corruption
+from darl.evaluation.protocol import Pass, Protocol
+from darl.evaluation.subject import BATCH, Subject, evaluating
+from darl.metrics import GAMMA_GRID, GAMMA_LOSSES, VALIDATION_LOSS, Metric
 from darl.randomness import draw_rows
 
 if TYPE_CHECKING:
-    pass
+    from darl.data import Dataset
+    from darl.model.darl import Darl
 
-__all__ = ["denoising_losses"]
+__all__ = ["Denoising", "denoising_losses"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denoising(Protocol):
+    """The mean squared error of denoised validation patches: `val_loss`, the mean over a grid of signal fractions.
+
+    Needs no labels, but an objective whose decoder estimates clean patches from noisy ones.
+    """
+
+    kind: ClassVar[str] = "denoising"
+    gives: ClassVar[tuple[Metric, ...]] = (VALIDATION_LOSS, *GAMMA_LOSSES.values())
+
+    def passes(self) -> frozenset[Pass]:
+        """One over the validation images: the trunk's output serves all signal fractions."""
+        return frozenset({Pass("validation", "denoised patches")})
+
+    def serves(self, subject: Subject) -> bool:
+        """Whether the model's objective can denoise."""
+        return subject.model.objective.denoises
+
+    def measure(self, subject: Subject) -> Mapping[str, float]:
+        """The mean over the grid, and the loss at each gamma."""
+        losses = denoising_losses(subject.model, subject.dataset, device=subject.device)
+        each = {GAMMA_LOSSES[gamma].column: loss for gamma, loss in losses.items()}
+        return {VALIDATION_LOSS.column: sum(losses.values()) / len(losses), **each}
 
 
 @torch.no_grad()
-def denoising_losses(model: Darl, dataset: Dataset, *, device: torch.device) -> dict[float, float]:
+def denoising_losses(model: "Darl", dataset: "Dataset", *, device: torch.device) -> dict[float, float]:
     """For each gamma of the grid, the mean squared error of the estimated clean validation patches.
 
     The noise of an image is the same for every model, schedule and gamma. A model trained by MSE reads no noisy patch:
     its error is the same at every gamma.
     """
+    from darl.data import evaluation_batches
+    from darl.model.objectives.base import Corruption
+
     totals, count, n = dict.fromkeys(GAMMA_GRID, 0.0), 0, len(model.order)
     with evaluating(model):
         for images in evaluation_batches(dataset, dataset.validation, batch_size=BATCH, device=device):

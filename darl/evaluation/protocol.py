@@ -1,93 +1,154 @@
-"""What a model has learned: linear probe and kNN on frozen features, and a loss that schedules cannot bend.
+"""Evaluation protocols: each measures something of a pretrained model, with options of its own.
 
 Losses under different noise schedules are not comparable: the noisier the schedule, the larger the loss of the same
-model. Comparable are the accuracy of simple classifiers on the frozen readout, and the denoising error on one fixed
-grid of signal fractions with fixed noise, whatever the model was trained with. All of it is deterministic.
+model. Comparable are the accuracy of simple classifiers on the frozen features, and the denoising error on one fixed
+grid of signal fractions with fixed noise, whatever the model was trained with. A protocol is deterministic.
+
+A new protocol is one class in one file of this package. It says what it needs, which metrics it gives (from these the
+tables get their columns), and what it costs (for `--dry-run`).
 """
 
+import copy
 import math
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
-import torch
-
-from darl.data import Dataset
-from darl.evaluation.denoising import denoising_losses
-from darl.evaluation.probes import LinearProbe, enlarged_size, evaluating, knn, readouts
-from darl.metrics import GAMMA_GRID, gamma_column
-from darl.model.darl import Darl
+from darl.evaluation.subject import Split, Subject, evaluating, labelled
+from darl.metrics import METRICS, Metric
+from darl.variants import Variant, require
 
 if TYPE_CHECKING:
-    pass
+    import torch
 
-__all__ = ["Measures", "evaluate", "evenly"]
+    from darl.data import Dataset
+    from darl.model.darl import Darl
+
+__all__ = ["Need", "Pass", "Protocol", "Protocols", "evenly", "measured"]
+
+
+class Need(Enum):
+    """What a protocol cannot do without. Where it is missing, the protocol's columns are None."""
+
+    LABELS = "labels of both splits"
+    GPU = "a GPU"
+    TRAINING = "weights that it may change: it is given a copy of the model"
+
+
+class Pass(NamedTuple):
+    """One pass of the model over all images of a split. Protocols that name an equal pass share it."""
+
+    split: Split
+    output: str
+    """What it computes."""
+    forwards: float = 1.0
+    """Its cost per image, in forward passes of an image of the training's size."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
-    """What `evaluate` measures: all but `enlarged`, or less where that is enough."""
+class Protocol(Variant):
+    """One way of measuring a pretrained model."""
 
-    losses: bool = True
-    knn: bool = True
-    linear: bool = True
-    enlarged: bool = False
-    """The linear probe also on larger validation images; see `enlarged_size`."""
+    family: ClassVar[str] = "protocol"
+    package: ClassVar[str] = "darl.evaluation"
+    gives: ClassVar[tuple[Metric, ...]]
+    """The metrics that it measures."""
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
-    def __call__(self, model: Darl, dataset: Dataset, device: torch.device) -> dict[str, float | None]:
-        """What `darl.training.pretrain.fit` asks for."""
-        return evaluate(model, dataset, device=device, measures=self)
+    @abstractmethod
+    def passes(self) -> frozenset[Pass]:
+        """What it costs."""
+
+    @abstractmethod
+    def measure(self, subject: Subject) -> Mapping[str, float]:
+        """Values by column; a metric that is left out was not asked for. The model is in evaluation mode.
+
+        It may run under autocast. It draws no random numbers but from generators of its own.
+        """
+
+    def serves(self, subject: Subject) -> bool:
+        """Whether it can measure this model on this data, as far as that is not among its `needs`."""
+        return True
 
     @classmethod
-    def only(cls, metric: str) -> "Measures":
-        """What one metric needs: `val_loss`, `knn_top1` or `probe_top1`."""
-        return cls(losses=metric == "val_loss", knn=metric == "knn_top1", linear=metric == "probe_top1")
+    def giving(cls, column: str) -> type[Self]:
+        """The protocol that gives the metric of this column; raises UserError where none does."""
+        kinds = cls.kinds().values()
+        matches = [kind for kind in kinds if column in {metric.column for metric in kind.gives}]
+        require(len(matches) > 0, "metric", f"be one of {', '.join(metric.column for metric in measured())}", column)
+        return matches[0]
 
 
-def evenly(epochs: int, count: int, measures: Measures = Measures()) -> dict[int, Measures]:
-    """At most `count` epochs to evaluate at, evenly spaced, the last one among them."""
-    return {math.ceil(epochs * (index + 1) / count): measures for index in range(count)}
+@dataclass(frozen=True)
+class Protocols:
+    """An evaluation: what `darl.training.pretrain.fit` takes as `full` and in `evaluate_at`."""
+
+    members: tuple[Protocol, ...]
+
+    def __post_init__(self) -> None:
+        columns = [metric.column for metric in self.gives]
+        require(len(columns) == len(set(columns)), "protocols", "give each metric once", ",".join(columns))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`linear,knn:neighbours=10,temperature=0.1,denoising`; raises UserError."""
+        texts: list[str] = []
+        for part in filter(None, text.split(",")):
+            if texts and ":" in texts[-1] and part.partition(":")[0].strip() not in Protocol.kinds():
+                texts[-1] += f",{part}"  # one more option of the protocol before
+            else:
+                texts.append(part.strip())
+        require(len(texts) > 0, "protocols", f"be some of {', '.join(Protocol.kinds())}", text)
+        return cls(tuple(map(Protocol.parse, texts)))
+
+    @classmethod
+    def only(cls, column: str) -> Self:
+        """No more than what one metric needs."""
+        return cls((Protocol.giving(column)(),))
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.members))
+
+    @property
+    def gives(self) -> list[Metric]:
+        """The metrics of its protocols."""
+        return [metric for protocol in self.members for metric in protocol.gives]
+
+    def __call__(self, model: "Darl", dataset: "Dataset", device: "torch.device") -> dict[str, float | None]:
+        """Every metric of every protocol that there is, by column: None where it is not measured, or cannot be."""
+        result: dict[str, float | None] = dict.fromkeys(metric.column for metric in (*measured(), *self.gives))
+        subject = Subject(model, dataset, device)
+        with evaluating(model):
+            for protocol in self.members:
+                if _served(protocol, subject):
+                    result |= protocol.measure(_own(subject) if Need.TRAINING in protocol.needs else subject)
+        return result
+
+    def forwards(self, dataset: "Dataset") -> float:
+        """What it costs, in forward passes of an image of the training's size; shared passes count once."""
+        served = [one for one in self.members if Need.LABELS not in one.needs or labelled(dataset)]
+        passes = frozenset[Pass]().union(*(protocol.passes() for protocol in served))
+        return sum(one.forwards * len(getattr(dataset, one.split)) for one in passes)
 
 
-def evaluate(
-    model: Darl,
-    dataset: Dataset,
-    *,
-    device: torch.device,
-    measures: Measures = Measures(),
-) -> dict[str, float | None]:
-    """`probe_top1` and `knn_top1` in [0, 1], `val_loss` and one loss per gamma of the grid, `probe_top1_enlarged`.
-
-    None where something is not measured, or cannot be for want of labels. Under autocast the model's passes follow it;
-    the probes are float32 in any case.
-    """
-    result: dict[str, float | None] = dict.fromkeys(
-        ("val_loss", *map(gamma_column, GAMMA_GRID), "probe_top1", "knn_top1", "probe_top1_enlarged")
-    )
-    with evaluating(model):
-        if measures.losses:
-            losses = denoising_losses(model, dataset, device=device)
-            result["val_loss"] = sum(losses.values()) / len(losses)
-            result |= {gamma_column(gamma): loss for gamma, loss in losses.items()}
-        labelled = dataset.train.labels is not None and dataset.validation.labels is not None
-        if labelled and (measures.knn or measures.linear):
-            result |= _probes(model, dataset, device, measures)
-    return result
+def measured() -> list[Metric]:
+    """The metrics of all protocols, in the order of `METRICS`; those that are not there come last, by name."""
+    every = {metric.column: metric for protocol in Protocol.kinds().values() for metric in protocol.gives}
+    order = {column: number for number, column in enumerate(METRICS)}
+    return [every[column] for column in sorted(every, key=lambda column: (order.get(column, len(order)), column))]
 
 
-def _probes(model: Darl, dataset: Dataset, device: torch.device, measures: Measures) -> dict[str, float]:
-    x, y = readouts(model, dataset, dataset.train, device=device)
-    test_x, test_y = readouts(model, dataset, dataset.validation, device=device)
-    classes = int(max(y.max(), test_y.max())) + 1
-    result: dict[str, float] = {}
-    with torch.autocast(device.type, enabled=False):
-        if measures.knn:
-            result["knn_top1"] = knn(x, y, test_x, test_y, classes)
-        if measures.linear:
-            probe = LinearProbe.fit(x, y, classes)
-            result["probe_top1"] = probe.top1(test_x, test_y)
-    if measures.linear and measures.enlarged:
-        size = enlarged_size(model.image_size[0], model.patch_size)
-        larger_x, _ = readouts(model, dataset, dataset.validation, device=device, size=size)
-        with torch.autocast(device.type, enabled=False):
-            result["probe_top1_enlarged"] = probe.top1(larger_x, test_y)
-    return result
+def evenly(epochs: int, count: int, evaluation: Protocols) -> dict[int, Protocols]:
+    """An evaluation at no more than `count` epochs, evenly spaced, the last one among them."""
+    return {math.ceil(epochs * (index + 1) / count): evaluation for index in range(count)}
+
+
+def _served(protocol: Protocol, subject: Subject) -> bool:
+    missing = {Need.LABELS: not subject.labelled, Need.GPU: subject.device.type == "cpu"}
+    return not any(missing.get(need, False) for need in protocol.needs) and protocol.serves(subject)
+
+
+def _own(subject: Subject) -> Subject:
+    return Subject(copy.deepcopy(subject.model), subject.dataset, subject.device)

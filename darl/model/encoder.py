@@ -14,6 +14,7 @@ from timm.models.vision_transformer import init_weights_vit_timm
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from darl.aspects import Aspect, changes
 from darl.model.orders import Order, inverse
 from darl.model.patches import Grid, grid_of, patchify
 from darl.model.positions import Position
@@ -32,12 +33,12 @@ __all__ = ["SIZES", "Encoder", "EncoderConfig", "initialize"]
 class EncoderConfig:
     """The trunk's shape. Sizes by name are in `SIZES`."""
 
-    width: int = 192
-    depth: int = 12
-    heads: int = 3
-    patch_size: int = 16
-    mlp_ratio: float = 4.0
-    readout: str = "mean"
+    width: int = changes(Aspect.MODEL, default=192)
+    depth: int = changes(Aspect.MODEL, default=12)
+    heads: int = changes(Aspect.MODEL, default=3)
+    patch_size: int = changes(Aspect.INPUT, default=16)
+    mlp_ratio: float = changes(Aspect.MODEL, default=4.0)
+    readout: str = changes(Aspect.MODEL, default="mean")
     """What stands for the image: the `mean` of the patch tokens, or the `last` token in the order (it has seen all)."""
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ import torch
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
+from darl.aspects import Aspect, changes
 from darl.variants import Variant, require
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ class Beta(Noise):
     """
 
     kind: ClassVar[str] = "beta"
-    a: float = 0.03
-    b: float = 1.0
+    a: float = changes(Aspect.LOSS, default=0.03)
+    b: float = changes(Aspect.LOSS, default=1.0)
 
     def __post_init__(self) -> None:
         for field, value in (("noise.a", self.a), ("noise.b", self.b)):

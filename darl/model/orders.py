@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from darl.aspects import Aspect, changes
 from darl.randomness import generator
 from darl.variants import Variant, require
 
@@ -80,7 +81,7 @@ class Blockwise(Order):
     block: a block's side in patches, at least 1; the last blocks are smaller where it does not divide the grid.
     """
 
-    block: int = 2
+    block: int = changes(Aspect.INPUT, default=2)
 
     def __post_init__(self) -> None:
         require(self.block >= 1, "order.block", "be at least 1", self.block)
@@ -152,7 +153,7 @@ class Random(Order):
     """One fixed random order for all images, drawn by `seed` (any integer) from a generator of its own."""
 
     kind: ClassVar[str] = "random"
-    seed: int = 0
+    seed: int = changes(Aspect.INPUT, default=0)
 
     def permutation(self, rows: int, columns: int) -> Tensor:
         """A function of seed and number of patches; nothing else is drawn from or changed."""

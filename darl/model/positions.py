@@ -14,6 +14,7 @@ from timm.layers import build_rotary_pos_embed, build_sincos2d_pos_embed, resamp
 from timm.layers.pos_embed_sincos import freq_bands
 from torch import Tensor, nn
 
+from darl.aspects import Aspect, changes
 from darl.model.patches import Grid
 from darl.variants import Variant, require
 
@@ -122,7 +123,7 @@ class Rotary1d(Position):
     """Rotary by the patch's raster index: the text model's encoding."""
 
     kind: ClassVar[str] = "rope1d"
-    temperature: float = 10_000.0
+    temperature: float = changes(Aspect.MODEL, default=10_000.0)
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, "position.temperature", "be positive", self.temperature)
@@ -137,7 +138,7 @@ class Rotary2d(Position):
     """Rotary by row and column: half the channels turn with the row, half with the column."""
 
     kind: ClassVar[str] = "rope2d"
-    temperature: float = 10_000.0
+    temperature: float = changes(Aspect.MODEL, default=10_000.0)
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, "position.temperature", "be positive", self.temperature)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from darl.metrics import is_loss, metric_name
+from darl.metrics import METRICS
 from darl.report.format import above, amount, between, measured, probability, score, several, value
 from darl.sweep.statistics import FEWEST
 
@@ -103,7 +103,7 @@ def chosen(found: pd.DataFrame, metric: str, baseline: str | None, planned: int,
     elif planned > 1:
         again = "the best have yet to run again on all fresh seeds"
     return (
-        f"{best['cell']} is the best of {len(found)} by {metric_name(metric)} with {score(best['value'], metric)}"
+        f"{best['cell']} is the best of {len(found)} by {METRICS[metric].name} with {score(best['value'], metric)}"
         f"{apart}; {_LUCK}: {again}.{_over_random(best, metric, 'The best')}"
     )
 
@@ -139,7 +139,7 @@ def ranking(rows: list[dict[str, Any]], fields: list[str], metric: str) -> str:
     if len(rows) == 1:
         return f"The only configuration has {has}; {_ALONE}.{gained}"
     hedge = _LUCK if most == 1 else "the differences are not tested"
-    return f"Best of {len(rows)} by {metric_name(metric)}: {named} with {has}; {hedge}.{gained}"
+    return f"Best of {len(rows)} by {METRICS[metric].name}: {named} with {has}; {hedge}.{gained}"
 
 
 def _against(known: pd.DataFrame, metric: str, baseline: str | None) -> str:
@@ -168,10 +168,10 @@ def _higher(known: pd.DataFrame, metric: str, noun: str, baseline: str | None) -
     apart = rest["mean"] - first["mean"]
     if first["cell"] == baseline:
         apart = apart.where((rest["pairs"] == 0) | (rest["difference"] * apart > 0), 0.0)
-    rest = rest.loc[apart < 0 if is_loss(metric) else apart > 0]
+    rest = rest.loc[apart > 0 if METRICS[metric].higher_is_better else apart < 0]
     if pd.isna(first["rank"]) or rest.empty:
         return ""
-    top, end = rest.iloc[0], "lowest" if is_loss(metric) else "highest"
+    top, end = rest.iloc[0], "highest" if METRICS[metric].higher_is_better else "lowest"
     so_far = f"{top['seeds']} of {top['planned']} {noun}"
     return f"{top['cell']} stands {end} with {measured(top, metric)}, but on {so_far} only; of the cells with all, "
 
@@ -194,8 +194,8 @@ def _others(known: pd.DataFrame, metric: str, baseline: str) -> str:
     if better or worse:
         return f"; of {len(cells)}, {better} better and {worse} worse than {baseline}" if len(cells) > 1 else ""
     bounds = [abs(cell[name]) for cell in cells for name in ("difference_low", "difference_high")]
-    if any(math.isnan(bound) for bound in bounds) or (max(bounds) >= 1 and not is_loss(metric)):
-        return ""  # accuracies never differ by more
+    if any(math.isnan(bound) for bound in bounds) or max(bounds) >= METRICS[metric].unit.highest:
+        return ""  # values never differ by more
     most = amount(max(bounds), metric)
     if len(cells) == 1:
         return f"; no difference larger than {most} at 95 %"
@@ -206,5 +206,6 @@ def _over_random(row: Any, metric: str, whose: str = "It") -> str:
     """A sentence on what pretraining gave."""
     if pd.isna(row["gain"]):
         return ""
-    probe = "" if metric in ("probe_top1", "knn_top1") else " by linear probe"
-    return f" {whose} is {above(row['gain'], 'probe_top1')} random initialisation{probe}."
+    gain = METRICS[METRICS[metric].gain_by or metric]
+    by = "" if gain.column == metric else f" by {gain.name}"
+    return f" {whose} is {above(row['gain'], gain.column)} random initialisation{by}."

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from darl.experiment import Experiment, flatten
+from darl.metrics import ENLARGED_PROBE
 from darl.report.findings import Findings, find
 from darl.results.tables import Results
 from darl.sweep.base import Sweep
@@ -76,7 +77,7 @@ def _on_the_way(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -
         pilot = verdict(sweep, trials, curves)
         few = f"fewer than {sweep.pilot} trials have finished whole, too few for a pilot: none was stopped early"
         return [few if pilot is None else pilot.describe()]
-    enlarged = "probe_top1_enlarged"
+    enlarged = ENLARGED_PROBE.column
     if sweep.enlarged and finding.metric == sweep.metric and not finding.trials[enlarged].dropna().empty:
         same = [one for one in find(sweep, trials, enlarged) if set(one.table["cell"]) == set(finding.table["cell"])]
         return [f"on images 1.5 times as large: {one.sentence}" for one in same]

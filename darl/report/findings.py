@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from darl import metrics
+from darl.aspects import Aspect
 from darl.experiment import flatten
-from darl.metrics import is_loss, require_comparable
+from darl.metrics import KNN, METRICS, PROBE, VALIDATION_LOSS
 from darl.report import answer
 from darl.sweep.base import ATTEMPTS, Sweep
+from darl.sweep.comparability import require_comparable
 from darl.sweep.design import Design
 from darl.sweep.search import Search
 from darl.sweep.statistics import differences, fallen, means
@@ -69,7 +70,7 @@ def find(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -> list[
         groups: dict[str, list[str]] = {}
         for cell in sweep.cells:
             groups.setdefault(sweep.groups.get(cell, ""), []).append(cell)
-        if sweep.across and not is_loss(metric):
+        if sweep.across and Aspect.INPUT not in METRICS[metric].not_across:
             groups[sweep.across] = list(sweep.baselines.values())
         return [_of_design(sweep, rows, metric, group, cells) for group, cells in groups.items()]
     assert isinstance(sweep, Search)
@@ -82,7 +83,7 @@ def counts(trials: pd.DataFrame) -> dict[str, int]:
     return {name: status.count(name) for name in ("finished", "stopped", "failed")}
 
 
-def rank(trials: pd.DataFrame, metric: str = "probe_top1") -> pd.DataFrame:
+def rank(trials: pd.DataFrame, metric: str = PROBE.column) -> pd.DataFrame:
     """Finished configurations, best first: rank, the fields that vary, the metric's mean, `seeds`, and other means.
 
     A configuration is a record without its seed. Raises UserError for a metric that does not order these trials.
@@ -98,15 +99,16 @@ def rank(trials: pd.DataFrame, metric: str = "probe_top1") -> pd.DataFrame:
     means_of = [name for name in _measures(metric) if name not in fields]
     table = groups.agg(dict.fromkeys(fields, "first") | dict.fromkeys(means_of, "mean"))
     table.insert(len(fields) + 1, "seeds", groups[metric].count())
-    table = table.sort_values(metric, ascending=is_loss(metric), kind="stable").reset_index(drop=True)
+    ascending = not METRICS[metric].higher_is_better
+    table = table.sort_values(metric, ascending=ascending, kind="stable").reset_index(drop=True)
     table.insert(0, "rank", range(1, len(table) + 1))
     return table
 
 
 def gained(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """With `gain` over random initialisation: for a loss, of the linear probe; none where it was not measured then."""
-    probe = "probe_top1" if is_loss(metric) else metric
-    return rows.assign(gain=rows[probe] - rows[f"init_{probe}"] if f"init_{probe}" in rows else math.nan)
+    by = METRICS[METRICS[metric].gain_by or metric]
+    return rows.assign(gain=rows[by.column] - rows[by.initial_column] if by.initial_column in rows else math.nan)
 
 
 def _of_design(sweep: Design, rows: pd.DataFrame, metric: str, group: str, cells: list[str]) -> Findings:
@@ -136,7 +138,7 @@ def _of_search(sweep: Search, rows: pd.DataFrame, metric: str) -> Findings:
     number = counts(rows) | {"missing": len(open_cells) * (sweep.seeds - 1) - int(fresh["cell"].isin(open_cells).sum())}
     over = len(table) > 0 and open_cells.empty
     if metric != sweep.metric and len(fresh):
-        notes.append(f"the search and its race went by {metrics.metric_name(sweep.metric)}")
+        notes.append(f"the search and its race went by {METRICS[sweep.metric].name}")
     said = answer.nothing(number)
     if len(found):
         said = answer.chosen(found, metric, sweep.baseline, sweep.seeds, over=over)
@@ -151,21 +153,23 @@ def _race(sweep: Search, rows: pd.DataFrame, fresh: pd.DataFrame) -> tuple[list[
     """The cells of a race, and those of them that have fallen behind, as the search has it: by its own metric."""
     racing = [sweep.label_of(point) for point in sweep.racing(rows.to_dict("records"))] or [*fresh["cell"].unique()]
     values = _finished(fresh.loc[fresh["cell"].isin(racing)], sweep.metric)
-    return racing, [*fallen(values, _mode(sweep.metric)) - {sweep.baseline}]
+    return racing, [*fallen(values, METRICS[sweep.metric].direction) - {sweep.baseline}]
 
 
 def _comparison(rows: pd.DataFrame, cells: list[str], metric: str, baseline: str | None, planned: int) -> pd.DataFrame:
     """`Findings.table` but for the group."""
     done = _finished(rows, metric)
-    table = means(done).join(differences(done, baseline or "", _mode(metric))).reindex(pd.Index(cells, name="cell"))
+    against = differences(done, baseline or "", METRICS[metric].direction)
+    table = means(done).join(against).reindex(pd.Index(cells, name="cell"))
     table["verdict"] = table["verdict"].fillna("inconclusive").mask(table.index == baseline, "baseline")
     table = table.fillna({"seeds": 0, "pairs": 0}).astype({"seeds": int, "pairs": int})
-    table = table.join(done.groupby("cell").agg(dict.fromkeys(["gain", "knn_top1", "seconds"], "mean")))
+    table = table.join(done.groupby("cell").agg(dict.fromkeys(["gain", KNN.column, "seconds"], "mean")))
     table = table.join(rows.groupby("cell").agg(trials_seconds=("seconds", "sum"))).fillna({"trials_seconds": 0.0})
     final = rows.loc[rows["final"]].groupby("cell").size().reindex(table.index, fill_value=0)
     table = table.assign(planned=planned, complete=table["seeds"] >= planned)
     table["lacks"] = final.ge(planned).map({True: "spent", False: "incomplete"}).mask(table["complete"], "")
-    table = table.sort_values(["complete", "mean"], ascending=[False, is_loss(metric)]).reset_index()
+    ascending = [False, not METRICS[metric].higher_is_better]
+    table = table.sort_values(["complete", "mean"], ascending=ascending).reset_index()
     table.insert(0, "rank", pd.Series(range(1, len(table) + 1), dtype="Int64").where(table["complete"]))
     return table
 
@@ -177,8 +181,9 @@ def _finished(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _found(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    columns = ["cell", "value", "gain", "probe_top1", "init_probe_top1", "knn_top1", "seconds"]
-    done = _finished(rows, metric).sort_values("value", ascending=is_loss(metric), kind="stable")
+    columns = ["cell", "value", "gain", PROBE.column, PROBE.initial_column, KNN.column, "seconds"]
+    ascending = not METRICS[metric].higher_is_better
+    done = _finished(rows, metric).sort_values("value", ascending=ascending, kind="stable")
     return done.reset_index(drop=True).loc[:, columns]
 
 
@@ -202,8 +207,8 @@ def _last(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measures(metric: str) -> list[str]:
-    names = (metric, "probe_top1", "knn_top1", "init_probe_top1", "init_knn_top1", "epochs", "seconds")
-    return list(dict.fromkeys(names))
+    shown = (metric, PROBE.column, KNN.column, PROBE.initial_column, KNN.initial_column, "epochs", "seconds")
+    return list(dict.fromkeys(shown))
 
 
 def _numeric(rows: pd.DataFrame, *metrics: str) -> pd.DataFrame:
@@ -211,16 +216,12 @@ def _numeric(rows: pd.DataFrame, *metrics: str) -> pd.DataFrame:
     return rows.astype(dict.fromkeys([name for metric in metrics for name in _measures(metric)], "float64"))
 
 
-def _mode(metric: str) -> str:
-    return "min" if is_loss(metric) else "max"
-
-
 def _require_known(metric: str, trials: pd.DataFrame) -> None:
-    known = [name for name in trials.columns if name in metrics.METRIC_NAMES or name.startswith("val_loss_gamma_")]
+    known = [name for name in trials.columns if name in METRICS]
     require(metric in known, "metric", f"be one of {', '.join(known)}", metric)
 
 
 def _require_values(metric: str, rows: pd.DataFrame) -> None:
     done = rows.loc[rows["status"] == "finished", metric]
     given = len(done) == 0 or done.notna().any()
-    require(bool(given), "metric", "have values; without labels there is val_loss to rank by", metric)
+    require(bool(given), "metric", f"have values; without labels there is {VALIDATION_LOSS.column} to rank by", metric)

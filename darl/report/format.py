@@ -4,14 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from darl.metrics import is_loss
+from darl.metrics import METRICS
 
 __all__ = [
     "above",
     "amount",
     "difference",
     "measured",
-    "percent",
     "points",
     "probability",
     "score",
@@ -22,11 +21,6 @@ __all__ = [
 ]
 
 
-def percent(fraction: float) -> str:
-    """`62.1 %`; nothing for NaN."""
-    return "" if pd.isna(fraction) else f"{100 * fraction:.1f} %"
-
-
 def points(gain: float) -> str:
     """`+32.1`; nothing for NaN."""
     return "" if pd.isna(gain) else f"{100 * gain:+.1f}"
@@ -34,15 +28,13 @@ def points(gain: float) -> str:
 
 def score(value: float, metric: str) -> str:
     """`62.1 %` or `0.1234`; nothing for NaN."""
-    if pd.isna(value):
-        return ""
-    return f"{value:.4g}" if is_loss(metric) else percent(value)
+    return METRICS[metric].text(value)
 
 
 def measured(row: Any, metric: str) -> str:
     """A cell's mean and the half-width of its interval: `62.1 % ± 0.8`."""
     half = (row["high"] - row["low"]) / 2
-    return score(row["mean"], metric) + ("" if pd.isna(half) else f" ± {bare(half, metric)}")
+    return score(row["mean"], metric) + ("" if pd.isna(half) else f" ± {METRICS[metric].difference(half)}")
 
 
 def above(difference: float, metric: str) -> str:
@@ -54,10 +46,9 @@ def difference(row: Any, metric: str) -> str:
     """A difference with its interval, for a table: `+0.3 (-0.4 to 1.0)`; nothing for NaN."""
     if pd.isna(row["difference"]):
         return ""
-    shown = bare(row["difference"], metric)
-    return (
-        ("" if shown.startswith("-") else "+") + shown + (f" ({between(row, metric)})" if between(row, metric) else "")
-    )
+    shown, interval = METRICS[metric].difference(row["difference"]), between(row, metric)
+    sign = "" if shown.startswith("-") else "+"
+    return f"{sign}{shown}" + (f" ({interval})" if interval else "")
 
 
 def probability(p: float) -> str:
@@ -94,15 +85,12 @@ def value(field: Any) -> str:
 
 def amount(difference: float, metric: str) -> str:
     """`0.3 points`, or `0.05` of a loss."""
-    return bare(difference, metric) + ("" if is_loss(metric) else " points")
+    return METRICS[metric].amount(difference)
 
 
 def between(row: Any, metric: str) -> str:
+    """The interval of a difference, without its unit: `-0.4 to 1.0`; nothing for NaN."""
     if pd.isna(row["difference_low"]):
         return ""
-    return f"{bare(row['difference_low'], metric)} to {bare(row['difference_high'], metric)}"
-
-
-def bare(difference: float, metric: str) -> str:
-    """Points without the word."""
-    return f"{difference:.3g}" if is_loss(metric) else f"{100 * difference:.1f}"
+    low, high = (METRICS[metric].difference(row[name]) for name in ("difference_low", "difference_high"))
+    return f"{low} to {high}"

@@ -18,10 +18,10 @@ import pandas as pd
 
 from darl import __version__
 from darl.experiment import flatten
+from darl.metrics import KNN, METRICS, Metric
 from darl.report import answer, format
 from darl.report.figures import Picture, headings, pictures
 from darl.report.figures.looks import baseline_of
-from darl.report.figures.units import Quantity, quantity
 from darl.report.findings import Findings
 from darl.sweep.base import describe
 from darl.sweep.design import Design
@@ -142,14 +142,14 @@ def _section(one: Findings, heading: str, question: str, drawn: Iterable[Picture
 
 
 def _comparison(one: Findings) -> Table:
-    told, against = quantity(one.metric), baseline_of(one)
-    better = "descending" if told.rising else "ascending"
+    measure, against = METRICS[one.metric], baseline_of(one)
+    better = "descending" if measure.higher_is_better else "ascending"
     columns = [
         Column("rank", lambda row: format.value(row["rank"]), lambda row: row["rank"], first="ascending"),
         _name("cell"),
         Column(
-            f"{told.name} (95\u00a0%)",
-            lambda row: format.measured(row, told.column),
+            f"{measure.name} (95\u00a0%)",
+            lambda row: format.measured(row, measure.column),
             lambda row: row["mean"],
             first=better,
         ),
@@ -159,7 +159,7 @@ def _comparison(one: Findings) -> Table:
         columns += [
             Column(
                 f"to {against} (95\u00a0%)",
-                lambda row: format.difference(row, told.column),
+                lambda row: format.difference(row, measure.column),
                 lambda row: row["difference"],
                 first=better,
             ),
@@ -170,20 +170,20 @@ def _comparison(one: Findings) -> Table:
         ]
     spent = Column("in all", lambda row: format.seconds(row["trials_seconds"]), lambda row: row["trials_seconds"])
     columns += [*_costs(), spent]
-    caption = f"{'On fresh seeds, b' if isinstance(one.sweep, Search) else 'B'}est first, by {told.name}"
+    caption = f"{'On fresh seeds, b' if isinstance(one.sweep, Search) else 'B'}est first, by {measure.name}"
     return Table(caption, columns, [_row(row, columns) for row in one.table.to_dict("records")])
 
 
 def _found(one: Findings, *, folded: bool) -> Table:
-    told = quantity(one.metric)
+    measure = METRICS[one.metric]
     columns = [
         Column("rank", lambda row: str(row["rank"]), lambda row: row["rank"], first="ascending"),
         _name("point"),
-        _value(told),
+        _value(measure),
         *_costs(),
     ]
     rows = one.found.assign(rank=range(1, len(one.found) + 1)).head(_FOUND).to_dict("records")
-    caption = f"Found by the search, on one seed: the best {len(rows)} of {len(one.found)}, by {told.name}"
+    caption = f"Found by the search, on one seed: the best {len(rows)} of {len(one.found)}, by {measure.name}"
     return Table(caption, columns, [_row(row, columns) for row in rows], folded)
 
 
@@ -191,14 +191,14 @@ def _name(title: str) -> Column:
     return Column(title, lambda row: row["cell"], lambda row: row["cell"], number=False, names=True, first="ascending")
 
 
-def _value(told: Quantity) -> Column:
-    better = "descending" if told.rising else "ascending"
-    return Column(told.name, lambda row: told.text(row["value"]), lambda row: row["value"], first=better)
+def _value(measure: Metric) -> Column:
+    better = "descending" if measure.higher_is_better else "ascending"
+    return Column(measure.name, lambda row: measure.text(row["value"]), lambda row: row["value"], first=better)
 
 
 def _costs() -> list[Column]:
     return [
-        Column("kNN", lambda row: format.percent(row["knn_top1"]), lambda row: row["knn_top1"]),
+        Column(KNN.name, lambda row: KNN.text(row[KNN.column]), lambda row: row[KNN.column]),
         Column("gain (points)", lambda row: format.points(row["gain"]), lambda row: row["gain"]),
         Column("time", lambda row: format.seconds(row["seconds"]), lambda row: row["seconds"], first="ascending"),
     ]
@@ -269,5 +269,5 @@ def _snippet(one: Findings, place: str) -> str:
         f"trials = pd.read_parquet({json.dumps(f'{place}/trials')})   # one row per attempt of a trial\n"
         f"curves = pd.read_parquet({json.dumps(f'{place}/curves')})   # one row per report\n"
         'finished = trials[trials.status == "finished"]\n'
-        f"finished.sort_values({json.dumps(one.metric)}, ascending={quantity(one.metric).rising is False})"
+        f"finished.sort_values({json.dumps(one.metric)}, ascending={not METRICS[one.metric].higher_is_better})"
     )

@@ -46,10 +46,10 @@ def importances(search: Search, trials: pd.DataFrame, metric: str | None = None)
     names = sorted(name for name in shared if len({trial.params[name] for trial in told}) > 1)
     if len(told) < LEAST or not names or len({trial.value for trial in told}) < 2:
         return pd.Series(dtype="float64", name="importance")
-    mode = METRICS.get(column, "max" if "top1" in column else "min")
     sampler = optuna.samplers.RandomSampler(seed=search.base.seed)  # it draws nothing
+    direction = "maximize" if METRICS[column].higher_is_better else "minimize"
     with _quiet():
-        study = optuna.create_study(sampler=sampler, direction="maximize" if mode == "max" else "minimize")
+        study = optuna.create_study(sampler=sampler, direction=direction)
     study.add_trials(told)
     found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=search.base.seed), params=names)
     return pd.Series(found, dtype="float64", name="importance").sort_values(ascending=False, kind="stable")

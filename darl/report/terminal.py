@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from darl.metrics import metric_name
+from darl.metrics import KNN, METRICS, PROBE
 from darl.report import answer, format
 from darl.report.findings import Findings, counts, gained, rank
 from darl.sweep.design import Design
@@ -34,9 +34,9 @@ def summary(findings: Findings, *, width: int = WIDE) -> Table:
     title = next((group for group in findings.table["group"] if group), "Cells")
     title = "Best again on fresh seeds" if isinstance(findings.sweep, Search) else title
     against = ("difference\n(95 %)", *(("p\n(Holm)", "verdict") if width >= _TESTED else ())) if tested else ()
-    headers = ("", "cell", metric_name(metric), "seeds", *against, *side)
+    headers = ("", "cell", METRICS[metric].name, "seeds", *against, *side)
     more = "" if width >= WIDE else "; a wider terminal shows more"
-    table = _empty(f"{title} by {metric_name(metric)}", _caption(findings) + more, headers)
+    table = _empty(f"{title} by {METRICS[metric].name}", _caption(findings) + more, headers)
     for row in findings.table.to_dict("records"):
         verdict = row["verdict"] if row["pairs"] or row["verdict"] == "baseline" else ""
         apart = (format.difference(row, metric), format.probability(row["p_holm"]), verdict)[: len(against)]
@@ -53,8 +53,8 @@ def summary(findings: Findings, *, width: int = WIDE) -> Table:
 def search_summary(findings: Findings, top: int = 10) -> Table:
     """The best points that a search has found, on its one seed: whole trials only."""
     metric, found, side = findings.metric, findings.found, _side(findings.metric)
-    title = f"Found by {metric_name(metric)}, one seed each: the best {min(top, len(found))} of {len(found)}"
-    table = _empty(title, _caption(findings), ("", "cell", metric_name(metric), *side))
+    title = f"Found by {METRICS[metric].name}, one seed each: the best {min(top, len(found))} of {len(found)}"
+    table = _empty(title, _caption(findings), ("", "cell", METRICS[metric].name, *side))
     for place, row in enumerate(found.head(top).to_dict("records"), start=1):
         table.add_row(
             str(place), escape(row["cell"]), format.score(row["value"], metric), *(show(row) for show in side.values())
@@ -62,14 +62,14 @@ def search_summary(findings: Findings, top: int = 10) -> Table:
     return table
 
 
-def plain(trials: pd.DataFrame, metric: str = "probe_top1", top: int = 10) -> tuple[Table, str]:
+def plain(trials: pd.DataFrame, metric: str = PROBE.column, top: int = 10) -> tuple[Table, str]:
     """The ranking by configuration for the terminal, and the answer: for a folder that tells of no sweep."""
     ranked, side = rank(trials, metric), _side(metric)
     fields = list(ranked.columns[1 : list(ranked.columns).index(metric)])
     rows = gained(ranked, metric).assign(planned=ranked["seeds"].max()).to_dict("records")
-    title = f"Configurations by {metric_name(metric)}: the best {min(top, len(rows))} of {len(rows)}"
+    title = f"Configurations by {METRICS[metric].name}: the best {min(top, len(rows))} of {len(rows)}"
     caption = "; ".join([answer.counted(counts(trials)), *answer.versions(trials)])
-    table = _empty(title, caption, ("", *fields, metric_name(metric), "seeds", *side))
+    table = _empty(title, caption, ("", *fields, METRICS[metric].name, "seeds", *side))
     for row in rows[:top]:
         shown = [format.value(row[name]) for name in ("rank", *fields)]
         table.add_row(
@@ -94,11 +94,11 @@ def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
 def _side(metric: str) -> dict[str, Callable[[Record], str]]:
     """What every table says beside the metric, by header."""
     side: dict[str, Callable[[Record], str]] = {
-        "kNN": lambda row: format.percent(row["knn_top1"]),
+        KNN.name: lambda row: KNN.text(row[KNN.column]),
         "gain\n(points)": lambda row: format.points(row["gain"]),
         "time": lambda row: format.seconds(row["seconds"]),
     }
-    return {header: show for header, show in side.items() if header != metric_name(metric)}
+    return {header: show for header, show in side.items() if header != METRICS[metric].name}
 
 
 def wide_console() -> Console:

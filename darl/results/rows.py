@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from darl.experiment import Experiment, flatten
+from darl.metrics import METRICS
 
 __all__ = ["curve_row", "image_flops", "now", "provenance", "trial_row"]
 
@@ -80,8 +81,7 @@ def trial_row(
         row |= {name: last[name] for name in ("images_seen", "train_loss", "seconds", "images_per_second")}
         row |= dict(last["metrics"]) | {
             "epochs": last["epoch"],
-            "init_probe_top1": first["probe_top1"],
-            "init_knn_top1": first["knn_top1"],
+            **{metric.initial_column: first.get(metric.column) for metric in METRICS.values() if metric.initial},
             "flops": 3 * flops * last["images_seen"] if flops else None,
         }
     return row

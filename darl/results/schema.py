@@ -1,4 +1,4 @@
-"""The columns of the result tables."""
+"""The columns of the result tables; those of metrics are what the evaluation protocols give."""
 
 # pyarrow and pandas come without types: what they return is unknown, and only that is let pass.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -6,8 +6,9 @@
 
 import pyarrow as pa
 
+from darl.evaluation.protocol import measured
 from darl.experiment import columns
-from darl.metrics import GAMMA_GRID, gamma_column
+from darl.metrics import TRAINING_LOSS
 
 __all__ = ["SCHEMA_VERSION", "curves_schema", "trials_schema"]
 
@@ -20,23 +21,18 @@ TRIALS, CURVES = "trials", "curves"
 
 ARROW: dict[object, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
-GAMMAS = dict.fromkeys(map(gamma_column, GAMMA_GRID), float)
-
 BEFORE_RECORD: dict[str, type] = {
     "sweep": str, "trial_id": str, "attempt": int, "status": str, "seed": int, "epochs": int, "images_seen": int,
 }  # fmt: skip
 
-AFTER_RECORD: dict[str, type] = {
-    "config": str, "probe_top1": float, "knn_top1": float, "val_loss": float, "train_loss": float,
-    "init_probe_top1": float, "init_knn_top1": float, "probe_top1_enlarged": float, **GAMMAS, "seconds": float,
-    "images_per_second": float,
-    "device": str, "workers": int, "flops": float, "git_commit": str, "darl_version": str, "torch_version": str,
+AFTER_METRICS: dict[str, type] = {
+    "seconds": float, "images_per_second": float, "device": str, "workers": int, "flops": float, "git_commit": str,
+    "darl_version": str, "torch_version": str,
 }  # fmt: skip
 
 CURVE: dict[str, type] = {
     "sweep": str, "trial_id": str, "attempt": int, "epoch": int, "step": int, "images_seen": int,
-    "train_loss": float, "learning_rate": float, "probe_top1": float, "knn_top1": float, "val_loss": float,
-    "probe_top1_enlarged": float, **GAMMAS, "seconds": float, "schema_version": int,
+    TRAINING_LOSS.column: float, "learning_rate": float,
 }  # fmt: skip
 
 
@@ -47,7 +43,11 @@ def trials_schema() -> pa.Schema:
     the record's (`darl.experiment.columns`).
     """
     record = {name: kind for name, kind in columns().items() if name not in BEFORE_RECORD}
-    fields = [(name, ARROW[kind]) for name, kind in {**BEFORE_RECORD, **record, **AFTER_RECORD}.items()]
+    judging, others = _metric_columns()
+    initial = [metric.initial_column for metric in measured() if metric.initial]
+    metrics = dict.fromkeys([*judging, TRAINING_LOSS.column, *initial, *others], float)
+    whole = {**BEFORE_RECORD, **record, "config": str, **metrics, **AFTER_METRICS}
+    fields = [(name, ARROW[kind]) for name, kind in whole.items()]
     fields += [("started_at", pa.timestamp("us", "UTC"))]
     fields += [("host", pa.string()), ("error", pa.string()), ("schema_version", pa.int64())]
     return stamped(fields)
@@ -55,7 +55,15 @@ def trials_schema() -> pa.Schema:
 
 def curves_schema() -> pa.Schema:
     """One row per report of an attempt."""
-    return stamped([(name, ARROW[kind]) for name, kind in CURVE.items()])
+    judging, others = _metric_columns()
+    whole = {**CURVE, **dict.fromkeys([*judging, *others], float), "seconds": float, "schema_version": int}
+    return stamped([(name, ARROW[kind]) for name, kind in whole.items()])
+
+
+def _metric_columns() -> tuple[list[str], list[str]]:
+    """The metrics that a sweep may be judged by, and the others."""
+    metrics = measured()
+    return [one.column for one in metrics if one.judges], [one.column for one in metrics if not one.judges]
 
 
 def stamped(fields: list[tuple[str, pa.DataType]]) -> pa.Schema:

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from darl.evaluation.protocol import Measures
+from darl.evaluation.protocol import Protocols
+from darl.evaluation.standard import standard
 from darl.experiment import Experiment
-from darl.metrics import METRICS
+from darl.metrics import JUDGES, METRICS, PROBE
 from darl.variants import Record, require
 
 __all__ = ["ATTEMPTS", "Sweep", "describe"]
@@ -31,7 +32,7 @@ class Sweep:
     name: str
     question: str
     base: Experiment
-    metric: str = "probe_top1"
+    metric: str = PROBE.column
     seeds: int = 1
     """Of each cell: the base's seed and those that follow."""
     trials: int | None = None
@@ -47,22 +48,22 @@ class Sweep:
         require(self.trials is None or self.trials >= 1, "trials", "be at least 1", self.trials)
         require(self.seeds >= 1, "seeds", "be at least 1", self.seeds)
         require(self.evaluations >= 1, "evaluations", "be at least 1", self.evaluations)
-        require(self.metric in METRICS, "objective-metric", f"be one of {', '.join(METRICS)}", self.metric)
+        require(self.metric in JUDGES, "objective-metric", f"be one of {', '.join(JUDGES)}", self.metric)
 
     @property
     def mode(self) -> str:
         """`max` or `min`."""
-        return METRICS[self.metric]
+        return METRICS[self.metric].direction
 
     @property
-    def full(self) -> Measures:
-        """What is measured before training, at the end, and where nothing cheaper is asked for."""
-        return Measures(enlarged=self.enlarged)
+    def full(self) -> Protocols:
+        """The evaluation before training, at the end, and where nothing cheaper is asked for."""
+        return standard(enlarged=self.enlarged)
 
     @property
     @abstractmethod
-    def schedule(self) -> Mapping[int, Measures]:
-        """What is measured after which epochs, beside the first evaluation and the last."""
+    def evaluate_at(self) -> Mapping[int, Protocols]:
+        """The evaluations beside the first and the last, by the epoch after which each is made."""
 
     @abstractmethod
     def label(self, experiment: Experiment) -> str | None:

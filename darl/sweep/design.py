@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Self
 
-from darl.evaluation.protocol import Measures, evenly
+from darl.evaluation.protocol import Protocols, evenly
 from darl.experiment import Experiment
 from darl.sweep.base import Sweep, arguments_of
 from darl.sweep.space import Point
@@ -37,10 +37,10 @@ class Design(Sweep):
         _ = self._by_record
 
     @property
-    def schedule(self) -> Mapping[int, Measures]:
-        """All is measured, evenly spaced."""
+    def evaluate_at(self) -> Mapping[int, Protocols]:
+        """Full evaluations, evenly spaced."""
         chosen = evenly(self.base.epochs, self.evaluations, self.full)
-        return {epoch: measures for epoch, measures in chosen.items() if epoch < self.base.epochs}
+        return {epoch: evaluation for epoch, evaluation in chosen.items() if epoch < self.base.epochs}
 
     def planned(self) -> list[tuple[str, Point, int]]:
         """Label, point and repeat of every trial, seed by seed: a sweep that is cut short has whole seeds first."""

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from darl.evaluation.protocol import Measures
+from darl.evaluation.protocol import Protocols
 from darl.experiment import Experiment
+from darl.metrics import METRICS
 from darl.sweep.base import Sweep, arguments_of, describe, experiment_of
 from darl.sweep.space import Point, Space, read
 from darl.variants import Record, require
@@ -52,16 +53,16 @@ class Search(Sweep):
     def rungs(self) -> dict[int, str]:
         """The epochs after which a trial may be stopped, and the metric that decides there.
 
-        The first rung's is the cheaper kNN where the sweep is judged by the linear probe.
+        The first rung's is the metric's cheaper stand-in where it has one: kNN for the linear probe.
         """
         epochs = [epoch for epoch in (self.grace, self.grace * self.reduction) if epoch < self.base.epochs]
-        cheap = "knn_top1" if self.metric == "probe_top1" else self.metric
+        cheap = METRICS[self.metric].cheaper or self.metric
         return dict(zip(epochs, (cheap, self.metric), strict=False))
 
     @property
-    def schedule(self) -> Mapping[int, Measures]:
+    def evaluate_at(self) -> Mapping[int, Protocols]:
         """At each rung, no more than what decides there."""
-        return {epoch: Measures.only(metric) for epoch, metric in self.rungs.items()}
+        return {epoch: Protocols.only(metric) for epoch, metric in self.rungs.items()}
 
     def label(self, experiment: Experiment) -> str | None:
         """A known point's name, else the point's numbers."""

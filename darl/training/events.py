@@ -1,14 +1,16 @@
-"""What a training run says of itself, as it happens."""
+"""What happens in a training run, in the order in which it happens."""
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from darl.metrics import METRICS, TRAINING_LOSS
 
 __all__ = ["Evaluated", "Event", "Saved", "Stepped"]
 
 
 @dataclass(frozen=True)
 class Stepped:
-    """An optimiser step was taken; on a GPU told some steps later."""
+    """An optimiser step was taken; on a GPU this is said some steps later."""
 
     step: int
     epoch: float
@@ -18,12 +20,13 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The model was evaluated; told again, first, by a run that goes on from a checkpoint."""
+    """The model was evaluated. A run that goes on from a checkpoint begins with the evaluations before it."""
 
     epoch: int
     step: int
     images_seen: int
     metrics: dict[str, float | None]
+    """By column of the tables (`darl.metrics`); None where something was not measured."""
     train_loss: float | None
     """Mean of the steps since the last evaluation."""
     learning_rate: float
@@ -31,11 +34,11 @@ class Evaluated:
     images_per_second: float | None
 
     def describe(self, epochs: int) -> str:
-        """A line for people."""
-        shown = {"train loss": self.train_loss, "val loss": self.metrics["val_loss"]}
-        parts = [f"{name} {value:.4f}" for name, value in shown.items() if value is not None]
-        tops = {"probe": self.metrics["probe_top1"], "kNN": self.metrics["knn_top1"]}
-        parts += [f"{name} {100 * value:.1f} %" for name, value in tops.items() if value is not None]
+        """One line of progress: losses, then accuracies; of the metrics that have a short name."""
+        values = {TRAINING_LOSS.column: self.train_loss, **self.metrics}
+        shown = [metric for metric in METRICS.values() if metric.short and values.get(metric.column) is not None]
+        shown.sort(key=lambda metric: metric.higher_is_better)
+        parts = [f"{metric.short} {metric.aligned(values[metric.column])}" for metric in shown]
         return f"epoch {self.epoch:>4} of {epochs} | {' | '.join(parts)} | {self.seconds:.0f} s"
 
 

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 import torch
 
 from darl.data import Dataset, load
-from darl.evaluation.protocol import Measures
+from darl.evaluation.standard import standard
 from darl.experiment import Experiment
 from darl.results.rows import provenance
 from darl.sweep.search import Search
@@ -71,8 +71,8 @@ def trial(point: Point, seed: int, epochs: int) -> list[dict[str, Any]]:
     """The rows of a cell's trial."""
     torch.set_num_threads(1)
     base = Experiment(epochs=epochs, seed=seed)
-    schedule = Search(name="record", question="?", base=base, space={}).schedule
-    events = fit(base.changed(point), digits(), device=torch.device("cpu"), full=Measures(), evaluate_at=schedule)
+    rungs = Search(name="record", question="?", base=base, space={}).evaluate_at
+    events = fit(base.changed(point), digits(), device=torch.device("cpu"), full=standard(), evaluate_at=rungs)
     return [
         {**point, "seed": seed, "epoch": event.epoch, "seconds": event.seconds}
         | {name: event.metrics[name] for name in METRICS}

@@ -1,118 +1,145 @@
-"""Probes against scikit-learn, and a validation loss that schedules cannot bend."""
+"""Evaluations: protocols that share what they compute, parsed from text, with a cost that is known before."""
 
 import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from torch import Tensor
 
 from darl.data import Dataset
-from darl.evaluation.denoising import denoising_losses
-from darl.evaluation.probes import LinearProbe, knn, readouts
-from darl.evaluation.protocol import evaluate, evenly
-from darl.experiment import Experiment
-from darl.metrics import GAMMA_GRID, gamma_column
-from darl.model.encoder import EncoderConfig
-from darl.model.noise import Beta
-from darl.model.objectives.mse import Mse
-
-CPU = torch.device("cpu")
-
-
-def blobs(count: int, spread: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Three classes around three centres, in 8 dimensions of unequal scale."""
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
-    y = torch.randint(3, (count,), generator=generator)
-    return (centres[y] + spread * torch.randn(count, 8, generator=generator)) * torch.logspace(-2, 2, 8), y
+from darl.errors import UserError
+from darl.evaluation import subject as subject_module
+from darl.evaluation.denoising import Denoising
+from darl.evaluation.knn import Knn
+from darl.evaluation.linear import Linear
+from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, evenly, measured
+from darl.evaluation.standard import standard
+from darl.evaluation.subject import Subject
+from darl.metrics import ENLARGED_PROBE, KNN, PROBE, VALIDATION_LOSS, Metric
+from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
 
-@pytest.mark.parametrize("spread", [0.5, 1.5])
-def test_the_linear_probe_is_logistic_regression(spread: float) -> None:
-    (x, y), (test_x, test_y) = blobs(400, spread, 1), blobs(1000, spread, 2)
-    mean, std = x.mean(0), x.std(0, correction=0)
-    peer = LogisticRegression(C=1 / (2 * 1e-4 * len(x)), max_iter=1000).fit(((x - mean) / std).numpy(), y.numpy())
-    expected = peer.score(((test_x - mean) / std).numpy(), test_y.numpy())
-    found = LinearProbe.fit(x, y, 3).top1(test_x, test_y)
-    assert found == pytest.approx(expected, abs=0.004)
-    assert found == LinearProbe.fit(x, y, 3).top1(test_x, test_y)
+@dataclass(frozen=True, kw_only=True)
+class Shaken(Protocol):
+    """Changes the weights that it is given. It has no kind, so no other test finds it."""
+
+    gives: ClassVar[tuple[Metric, ...]] = (VALIDATION_LOSS,)
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TRAINING})
+
+    def passes(self) -> frozenset[Pass]:
+        return frozenset({Pass("train", "weights", 3.0)})
+
+    def measure(self, subject: Subject) -> Mapping[str, float]:
+        with torch.no_grad():
+            for parameter in subject.model.parameters():
+                parameter.zero_()
+        return {VALIDATION_LOSS.column: 1.0}
 
 
-def test_knn_is_the_weighted_vote_of_the_nearest() -> None:
-    (x, y), (test_x, test_y) = blobs(300, 1.0, 1), blobs(900, 1.0, 2)
-    peer = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.07))
-    expected = peer.fit(x.numpy(), y.numpy()).score(test_x.numpy(), test_y.numpy())
-    assert knn(x, y, test_x, test_y, 3) == pytest.approx(expected, abs=0.003)
+@dataclass(frozen=True, kw_only=True)
+class OnGpu(Shaken):
+    """Cannot run on a CPU."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.GPU})
 
 
-def test_knn_with_fewer_images_than_neighbours() -> None:
-    x, y = torch.eye(5), torch.arange(5)
-    assert knn(x, y, x, y, 5) == 1.0
-
-
-def experiment(**changes: object) -> Experiment:
-    return Experiment(model=EncoderConfig(width=16, depth=1, heads=2, patch_size=2), **changes)  # type: ignore[arg-type]
-
-
-def test_the_validation_loss_does_not_depend_on_the_schedule(digits: Dataset) -> None:
-    """Equal weights under different schedules: equal losses."""
-    one, other = (experiment(noise=Beta(a=a, b=1.0)).build() for a in (0.03, 3.0))
-    assert denoising_losses(one, digits, device=CPU) == denoising_losses(other, digits, device=CPU)
-
-
-def test_the_validation_loss_is_what_it_says(digits: Dataset) -> None:
+def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
     model = experiment().build()
-    images = (torch.tensor(digits.validation.pixels).float() / 255 - digits.mean[0]) / digits.std[0]
-    patches, _ = model.encoder.patches(images)
-    with torch.no_grad():
-        prepared = model.decoder.prepare(model.context(patches))
-        blind = model.decoder.denoise(prepared, torch.zeros_like(patches), torch.zeros(patches.shape[:2]))
-        clean = model.decoder.denoise(prepared, patches, torch.ones(patches.shape[:2]))
-    losses = denoising_losses(model, digits, device=CPU)
-    assert list(losses) == list(GAMMA_GRID)
-    assert losses[0.0] != F.mse_loss(blind, patches).item()  # at gamma = 0 the noisy patch is noise, not zero
-    assert abs(losses[0.0] - F.mse_loss(blind, patches).item()) < 0.2
-    assert F.mse_loss(clean, patches).item() > 0
-
-
-def test_a_model_of_mse_has_one_loss_at_every_gamma(digits: Dataset) -> None:
-    losses = denoising_losses(experiment(objective=Mse(), noise=None).build(), digits, device=CPU)
-    assert len(set(losses.values())) == 1
-
-
-def test_evaluation_gives_every_metric_and_leaves_the_model_as_it_was(digits: Dataset) -> None:
-    model = experiment().build().train()
-    metrics = evaluate(model, digits, device=CPU)
-    assert metrics == evaluate(model, digits, device=CPU)
-    assert model.training
-    assert all(parameter.grad is None for parameter in model.parameters())
-    assert metrics.keys() == {
-        "val_loss",
-        "probe_top1",
-        "knn_top1",
-        "probe_top1_enlarged",
-        *map(gamma_column, GAMMA_GRID),
-    }
+    metrics = standard()(model, digits, CPU)
+    assert list(metrics) == [metric.column for metric in measured()]
     assert 0 <= metrics["knn_top1"] <= metrics["probe_top1"] <= 1
-    grid = [metrics[gamma_column(gamma)] for gamma in GAMMA_GRID]
-    assert metrics["val_loss"] == pytest.approx(sum(grid) / len(grid))
+    missing = {metric.column for metric in standard().gives if metrics[metric.column] is None}
+    assert missing == {ENLARGED_PROBE.column}
+    assert standard(enlarged=True)(model, digits, CPU)[ENLARGED_PROBE.column] is not None
 
 
-def test_readouts_keep_the_order_of_the_images(digits: Dataset) -> None:
+def test_protocols_share_their_features(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+
+    def counted(model, dataset, split, **settings):  # type: ignore[no-untyped-def]
+        passes.append(len(split))
+        return plain(model, dataset, split, **settings)
+
+    plain = subject_module.readouts
+    monkeypatch.setattr(subject_module, "readouts", counted)
+    Protocols((Linear(), Knn()))(experiment().build(), digits, CPU)
+    assert sorted(passes) == sorted((len(digits.train), len(digits.validation)))
+
+
+def test_what_was_not_asked_for_is_none(digits: Dataset) -> None:
+    metrics = Protocols.only(KNN.column)(experiment().build(), digits, CPU)
+    assert {column for column, value in metrics.items() if value is not None} == {KNN.column}
+
+
+def test_without_labels_there_is_a_validation_loss(digits: Dataset) -> None:
+    metrics = standard()(experiment().build(), unlabelled(digits), CPU)
+    assert metrics[PROBE.column] is metrics[KNN.column] is None
+    assert metrics[VALIDATION_LOSS.column] is not None
+
+
+def test_a_protocol_that_trains_is_given_a_copy(digits: Dataset) -> None:
     model = experiment().build()
-    x, y = readouts(model, digits, digits.validation, device=CPU)
-    assert y.tolist() == digits.validation.labels.tolist()
-    images = (torch.tensor(digits.validation.pixels[-3:]).float() / 255 - digits.mean[0]) / digits.std[0]
-    expected = model.forward_features(images).mean(1)
-    torch.testing.assert_close(x[-3:], expected.detach(), rtol=1e-4, atol=1e-5)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert Protocols((Shaken(), Knn()))(model, digits, CPU)[VALIDATION_LOSS.column] == 1.0
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_protocol_that_needs_a_gpu_gives_nothing_on_a_cpu(digits: Dataset) -> None:
+    assert Protocols((OnGpu(),))(experiment().build(), digits, CPU)[VALIDATION_LOSS.column] is None
+
+
+def test_the_cost_counts_shared_passes_once(digits: Dataset) -> None:
+    train, validation = len(digits.train), len(digits.validation)
+    assert standard().forwards(digits) == train + 2 * validation
+    assert standard(enlarged=True).forwards(digits) == train + (2 + 1.5**2) * validation
+    assert Protocols((Knn(),)).forwards(digits) == train + validation
+    assert Protocols((Shaken(),)).forwards(digits) == 3 * train
+    assert standard().forwards(unlabelled(digits)) == validation
+
+
+@pytest.mark.parametrize(
+    ("text", "protocols"),
+    [
+        ("linear,knn,denoising", (Linear(), Knn(), Denoising())),
+        ("knn", (Knn(),)),
+        ("knn:neighbours=5,temperature=0.1,denoising", (Knn(neighbours=5, temperature=0.1), Denoising())),
+        ("linear:0.01,50,knn:5", (Linear(penalty=0.01, iterations=50), Knn(neighbours=5))),
+        (" linear:enlarged=true , knn ", (Linear(enlarged=True), Knn())),
+    ],
+)
+def test_protocols_are_parsed_with_their_options(text: str, protocols: tuple[Protocol, ...]) -> None:
+    assert Protocols.parse(text) == Protocols(protocols)
+    assert Protocols.parse(str(Protocols(protocols))) == Protocols(protocols)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("linear,neighbors", r"^protocol must be one of .*knn.*, got 'neighbors'$"),
+        ("", "^protocols must be some of .*knn.*, got ''$"),
+        ("knn,knn:5", "^protocols must give each metric once, got 'knn_top1,knn_top1'$"),
+        ("knn:0", "^protocol.neighbours must be at least 1, got 0$"),
+        ("knn:temperature=0", "^protocol.temperature must be positive, got 0.0$"),
+        ("linear:penalty=-1", "^protocol.penalty must be 0 or more, got -1.0$"),
+        ("linear:iterations=0", "^protocol.iterations must be at least 1, got 0$"),
+    ],
+)
+def test_protocols_that_cannot_be_used_are_named(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Protocols.parse(text)
+
+
+def test_the_protocol_of_a_metric_is_found() -> None:
+    assert Protocol.giving(ENLARGED_PROBE.column) is Linear
+    assert Protocols.only(VALIDATION_LOSS.column) == Protocols((Denoising(),))
+    with pytest.raises(UserError, match=r"^metric must be one of probe_top1, .*, got 'train_loss'$"):
+        Protocol.giving("train_loss")
 
 
 @pytest.mark.parametrize(("epochs", "count"), list(itertools.product([1, 2, 7, 100], [1, 3, 10])))
 def test_evaluations_are_evenly_spaced(epochs: int, count: int) -> None:
-    chosen = list(evenly(epochs, count))
+    chosen = list(evenly(epochs, count, standard()))
     assert chosen[-1] == epochs
     assert len(chosen) == min(epochs, count)

@@ -34,6 +34,7 @@ class TestMetric:
         ("change", "field"),
         [
             ({"order": "hilbert"}, "order"),
+            ({"channels": 3}, "channels"),
             ({"causal": False}, "causal"),
             ({"model.patch_size": 4}, "model_patch_size"),
             ({"objective": "mse", "noise": None}, "noise, objective"),
@@ -55,7 +56,7 @@ class TestMetric:
 
     @pytest.mark.parametrize("metric", ["val_loss", "val_loss_gamma_0_1"])
     @pytest.mark.parametrize(
-        "change", [{"objective.normalize_target": True}, {"model.patch_size": 4}, {"order": "hilbert"}]
+        "change", [{"objective.normalize_target": True}, {"model.patch_size": 4}, {"order": "hilbert"}, {"channels": 3}]
     )
     def test_validation_losses_of_different_targets_are_refused(self, make: Make, metric: str, change: Row):
         design = replace(ORDERS, cells={"one": {}, "other": change}, baseline="one", seeds=1)

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from darl.errors import UserError
+from darl.evaluation.knn import Knn
+from darl.evaluation.linear import Linear
+from darl.evaluation.protocol import Protocols
 from darl.experiment import Experiment
 from darl.sweep.base import Sweep, describe
 from darl.sweep.design import Design
@@ -85,12 +88,11 @@ def test_the_ranking_is_of_whole_trials_on_the_searchs_own_seed() -> None:
 
 
 def test_evaluations_of_a_design_are_evenly_spaced_and_a_searchs_are_its_rungs() -> None:
-    assert list(design(base=Experiment(epochs=30), evaluations=3).schedule) == [10, 20]
-    assert not design(evaluations=1).schedule
-    first, second = search().schedule.items()
+    assert list(design(base=Experiment(epochs=30), evaluations=3).evaluate_at) == [10, 20]
+    assert not design(evaluations=1).evaluate_at
+    first, second = search().evaluate_at.items()
     assert (first[0], second[0]) == (3, 9)
-    assert (first[1].knn, first[1].linear, first[1].losses) == (True, False, False)
-    assert (second[1].knn, second[1].linear, second[1].losses) == (False, True, False)
+    assert (first[1], second[1]) == (Protocols((Knn(),)), Protocols((Linear(),)))
     assert search(metric="val_loss").rungs == {3: "val_loss", 9: "val_loss"}
 
 

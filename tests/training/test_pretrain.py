@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 
 from darl.data import Augment, Dataset
 from darl.errors import UserError
-from darl.evaluation.protocol import Measures
+from darl.evaluation.standard import standard
 from darl.experiment import Experiment
 from darl.model.encoder import EncoderConfig
 from darl.model.factory import size_of
@@ -27,7 +27,7 @@ from darl.training.parallel import World
 from darl.training.pretrain import NonFiniteLossError, fit
 
 CPU = torch.device("cpu")
-EVALUATED: Any = {"full": Measures(), "evaluate_at": {2: Measures()}}
+EVALUATED: Any = {"full": standard(), "evaluate_at": {2: standard()}}
 SIZE = EncoderConfig(width=16, depth=1, heads=2, patch_size=2)
 
 
@@ -60,7 +60,7 @@ def stop_after(events: Iterator[Event], step: int) -> list[Event]:
 
 def test_training_lowers_the_loss_and_tells_what_it_does(small: Dataset) -> None:
     events = list(
-        fit(experiment(epochs=20, learning_rate=5e-3), small, device=CPU, full=Measures(), evaluate_at={10: Measures()})
+        fit(experiment(epochs=20, learning_rate=5e-3), small, device=CPU, full=standard(), evaluate_at={10: standard()})
     )
     evaluations = [event for event in events if isinstance(event, Evaluated)]
     assert [event.epoch for event in evaluations] == [0, 10, 20]
@@ -105,15 +105,15 @@ def test_a_run_stopped_at_any_step_goes_on_bit_for_bit(
 
 
 def test_parts_of_a_batch_give_the_step_of_the_whole(small: Dataset) -> None:
-    whole = losses(list(fit(experiment(), small, device=CPU, full=Measures())))
-    parts = losses(list(fit(experiment(accumulate=4), small, device=CPU, full=Measures())))
+    whole = losses(list(fit(experiment(), small, device=CPU, full=standard())))
+    parts = losses(list(fit(experiment(accumulate=4), small, device=CPU, full=standard())))
     torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), rtol=1e-5, atol=0)
 
 
 def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
-    trace = losses(list(fit(Experiment.from_record(record), data, device=CPU, full=Measures())))
+    trace = losses(list(fit(Experiment.from_record(record), data, device=CPU, full=standard())))
     if rank == 0:
         (Path(folder) / "trace.json").write_text(json.dumps(trace))
     dist.destroy_process_group()
@@ -121,7 +121,7 @@ def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder:
 
 def test_two_workers_give_the_loss_trace_of_one(small: Dataset, tmp_path: Path) -> None:
     one = experiment(augment=Augment(crop_min=0.5, flip=True), epochs=8)
-    alone = losses(list(fit(one, small, device=CPU, full=Measures())))
+    alone = losses(list(fit(one, small, device=CPU, full=standard())))
     mp.spawn(_worker, (2, one.to_record(), small, str(tmp_path)), nprocs=2)
     together = json.loads((tmp_path / "trace.json").read_text())
     torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), rtol=1e-5, atol=0)
@@ -131,13 +131,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_where(small: Dataset) -
     wild = experiment(learning_rate=1e30, optim=Optimizer(warmup=0, clip=0))
     message = r"^loss is (nan|inf) at step 2 with learning rate 9\.\d+e\+29; the batch's images are \d+(, \d+){7}, …$"
     with pytest.raises(NonFiniteLossError, match=message):
-        list(fit(wild, small, device=CPU, full=Measures()))
+        list(fit(wild, small, device=CPU, full=standard()))
 
 
 def test_features_that_are_no_numbers_stop_the_run(small: Dataset) -> None:
     wild = experiment(learning_rate=1e30, epochs=1, batch_size=96, optim=Optimizer(warmup=0, clip=0))
     with pytest.raises(ArithmeticError, match="the features are not finite: training has diverged"):
-        list(fit(wild, small, device=CPU, full=Measures()))
+        list(fit(wild, small, device=CPU, full=standard()))
 
 
 def test_a_checkpoint_appears_whole_or_not_at_all(
@@ -146,7 +146,7 @@ def test_a_checkpoint_appears_whole_or_not_at_all(
     def dies(*_: object, **__: object) -> None:
         raise OSError("disk is full")
 
-    events = fit(experiment(), small, device=CPU, full=Measures(), folder=tmp_path, save_every=1)
+    events = fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path, save_every=1)
     stop_after(events, 1)
     monkeypatch.setattr(torch, "save", dies)
     with pytest.raises(OSError, match="disk is full"):
@@ -155,12 +155,12 @@ def test_a_checkpoint_appears_whole_or_not_at_all(
 
 
 def test_only_the_newest_checkpoints_are_kept(small: Dataset, tmp_path: Path) -> None:
-    list(fit(experiment(), small, device=CPU, full=Measures(), folder=tmp_path, save_every=1))
+    list(fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path, save_every=1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000011", "step-00000012"]
 
 
 def test_a_checkpoint_holds_no_code(small: Dataset, tmp_path: Path) -> None:
-    list(fit(experiment(), small, device=CPU, full=Measures(), folder=tmp_path))
+    list(fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path))
     path = checkpoint.latest(tmp_path)
     assert path is not None
     assert sorted(file.name for file in path.iterdir()) == ["model.safetensors", "trainer.pt"]
@@ -168,7 +168,7 @@ def test_a_checkpoint_holds_no_code(small: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_stands_alone(small: Dataset, tmp_path: Path) -> None:
-    list(fit(experiment(), small, device=CPU, full=Measures(), folder=tmp_path))
+    list(fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path))
     for place in (tmp_path, checkpoint.latest(tmp_path), checkpoint.latest(tmp_path) / "model.safetensors"):
         read = checkpoint.load_pretrained(place)
         assert read.experiment == experiment()
@@ -177,7 +177,7 @@ def test_a_checkpoint_stands_alone(small: Dataset, tmp_path: Path) -> None:
 
 
 def test_the_newest_whole_checkpoint_is_read(small: Dataset, tmp_path: Path) -> None:
-    list(fit(experiment(), small, device=CPU, full=Measures(), folder=tmp_path, save_every=1))
+    list(fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path, save_every=1))
     older, newest = sorted(tmp_path.iterdir())
     changed = checkpoint.load_pretrained(older).model.state_dict()
     (tmp_path / "step-00000099").mkdir()  # files come one by one into a bucket
@@ -236,6 +236,6 @@ def test_workers_share_out_the_batch() -> None:
 @pytest.mark.gpu
 def test_training_on_a_gpu(small: Dataset) -> None:
     events = list(
-        fit(experiment(model=size_of("nano", patch_size=2)), small, device=torch.device("cuda"), full=Measures())
+        fit(experiment(model=size_of("nano", patch_size=2)), small, device=torch.device("cuda"), full=standard())
     )
     assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 13))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from darl.aspects import Aspect, changes
 from darl.variants import Variant
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class Objective(Variant):
     family: ClassVar[str] = "objective"
     package: ClassVar[str] = "darl.model.objectives"
     uses_noise: ClassVar[bool] = False
-    normalize_target: bool = False
+    denoises: ClassVar[bool] = True
+    """Whether its decoder estimates clean patches from noisy ones (`PatchDecoder.denoise`)."""
+    normalize_target: bool = changes(Aspect.TARGET, default=False)
 
     @abstractmethod
     def build(self, width: int, heads: int, patch_dim: int, mlp_ratio: float) -> PatchDecoder:

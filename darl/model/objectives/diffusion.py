@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from timm.layers import Mlp
 from torch import Tensor, nn
 
+from darl.aspects import Aspect, changes
 from darl.model.objectives.base import Corruption, Objective, PatchDecoder
 from darl.variants import require
 
@@ -29,9 +30,9 @@ class Diffusion(Objective):
 
     kind: ClassVar[str] = "diffusion"
     uses_noise: ClassVar[bool] = True
-    decoder_depth: int = 1
-    gamma_conditioning: bool = False
-    prediction: str = "x0"
+    decoder_depth: int = changes(Aspect.LOSS, default=1)
+    gamma_conditioning: bool = changes(Aspect.LOSS, default=False)
+    prediction: str = changes(Aspect.LOSS, default="x0")
 
     def __post_init__(self) -> None:
         require(self.decoder_depth >= 1, "objective.decoder_depth", "be at least 1", self.decoder_depth)

@@ -8,21 +8,20 @@ from matplotlib.axes import Axes
 
 from darl.errors import UserError
 from darl.experiment import flatten
-from darl.metrics import require_comparable
+from darl.metrics import GAMMA_LOSSES, VALIDATION_LOSS
 from darl.report.figures.figure import Picture
 from darl.report.figures.looks import experiments, finished, looks, notable, roles
 from darl.report.figures.style import Look, new_figure, wrapped
 from darl.report.findings import Findings
+from darl.sweep.comparability import require_comparable
 
 __all__ = ["by_gamma", "draw_losses", "paint"]
-
-_PREFIX = "val_loss_gamma_"
 
 
 def paint(findings: Findings, curves: pd.DataFrame) -> Picture | None:
     """Where the losses are comparable, for the best, the baseline and what else is notable."""
     try:
-        require_comparable("val_loss", [flatten(json.loads(text)) for text in findings.trials["config"]])
+        require_comparable(VALIDATION_LOSS.column, [flatten(json.loads(text)) for text in findings.trials["config"]])
     except UserError:
         return None
     losses = by_gamma(finished(findings))
@@ -44,10 +43,10 @@ def paint(findings: Findings, curves: pd.DataFrame) -> Picture | None:
 
 def by_gamma(trials: pd.DataFrame) -> pd.DataFrame:
     """The mean loss of each cell (rows) at each gamma (columns, numbers); cells without are left out."""
-    columns = [name for name in trials.columns if name.startswith(_PREFIX)]
-    table = trials.groupby("cell", sort=False)[columns].agg("mean")
+    gammas = {metric.column: gamma for gamma, metric in GAMMA_LOSSES.items() if metric.column in trials}
+    table = trials.groupby("cell", sort=False)[list(gammas)].agg("mean")
     table = table.dropna(how="all").dropna(axis="columns", how="all")
-    table.columns = [float(name.removeprefix(_PREFIX).replace("_", ".")) for name in table.columns]
+    table.columns = [gammas[name] for name in table.columns]
     return table.loc[:, sorted(table.columns)]
 
 
@@ -55,7 +54,7 @@ def draw_losses(losses: pd.DataFrame, axes: Axes, named: Mapping[str, Look]) -> 
     """A line for each named cell."""
     for cell, look in named.items():
         axes.plot(losses.columns, losses.loc[cell], label=wrapped(cell), **look.line)
-    axes.set(xlabel="signal fraction gamma   (0: pure noise, 1: clean)", ylabel="validation loss (MSE)", ylim=(0, None))
+    axes.set(xlabel="signal fraction gamma   (0: pure noise, 1: clean)", ylabel=VALIDATION_LOSS.axis, ylim=(0, None))
     axes.grid(True)
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.axes import Axes
 
-from darl.evaluation.probes import enlarged_size
+from darl.evaluation.linear import enlarged_size
+from darl.metrics import ENLARGED_PROBE, PROBE
 from darl.report.figures.figure import Picture
 from darl.report.figures.looks import finished, looks
 from darl.report.figures.style import MUTED, Look, new_figure, wrapped
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_enlarged", "paint"]
 
-_BOTH = ["probe_top1", "probe_top1_enlarged"]
+_BOTH = [PROBE.column, ENLARGED_PROBE.column]
 
 _MOST = 24
 
@@ -58,5 +59,5 @@ def draw_enlarged(means: pd.DataFrame, axes: Axes, looks: Mapping[str, Look]) ->
     axes.plot([], [], "o", color=MUTED, markerfacecolor="none", label="enlarged")
     named = zip(means.index, means["short"].tolist(), strict=True)
     axes.set_yticks(range(len(means)), [wrapped(f"({cell})" if short else str(cell)) for cell, short in named])
-    axes.set(ylim=(len(means) - 0.4, -0.6), xlabel="linear probe, top-1 (%)")
+    axes.set(ylim=(len(means) - 0.4, -0.6), xlabel=PROBE.axis)
     axes.grid(axis="x")

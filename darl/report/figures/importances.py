@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.axes import Axes
 
+from darl.metrics import METRICS
 from darl.report.figures.figure import Picture
 from darl.report.figures.looks import finished
 from darl.report.figures.style import BLUE, SKY, new_figure
-from darl.report.figures.units import quantity
 from darl.report.importance import conditional_importances, importances
 from darl.sweep.search import Search
 
@@ -37,9 +37,9 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     every[-1].set_xlabel(
         "share of the explained variation (%)\n(they add up to 100 % even where differences are chance)"
     )
-    told, done = quantity(findings.metric), finished(findings)
+    measure, done = METRICS[findings.metric], finished(findings)
     parts = [f"among {name}: {_told(weights)}" for name, weights in panels.items()]
-    alt = f"How much of the variation of {told.name} each parameter explains, {'; '.join(parts)}."
+    alt = f"How much of the variation of {measure.name} each parameter explains, {'; '.join(parts)}."
     count = done["seed"].tolist().count(search.base.seed)
     caption = (
         f"Optuna's importances (fANOVA, a random forest) over the {count} finished trials of the search; rough where "

@@ -1,15 +1,16 @@
 """Cells compared: means with their 95 % intervals over the single seeds, and paired differences to the baseline."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
+from darl.metrics import METRICS, Metric
 from darl.report.figures.figure import Picture
 from darl.report.figures.looks import finished, looks
 from darl.report.figures.style import MUTED, Look, new_figure, wrapped
-from darl.report.figures.units import Quantity, quantity
 from darl.report.format import above, seeds
 from darl.sweep.search import Search
 
@@ -26,7 +27,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     """Where at least two cells have a mean."""
     if findings.table.empty:
         return None
-    told, table = quantity(findings.metric), _shown(findings.table)
+    measure, table = METRICS[findings.metric], _shown(findings.table)
     if len(table) < 2:
         return None
     single = finished(findings).loc[:, ["cell", "seed", findings.metric]]
@@ -39,40 +40,40 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     draw_means(table, single, axes[0], findings.metric, looks(findings))
     if paired:
         draw_differences(table, axes[1], findings.metric, looks(findings))
-    title = f"{told.name.capitalize()} by cell"
-    return Picture("cells", title, _alt(table, told), _caption(table, findings, paired), figure)
+    title = f"{measure.name.capitalize()} by cell"
+    return Picture("cells", title, _alt(table, measure), _caption(table, findings, paired), figure)
 
 
 def draw_means(table: pd.DataFrame, single: pd.DataFrame, axes: Axes, metric: str, looks: Mapping[str, Look]) -> None:
     """Means with intervals, the best above; single seeds as small dots, and a line through the baseline's mean."""
-    told = quantity(metric)
+    measure = METRICS[metric]
     for place, row in enumerate(table.to_dict("records")):
-        look, own = looks[row["cell"]], told.factor * single.loc[single["cell"] == row["cell"], metric]
+        look, own = looks[row["cell"]], measure.unit.factor * single.loc[single["cell"] == row["cell"], metric]
         axes.scatter(own, [place + 0.24] * len(own), s=9, color=MUTED, zorder=2, linewidths=0)
         _draw_interval(
-            axes, place, [told.factor * row[name] for name in ("mean", "low", "high")], look, row["complete"]
+            axes, place, [measure.unit.factor * row[name] for name in ("mean", "low", "high")], look, row["complete"]
         )
         if row["verdict"] == "baseline":
-            axes.axvline(told.factor * row["mean"], color=MUTED, linewidth=1.0, dashes=(4, 2), zorder=1)
+            axes.axvline(measure.unit.factor * row["mean"], color=MUTED, linewidth=1.0, dashes=(4, 2), zorder=1)
     axes.set_yticks(range(len(table)), [_label(row) for row in table.to_dict("records")])
-    axes.set(ylim=(len(table) - 0.4, -0.6), xlabel=told.axis, title="Mean, 95 % interval")
+    axes.set(ylim=(len(table) - 0.4, -0.6), xlabel=measure.axis, title="Mean, 95 % interval")
     axes.grid(axis="x")
     axes.margins(x=0.08)
-    if told.rising:  # an interval of few seeds may reach beyond what an accuracy can be
+    if math.isfinite(measure.unit.highest):  # an interval of few seeds may reach beyond what an accuracy can be
         low, high = axes.get_xlim()
-        axes.set_xlim(max(low, 0), min(high, 100))
+        axes.set_xlim(max(low, 0), min(high, measure.unit.factor * measure.unit.highest))
 
 
 def draw_differences(table: pd.DataFrame, axes: Axes, metric: str, looks: Mapping[str, Look]) -> None:
     """Paired differences with intervals, and a line at zero."""
-    told = quantity(metric)
+    measure = METRICS[metric]
     axes.axvline(0, color=MUTED, linewidth=1.0, dashes=(4, 2), zorder=1)
     for place, row in enumerate(table.to_dict("records")):
-        values = [told.factor * row[name] for name in ("difference", "difference_low", "difference_high")]
+        values = [measure.unit.factor * row[name] for name in ("difference", "difference_low", "difference_high")]
         if row["verdict"] != "baseline":
             _draw_interval(axes, place, values, looks[row["cell"]], row["complete"])
-    better = "right: better" if told.rising else "left: better"
-    axes.set(xlabel=f"difference in {told.unit}  ({better})", title="Paired difference to the baseline")
+    better = "right: better" if measure.higher_is_better else "left: better"
+    axes.set(xlabel=f"difference in {measure.unit.differences}  ({better})", title="Paired difference to the baseline")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.margins(x=0.08)
@@ -103,18 +104,18 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([best, rest.loc[rest["verdict"] == "baseline"]])
 
 
-def _alt(table: pd.DataFrame, told: Quantity) -> str:
+def _alt(table: pd.DataFrame, measure: Metric) -> str:
     parts: list[str] = []
     for row in table.to_dict("records"):
-        text = f"{row['cell']} {told.text(row['mean'])}"
+        text = f"{row['cell']} {measure.text(row['mean'])}"
         if pd.notna(row["low"]):
-            text += f" ({told.text(row['low'])} to {told.text(row['high'])})"
+            text += f" ({measure.text(row['low'])} to {measure.text(row['high'])})"
         if row["verdict"] == "baseline":
             text += ", the baseline"
         elif pd.notna(row["difference"]):
-            text += f", {above(row['difference'], told.column)} the baseline"
+            text += f", {above(row['difference'], measure.column)} the baseline"
         parts.append(text)
-    return f"Mean {told.name} of each cell with its 95 % interval, best first: {'; '.join(parts)}."
+    return f"Mean {measure.name} of each cell with its 95 % interval, best first: {'; '.join(parts)}."
 
 
 def _caption(table: pd.DataFrame, findings: "Findings", paired: bool) -> str:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from darl.metrics import KNN, METRICS, Metric
 from darl.report.figures.figure import Picture
 from darl.report.figures.looks import experiments, looks, notable, roles
 from darl.report.figures.style import GROUND, INK, MUTED, Look, new_figure, wrapped
-from darl.report.figures.units import Quantity, quantity
 from darl.report.format import several
 from darl.sweep.early_stopping import verdict
 from darl.sweep.search import Search
@@ -27,7 +27,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
         rows = rows.loc[rows["seed"] == findings.sweep.base.seed]
     panels = [
         name
-        for name in dict.fromkeys((findings.metric, "knn_top1"))
+        for name in dict.fromkeys((findings.metric, KNN.column))
         if name in rows and len(set(rows[name].dropna())) > 1
     ]
     if not panels:
@@ -39,7 +39,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     lines = {label: line for one in axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
     across = 4 if max(map(len, lines), default=0) < 18 else 3 if max(map(len, lines)) < 26 else 2
     figure.legend(lines.values(), map(wrapped, lines), loc="outside lower center", ncols=across)
-    return Picture("learning", "Learning curves", _alt(findings, rows, quantity(panels[0])), _caption(findings), figure)
+    return Picture("learning", "Learning curves", _alt(findings, rows, METRICS[panels[0]]), _caption(findings), figure)
 
 
 def reports(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def reports(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
 
 def draw_trials(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str, tuple[str, Look]]) -> None:
     """A line each: the named cells with a label in their looks, all others grey; a cross where a trial was stopped."""
-    factor = quantity(metric).factor
+    factor = METRICS[metric].unit.factor
     for _, whole in rows.groupby("trial_id", sort=False):
         trial = whole.dropna(subset=[metric])
         if trial.empty:
@@ -75,7 +75,7 @@ def draw_trials(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str,
 
 def draw_cells(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str, Look]) -> None:
     """A line for each named cell, the mean over its seeds; an epoch that not all of them have reached is left out."""
-    factor = quantity(metric).factor
+    factor = METRICS[metric].unit.factor
     rows = rows.dropna(subset=[metric])
     for cell, look in named.items():
         own = rows.loc[(rows["cell"] == cell) & (rows["status"] == "finished")]
@@ -88,7 +88,7 @@ def draw_rungs(rungs: Mapping[int, str], axes: Axes, used: Collection[int]) -> N
     """A vertical line where trials may be stopped, and by what; pale and so called where that was not done."""
     for epoch, metric in rungs.items():
         axes.axvline(epoch, color=INK if epoch in used else MUTED, linewidth=0.9, dashes=(1.5, 2), zorder=0)
-        label = f"rung: {quantity(metric).name}{'' if epoch in used else ' (not used)'}"
+        label = f"rung: {METRICS[metric].name}{'' if epoch in used else ' (not used)'}"
         axes.annotate(
             label, (epoch, 0.02), (2, 0), xycoords=("data", "axes fraction"), textcoords="offset points", rotation=90,
             fontsize=8, ha="left", va="bottom", bbox={"facecolor": GROUND, "edgecolor": "none", "pad": 1, "alpha": 0.6},
@@ -105,17 +105,17 @@ def _draw_panel(findings: "Findings", rows: pd.DataFrame, curves: pd.DataFrame, 
         draw_rungs(rungs, axes, frozenset() if pilot is None else pilot.rungs)
     else:
         draw_cells(rows, axes, metric, {cell: every[cell] for cell in notable(findings)})
-    axes.set(xlabel="epoch   (0: before training)", title=quantity(metric).axis)
+    axes.set(xlabel="epoch   (0: before training)", title=METRICS[metric].axis)
     axes.grid(True)
 
 
-def _alt(findings: "Findings", rows: pd.DataFrame, told: Quantity) -> str:
-    parts = [f"{told.name.capitalize()} over epochs."]
+def _alt(findings: "Findings", rows: pd.DataFrame, measure: Metric) -> str:
+    parts = [f"{measure.name.capitalize()} over epochs."]
     for cell, role in roles(findings).items():
-        own = rows.loc[(rows["cell"] == cell) & (rows["status"] == "finished")].dropna(subset=[told.column])
+        own = rows.loc[(rows["cell"] == cell) & (rows["status"] == "finished")].dropna(subset=[measure.column])
         if len(own):
-            steps: dict[int, float] = own.groupby("epoch")[told.column].agg("mean").to_dict()
-            values = [told.text(value) for value in steps.values()]
+            steps: dict[int, float] = own.groupby("epoch")[measure.column].agg("mean").to_dict()
+            values = [measure.text(value) for value in steps.values()]
             parts += [f"The {role}, {cell}, goes from {values[0]} to {values[-1]} in {several(max(steps), 'epochs')}."]
     stopped = findings.counts.get("stopped", 0)
     parts += [f"Stopped early: {several(stopped, 'trials')}."] if stopped else []

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
+from darl.metrics import METRICS, Metric
 from darl.report.figures.figure import Picture
 from darl.report.figures.style import VALUES, new_figure
-from darl.report.figures.units import Quantity, quantity
 from darl.sweep.base import describe
 from darl.sweep.design import Design
 
@@ -26,21 +26,21 @@ def paint(findings: "Sequence[Findings]") -> Picture | None:
     design = findings[0].sweep if findings else None
     if len(findings) < 2 or not isinstance(design, Design):
         return None
-    told, rows = quantity(findings[0].metric), pd.concat([one.table for one in findings])
+    measure, rows = METRICS[findings[0].metric], pd.concat([one.table for one in findings])
     rows["half"] = (rows["high"] - rows["low"]) / 2
     table, half = matrix(design, rows), matrix(design, rows, "half")
     complete = matrix(design, rows, "complete") == 1
     if not (table.notna().sum(axis=1) > 1).any():
         return None
     figure = new_figure(7.2, 1.6 + 0.4 * len(table))
-    draw_matrix(table, figure.subplots(), told, half, complete)
+    draw_matrix(table, figure.subplots(), measure, half, complete)
     caption = (
         "Means over seeds ± the half-widths of their 95 % intervals. The colour is by how far a cell is behind the "
         "best of its column, which is framed; whether that is more than noise, the tables below say."
     )
     if (table.notna() & ~complete).to_numpy().any():
         caption += " In brackets: cells that lack some of their seeds; they are never framed."
-    return Picture("matrix", f"{told.name.capitalize()} by cell and group", _alt(table, told), caption, figure)
+    return Picture("matrix", f"{measure.name.capitalize()} by cell and group", _alt(table, measure), caption, figure)
 
 
 def matrix(design: Design, table: pd.DataFrame, column: str = "mean") -> pd.DataFrame:
@@ -63,7 +63,7 @@ def matrix(design: Design, table: pd.DataFrame, column: str = "mean") -> pd.Data
 
 
 def draw_matrix(
-    table: pd.DataFrame, axes: Axes, told: Quantity, half: pd.DataFrame, complete: pd.DataFrame | None = None
+    table: pd.DataFrame, axes: Axes, measure: Metric, half: pd.DataFrame, complete: pd.DataFrame | None = None
 ) -> None:
     """Values and their half-widths as text, the distance to the best of the column as colour, and the best framed.
 
@@ -71,23 +71,24 @@ def draw_matrix(
     """
     whole = table.notna() if complete is None else complete
     ranked = table.where(whole)
-    best = (ranked.max() if told.rising else ranked.min()).fillna(table.max() if told.rising else table.min())
-    behind = (told.factor * (best - table) * (1 if told.rising else -1)).clip(lower=0)
+    end, sign = ("max", 1) if measure.higher_is_better else ("min", -1)
+    best = ranked.agg(end).fillna(table.agg(end))
+    behind = (sign * measure.unit.factor * (best - table)).clip(lower=0)
     worst = max(float(np.nanmax(behind.to_numpy())), 1e-9)
     drawn = axes.imshow(behind.to_numpy(), cmap=f"{VALUES}_r", norm=Normalize(0, worst), aspect="auto")
     for (row, column), value in np.ndenumerate(table.to_numpy()):
         color = "#ffffff" if behind.iat[row, column] > 0.55 * worst else "#000000"
-        width = told.factor * half.iat[row, column]
-        shown = told.text(value) + ("" if np.isnan(width) else f" ± {width:.2g}")
+        width = measure.unit.factor * half.iat[row, column]
+        shown = measure.text(value) + ("" if np.isnan(width) else f" ± {width:.2g}")
         is_whole = whole.iat[row, column] or np.isnan(value)
         axes.text(column, row, shown if is_whole else f"({shown})", ha="center", va="center", color=color)
         if ranked.iat[row, column] == best.iloc[column]:
             axes.add_patch(Rectangle((column - 0.47, row - 0.44), 0.94, 0.88, fill=False, color="#000000", linewidth=2))
     axes.set_xticks(range(table.shape[1]), list(table.columns))
     axes.set_yticks(range(len(table)), list(table.index))
-    axes.set_title(told.axis)
+    axes.set_title(measure.axis)
     axes.tick_params(length=0)
-    axes.figure.colorbar(drawn, ax=axes, label=f"behind the best ({told.unit})")
+    axes.figure.colorbar(drawn, ax=axes, label=f"behind the best ({measure.unit.differences})")
 
 
 def _own(design: Design, group: str) -> dict[str, dict[str, Any]]:
@@ -104,9 +105,9 @@ def _without(label: str, group: str) -> str:
     return short.removesuffix(" on")
 
 
-def _alt(table: pd.DataFrame, told: Quantity) -> str:
+def _alt(table: pd.DataFrame, measure: Metric) -> str:
     parts = [
-        f"{group}: " + ", ".join(f"{name} {told.text(value)}" for name, value in column.dropna().items())
+        f"{group}: " + ", ".join(f"{name} {measure.text(value)}" for name, value in column.dropna().items())
         for group, column in table.items()
     ]
-    return f"Mean {told.name} of each cell by group. {'; '.join(parts)}."
+    return f"Mean {measure.name} of each cell by group. {'; '.join(parts)}."

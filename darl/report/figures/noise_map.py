@@ -9,12 +9,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
+from darl.metrics import METRICS, Metric
 from darl.model.noise import Beta
 from darl.report.figures.figure import Picture
 from darl.report.figures.looks import KNOWN, finished
 from darl.report.figures.style import INK, VALUES, VERMILLION, new_figure, plain_log
 from darl.report.figures.surface import LEAST, Surface, fit_surface
-from darl.report.figures.units import Quantity, quantity
 from darl.report.format import several
 from darl.sweep.design import Design
 from darl.sweep.search import Search
@@ -46,7 +46,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     designed = isinstance(findings.sweep, Design)
     short = findings.table.loc[~findings.table["complete"], "cell"].tolist() if designed else []
     trials = trials.assign(lacking=trials["cell"].isin(short))
-    done, told = finished(findings), quantity(findings.metric)
+    done, measure = finished(findings), METRICS[findings.metric]
     done = trials.loc[trials.index.isin(done.index)]
     whole = done.loc[~done["lacking"]]
     surface = fit_surface(whole if len(whole) else done, findings.metric)
@@ -58,8 +58,8 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
         draw_uncertainty(surface, done, side, findings.metric)
     draw_map(trials, axes, findings.metric, surface, missing=alone)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    title = f"{told.name.capitalize()} over the noise schedule"
-    return Picture("map", title, _alt(done, trials, told, surface), _caption(surface, trials, done), figure)
+    title = f"{measure.name.capitalize()} over the noise schedule"
+    return Picture("map", title, _alt(done, trials, measure, surface), _caption(surface, trials, done), figure)
 
 
 def draw_map(
@@ -70,38 +70,38 @@ def draw_map(
     trials: where the column `lacking` is true they are of cells without all their seeds, which are small and never the
     best. missing: whether schedules that readers know are shown where they were not run.
     """
-    told = quantity(metric)
+    measure = METRICS[metric]
     done = trials.loc[(trials["status"] == "finished") & trials[metric].notna()]
     points: Any = _points(done, metric)
-    points["value"] = told.factor * points[metric]
-    shades, extend = _shades(points["value"], told)
+    points["value"] = measure.unit.factor * points[metric]
+    shades, extend = _shades(points["value"], measure)
     if surface is not None:
         levels = np.linspace(float(shades.vmin or 0), float(shades.vmax or 0), 17)
-        mean = told.factor * surface.mean
+        mean = measure.unit.factor * surface.mean
         pale = 0.35 if surface.flat else 1.0  # no finding: the trials stand out
         filled = axes.contourf(surface.a, surface.b, mean, levels, cmap=VALUES, norm=shades, extend="both", alpha=pale)
         filled.set_edgecolor("face")
     _draw_unfinished(trials, axes)
     _draw_points(points, shades, axes, missing=missing)
-    _draw_best(points, told, axes)
+    _draw_best(points, measure, axes)
     plain_log(axes)
     axes.set(xlabel="a   (smaller: more noise)", ylabel="b   (smaller: less noise)", title="Trials")
     if surface is not None:
-        flat = f"No pattern is seen between the trials: their mean is {_level(surface, told)}"
+        flat = f"No pattern is seen between the trials: their mean is {_level(surface, measure)}"
         axes.set_title(flat if surface.flat else "Trials, and the surface between them")
     bar = axes.figure.colorbar(ScalarMappable(shades, VALUES), ax=axes, location="bottom", aspect=35, extend=extend)
-    bar.set_label(told.axis)
+    bar.set_label(measure.axis)
 
 
 def draw_uncertainty(surface: Surface, trials: pd.DataFrame, axes: Axes, metric: str) -> None:
     """The 95 % half-width of the surface, dark where it knows least; trials as dots."""
-    told = quantity(metric)
-    half = told.factor * surface.half_width
+    measure = METRICS[metric]
+    half = measure.unit.factor * surface.half_width
     drawn = axes.contourf(surface.a, surface.b, half, 8, cmap="Greys", vmin=0)
     drawn.set_edgecolor("face")
     axes.scatter(*(trials[name] for name in _PLACE), s=5, color=VERMILLION)
     bar = axes.figure.colorbar(drawn, ax=axes, location="bottom", aspect=20, ticks=MaxNLocator(4))
-    bar.set_label(f"95 % half-width (± {told.unit})")
+    bar.set_label(f"95 % half-width (± {measure.unit.differences})")
     plain_log(axes)
     axes.set(title="How sure it is", xlabel="a")
 
@@ -151,56 +151,56 @@ def _points(done: pd.DataFrame, metric: str) -> pd.DataFrame:
     return by.agg({metric: "mean", "lacking": "all"})
 
 
-def _draw_best(points: pd.DataFrame, told: Quantity, axes: Axes) -> None:
+def _draw_best(points: pd.DataFrame, measure: Metric, axes: Axes) -> None:
     points = points.loc[~points["lacking"]]
     if len(points) > 1:
-        best = points.loc[[points["value"].idxmax() if told.rising else points["value"].idxmin()]]
+        best = points.loc[[points["value"].idxmax() if measure.higher_is_better else points["value"].idxmin()]]
         ring: dict[str, Any] = {"facecolors": "none", "edgecolors": VERMILLION, "linewidths": 2.0, "zorder": 5}
-        label = f"best: {told.text(best[told.column].iloc[0])}"
+        label = f"best: {measure.text(best[measure.column].iloc[0])}"
         axes.scatter(*(best[name] for name in _PLACE), s=170, label=label, **ring)
 
 
-def _shades(values: pd.Series, told: Quantity) -> tuple[Normalize, str]:
+def _shades(values: pd.Series, measure: Metric) -> tuple[Normalize, str]:
     """The values' range, of many without the worst tenth, and the end at which the bar is open for that."""
     if values.empty:
         return Normalize(0, 1), "neither"
     low, high, many = float(values.min()), float(values.max()), len(values) >= _MANY
-    if many and told.rising:
+    if many and measure.higher_is_better:
         low = float(values.quantile(0.1))
     elif many:
         high = float(values.quantile(0.9))
-    return Normalize(low, high if high > low else low + 1), ("min" if told.rising else "max") if many else "neither"
+    cut = "min" if measure.higher_is_better else "max"
+    return Normalize(low, high if high > low else low + 1), cut if many else "neither"
 
 
-def _alt(done: pd.DataFrame, trials: pd.DataFrame, told: Quantity, surface: Surface | None) -> str:
+def _alt(done: pd.DataFrame, trials: pd.DataFrame, measure: Metric, surface: Surface | None) -> str:
     parts = [f"Map of {several(len(trials), 'trials')} over a and b of the Beta schedule; finished: {len(done)}."]
-    points = _points(done, told.column)
+    points = _points(done, measure.column)
     points = points.loc[~points["lacking"]]
-    ranked = points[told.column].argsort()
-    points = points.iloc[ranked[::-1] if told.rising else ranked]
+    ranked = points[measure.column].argsort()
+    points = points.iloc[ranked[::-1] if measure.higher_is_better else ranked]
     if len(points):
         best, worst = points.iloc[0], points.iloc[-1]
-        parts += [
-            f"Best {told.name} {told.text(best[told.column])} at a = {best['noise_a']:g}, b = {best['noise_b']:g};"
-        ]
-        parts += [f"worst {told.text(worst[told.column])} at a = {worst['noise_a']:g}, b = {worst['noise_b']:g}."]
+        for which, point, end in ((f"Best {measure.name}", best, ";"), ("worst", worst, ".")):
+            where = f"at a = {point['noise_a']:g}, b = {point['noise_b']:g}"
+            parts += [f"{which} {measure.text(point[measure.column])} {where}{end}"]
     paper = points.loc[np.isclose(points["noise_a"], 0.03) & np.isclose(points["noise_b"], 1)]
     if len(paper):
-        parts += [f"The paper's point (0.03, 1) has {told.text(paper[told.column].iloc[0])}."]
+        parts += [f"The paper's point (0.03, 1) has {measure.text(paper[measure.column].iloc[0])}."]
     if surface is not None and surface.flat:
-        parts += [f"No pattern is seen between the trials: the surface is flat, {_level(surface, told)}."]
+        parts += [f"No pattern is seen between the trials: the surface is flat, {_level(surface, measure)}."]
     elif surface is not None:
         row, column = np.unravel_index(
-            (np.nanargmax if told.rising else np.nanargmin)(surface.mean), surface.mean.shape
+            (np.nanargmax if measure.higher_is_better else np.nanargmin)(surface.mean), surface.mean.shape
         )
         parts += [f"The surface is best at about a = {surface.a[column]:.2g}, b = {surface.b[row]:.2g}, with"]
-        parts += [f"{_level(surface, told, int(row), int(column))}."]
+        parts += [f"{_level(surface, measure, int(row), int(column))}."]
     return " ".join(parts)
 
 
-def _level(surface: Surface, told: Quantity, row: int = 0, column: int = 0) -> str:
-    half = told.factor * surface.half_width[row, column]
-    return f"{told.text(surface.mean[row, column])} ± {half:.2g} {told.unit}"
+def _level(surface: Surface, measure: Metric, row: int = 0, column: int = 0) -> str:
+    half = measure.unit.factor * surface.half_width[row, column]
+    return f"{measure.text(surface.mean[row, column])} ± {half:.2g} {measure.unit.differences}"
 
 
 def _caption(surface: Surface | None, trials: pd.DataFrame, done: pd.DataFrame) -> str:

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from darl.experiment import Experiment
+from darl.metrics import METRICS
 from darl.report.figures import headings, pictures
 from darl.report.figures.matrix import draw_matrix, matrix
-from darl.report.figures.units import quantity
 from darl.report.findings import find
 from darl.sweep.design import Design
 from tests.report.example_trials import PAPER, cell
@@ -40,7 +40,7 @@ class TestMatrix:
         values = pd.DataFrame({"x": [0.5, 0.7], "y": [0.6, np.nan]}, index=["one", "two"])
         half = pd.DataFrame({"x": [0.01, np.nan], "y": [np.nan, np.nan]}, index=["one", "two"])
         drawn = axes()
-        draw_matrix(values, drawn, quantity(metric), half)
+        draw_matrix(values, drawn, METRICS[metric], half)
         shown, rising = [text.get_text() for text in drawn.texts], metric == "probe_top1"
         assert shown == (["50.0 % ± 1", "60.0 %", "70.0 %", ""] if rising else ["0.5 ± 0.01", "0.6", "0.7", ""])
         rows = [round(frame.get_y() + 0.44) for frame in drawn.patches if frame.get_x() < 0]
@@ -50,7 +50,7 @@ class TestMatrix:
         values = pd.DataFrame({"x": [0.5, 0.7], "y": [0.6, 0.5]}, index=["one", "two"])
         complete = pd.DataFrame({"x": [True, False], "y": [False, False]}, index=["one", "two"])
         drawn = axes()
-        draw_matrix(values, drawn, quantity("probe_top1"), values * np.nan, complete)
+        draw_matrix(values, drawn, METRICS["probe_top1"], values * np.nan, complete)
         assert [text.get_text() for text in drawn.texts] == ["50.0 %", "(60.0 %)", "(70.0 %)", "(50.0 %)"]
         framed = [(frame.get_x(), frame.get_y()) for frame in drawn.patches]
         assert framed == [pytest.approx((-0.47, -0.44))]

@@ -1,0 +1,46 @@
+"""Which experiments a metric can compare.
+
+A metric lists the aspects of a run across which its values mean different things (`darl.metrics`), and each field of
+the record says which aspect it changes (`darl.aspects`). Experiments that differ in such a field are refused. Of a
+field that this code does not know (of a variant that is not imported, or of another version) the nearest field above
+it in the record speaks; where none is known, it is taken to change everything.
+"""
+
+from darl.aspects import Aspect
+from darl.errors import UserError
+from darl.experiment import aspects
+from darl.metrics import JUDGES, METRICS, Metric
+from darl.variants import Record
+
+__all__ = ["require_comparable", "require_comparable_over"]
+
+
+def require_comparable(metric: str, records: list[Record]) -> list[str]:
+    """The fields in which flat records differ, `seed` aside; raises UserError where they forbid the metric."""
+    names = dict.fromkeys(name for record in records for name in record if name != "seed")
+    varying = [name for name in names if len({record.get(name) for record in records}) > 1]
+    require_comparable_over(metric, varying)
+    return varying
+
+
+def require_comparable_over(metric: str, fields: list[str]) -> None:
+    """Raise UserError where experiments that differ in these fields (columns) cannot be ranked by the metric."""
+    known = aspects()
+    changed = {name: _aspects_of(name, known) for name in fields}
+    barred = _barring(METRICS[metric], changed)
+    if barred:
+        others = [column for column in JUDGES if not _barring(METRICS[column], changed)]
+        raise UserError(
+            f"metric must be comparable between trials, got {metric!r} where {', '.join(barred)} differ: "
+            f"{METRICS[metric].because}; rank by {', '.join(others[:-1])} or {others[-1]}"
+        )
+
+
+def _barring(metric: Metric, changed: dict[str, frozenset[Aspect]]) -> list[str]:
+    return [name for name, changes in changed.items() if changes & metric.not_across]
+
+
+def _aspects_of(name: str, known: dict[str, frozenset[Aspect]]) -> frozenset[Aspect]:
+    while name not in known and "_" in name:
+        name = name.rpartition("_")[0]
+    return known.get(name, frozenset(Aspect))

@@ -1,0 +1,122 @@
+"""One contract for every evaluation protocol, and one for every metric.
+
+The proof is `Norms`: a protocol that is mentioned nowhere but here, with a metric of its own. It stays a variant of
+`Protocol` in any process that collects this file, and its column stands in that process's schemas.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+from darl.data import Dataset
+from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured
+from darl.evaluation.subject import Subject
+from darl.metrics import JUDGES, METRICS, TOP1, TRAINING_LOSS, Metric
+from darl.results.schema import curves_schema, trials_schema
+from tests.evaluation.example_subjects import CPU, experiment, unlabelled
+
+NORM = Metric(column="spread_top1", name="spread", direction="max", unit=TOP1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Norms(Protocol):
+    """A new protocol is one class."""
+
+    kind: ClassVar[str] = "norms"
+    gives: ClassVar[tuple[Metric, ...]] = (NORM,)
+    scale: float = 1.0
+
+    def passes(self) -> frozenset[Pass]:
+        return frozenset({Pass("validation", "readouts")})
+
+    def measure(self, subject: Subject) -> Mapping[str, float]:
+        return {NORM.column: self.scale * float(subject.model.encoder.start_token.norm())}
+
+
+PROTOCOLS: list[Any] = [protocol() for protocol in Protocol.kinds().values()]
+OWN = [protocol for protocol in PROTOCOLS if type(protocol).__module__.startswith("darl.")]
+
+
+def test_a_new_protocol_is_found_and_has_its_column():
+    assert Protocols.parse("norms:2") == Protocols((Norms(scale=2.0),))
+    assert any(isinstance(protocol, Norms) for protocol in PROTOCOLS)
+    for schema in (trials_schema(), curves_schema()):
+        assert str(schema.field(NORM.column).type) == "double"
+
+
+def test_no_two_protocols_give_one_metric():
+    columns = [metric.column for protocol in PROTOCOLS for metric in protocol.gives]
+    assert sorted(columns) == sorted(metric.column for metric in measured())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
+def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_was(
+    protocol: Protocol, digits: Dataset
+):
+    model = experiment().build().train()
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    metrics = Protocols((protocol,))(model, digits, CPU)
+    assert {column for column, value in metrics.items() if value is not None} <= {one.column for one in protocol.gives}
+    assert isinstance(metrics[protocol.gives[0].column], float)
+    assert metrics == Protocols((protocol,))(model, digits, CPU)
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
+def test_a_model_in_evaluation_mode_stays_there(protocol: Protocol, digits: Dataset):
+    model = experiment().build().eval()
+    Protocols((protocol,))(model, digits, CPU)
+    assert not model.training
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
+def test_a_protocol_that_needs_labels_gives_nothing_without_and_costs_nothing(protocol: Protocol, digits: Dataset):
+    data, evaluation = unlabelled(digits), Protocols((protocol,))
+    metrics = evaluation(experiment().build(), data, CPU)
+    needs = Need.LABELS in protocol.needs
+    assert all(metrics[metric.column] is None for metric in protocol.gives) == needs
+    assert (evaluation.forwards(data) == 0) == needs
+    assert evaluation.forwards(digits) > 0
+
+
+@pytest.mark.parametrize("protocol", OWN, ids=str)
+def test_a_protocols_metrics_are_registered(protocol: Protocol):
+    assert all(METRICS[metric.column] is metric for metric in protocol.gives)
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)
+def test_a_metric_is_whole(metric: Metric):
+    assert METRICS[metric.column] is metric
+    assert metric.name
+    assert metric.direction in ("max", "min")
+    assert metric.higher_is_better == (metric.direction == "max")
+    assert metric.short or not metric.judges
+    assert (metric.cheaper or metric.column) in METRICS
+    assert METRICS[metric.gain_by or metric.column].higher_is_better
+    assert metric in (*measured(), TRAINING_LOSS)
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)
+def test_a_metric_has_its_columns(metric: Metric):
+    trials, curves = trials_schema(), curves_schema()
+    assert str(trials.field(metric.column).type) == str(curves.field(metric.column).type) == "double"
+    assert (metric.initial_column in trials.names) == metric.initial
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)
+@pytest.mark.parametrize("value", [0.0, 0.1234, 0.625, 1.0])
+def test_what_is_written_reads_back(metric: Metric, value: float):
+    for text in (metric.text(value), metric.aligned(value), metric.difference(value)):
+        assert float(text.partition(" ")[0]) / metric.unit.factor == pytest.approx(value, abs=5e-4)
+    assert metric.axis.startswith(metric.name)
+
+
+def test_one_protocol_gives_each_judge():
+    assert [column for column in JUDGES if column in {one.column for one in Protocol.giving(column).gives}] == [*JUDGES]

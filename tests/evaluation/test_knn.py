@@ -1,0 +1,33 @@
+"""kNN against scikit-learn's."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from darl.data import Dataset
+from darl.evaluation.knn import Knn, knn
+from darl.evaluation.subject import Subject
+from darl.metrics import KNN
+from tests.evaluation.example_features import blobs
+from tests.evaluation.example_subjects import CPU, experiment
+
+
+def test_knn_is_the_weighted_vote_of_the_nearest() -> None:
+    (x, y), (test_x, test_y) = blobs(300, 1.0, 1), blobs(900, 1.0, 2)
+    peer = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.07))
+    expected = peer.fit(x.numpy(), y.numpy()).score(test_x.numpy(), test_y.numpy())
+    assert knn(x, y, test_x, test_y, 3) == pytest.approx(expected, abs=0.003)
+
+
+def test_knn_with_fewer_images_than_neighbours() -> None:
+    x, y = torch.eye(5), torch.arange(5)
+    assert knn(x, y, x, y, 5) == 1.0
+
+
+def test_its_options_are_those_of_the_vote(digits: Dataset) -> None:
+    subject = Subject(experiment().build(), digits, CPU)
+    sets = (*subject.readouts("train"), *subject.readouts("validation"))
+    expected = knn(*sets, 10, neighbours=1, temperature=1.0)
+    assert Knn(neighbours=1, temperature=1.0).measure(subject) == {KNN.column: expected}
+    assert Knn().measure(subject) != {KNN.column: expected}
