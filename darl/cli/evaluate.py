@@ -7,8 +7,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from darl.cli.flags import CHECKPOINT_HELP, kinds_help, load_data
-from darl.evaluation.protocol import Protocol, Protocols
+from darl.cli.flags import CHECKPOINT_HELP, load_data
+from darl.evaluation.protocol import Protocols
 from darl.evaluation.standard import standard
 from darl.training import checkpoint
 from darl.variants import require
@@ -18,8 +18,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl evaluate`."""
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
     parser.add_argument("--data", help="other data than it was trained on")
-    usual = ",".join(protocol.kind for protocol in standard().members)
-    parser.add_argument("--protocols", default=usual, help=f"what is measured, of {kinds_help(Protocol)}")
+    parser.add_argument(
+        "--protocols",
+        help="what is measured, with options: say linear:enlarged=true,knn:neighbours=10 "
+        "(default: linear,knn,denoising; an unknown name is answered by all names)",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     parser.add_argument("--memory-limit", type=float, default=4.0, help="GiB of decoded images held in memory")
     parser.add_argument("--loader-workers", type=int, default=0, help="decoding processes beyond that")
@@ -27,7 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Print the metrics of a checkpoint."""
-    protocols = Protocols.parse(flags.protocols)
+    protocols = standard() if flags.protocols is None else Protocols.parse(flags.protocols)
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = replace(pretrained.experiment, data=flags.data or pretrained.experiment.data)
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)

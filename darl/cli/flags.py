@@ -33,7 +33,6 @@ __all__ = [
     "add_run_flags",
     "add_sweep_flags",
     "check_batch",
-    "kinds_help",
     "load_data",
     "results_root",
     "speak_plainly",
@@ -156,10 +155,10 @@ def add_experiment_flags(
     add("--model", choices=list(SIZES), help="size; nano for digits, tiny for other data, if not given")
     add("--image-size", type=_whole, help="pixels; the data's own (8 digits, 32 small images, 224 others) if not given")
     add("--patch-size", type=_whole, help="pixels; 2 for digits, 4 at 32 pixels, 16 at 224 if not given")
-    add("--objective", default="diffusion", help=kinds_help(Objective))
-    add("--noise", default="beta:a=0.03,b=1", help=f"{kinds_help(Noise)} (a sweep may search it)")
-    add("--order", default="raster", help=kinds_help(Order))
-    add("--position", default="rope2d", help=kinds_help(Position))
+    add("--objective", default="diffusion", help=_kinds(Objective))
+    add("--noise", default="beta:a=0.03,b=1", help=f"{_kinds(Noise)} (a sweep may search it)")
+    add("--order", default="raster", help=_kinds(Order))
+    add("--position", default="rope2d", help=_kinds(Position))
     add("--no-causal", action="store_true", help="without the causal mask")
     add("--readout", default="mean", choices=["mean", "last"], help="what the probes read")
     add("--epochs", type=_whole, help=f"{small_epochs} for digits, 100 for other data if not given")
@@ -238,7 +237,7 @@ def speak_plainly(command: Callable[[], T]) -> T:
         sys.exit(130)
 
 
-def kinds_help(family: type[Variant]) -> str:
+def _kinds(family: type[Variant]) -> str:
     """Every kind of a family with its options, for the help."""
     shown: list[str] = []
     for kind, variant in family.kinds().items():

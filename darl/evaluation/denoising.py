@@ -36,7 +36,7 @@ class Denoising(Protocol):
 
     def serves(self, subject: Subject) -> bool:
         """Whether the model's objective can denoise."""
-        return subject.model.objective.denoises
+        return subject.model.objective.can_denoise
 
     def measure(self, subject: Subject) -> Mapping[str, float]:
         """The mean over the grid, and the loss at each gamma."""

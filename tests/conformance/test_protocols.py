@@ -19,7 +19,7 @@ from darl.metrics import JUDGES, METRICS, TOP1, TRAINING_LOSS, Metric
 from darl.results.schema import curves_schema, trials_schema
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
-NORM = Metric(column="spread_top1", name="spread", direction="max", unit=TOP1)
+NORM = Metric(column="norm_top1", name="norm of the start token", direction="max", unit=TOP1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Norms(Protocol):
         return frozenset({Pass("validation", "readouts")})
 
     def measure(self, subject: Subject) -> Mapping[str, float]:
-        return {NORM.column: self.scale * float(subject.model.encoder.start_token.norm())}
+        return {NORM.column: self.scale * float(subject.model.encoder.start_token.detach().norm())}
 
 
 PROTOCOLS: list[Any] = [protocol() for protocol in Protocol.kinds().values()]

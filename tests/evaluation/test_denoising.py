@@ -50,6 +50,6 @@ def test_an_objective_that_cannot_denoise_has_no_validation_loss(
     digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = experiment().build()
-    monkeypatch.setattr(type(model.objective), "denoises", False)
+    monkeypatch.setattr(type(model.objective), "can_denoise", False)
     values = Protocols((Denoising(),))(model, digits, CPU)
     assert {values[metric.column] for metric in Denoising.gives} == {None}

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -38,19 +38,22 @@ class Stepwise(Noise):
         return probability
 
 
-def silent(kind: Any, aspect: Aspect | None = None) -> Iterator[str]:
-    """Fields of a dataclass, and of the dataclasses and variants in it, that do not say what they change."""
+def silent(kind: Any) -> Iterator[str]:
+    """Fields of a dataclass, and of the dataclasses and variants in it, that do not say what they change.
+
+    A field that holds a plain dataclass may speak for all of that one's fields.
+    """
     hints = get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        parts = [hints[field.name], *getattr(hints[field.name], "__args__", ())]
+        parts: list[Any] = [hints[field.name], *get_args(hints[field.name])]
         inner = next((part for part in parts if dataclasses.is_dataclass(part)), None)
-        says = aspect_of(field) is not None
-        if inner is None or issubclass(inner, Variant):
-            yield from [] if says else [f"{kind.__name__}.{field.name}"]
-        if inner is not None:
-            of = [*inner.kinds().values()] if issubclass(inner, Variant) else [inner]
-            for one in of:
-                yield from silent(one) if one.__module__.startswith("darl.") else ()
+        says, family = aspect_of(field) is not None, inner is not None and issubclass(inner, Variant)
+        if not says and (inner is None or family):
+            yield f"{kind.__name__}.{field.name}"
+        below = inner.kinds().values() if family else [] if says or inner is None else [inner]
+        for other in below:
+            if other.__module__.startswith("darl."):
+                yield from silent(other)
 
 
 def barred(metric: str) -> set[str]:

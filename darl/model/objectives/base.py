@@ -65,7 +65,7 @@ class Objective(Variant):
     family: ClassVar[str] = "objective"
     package: ClassVar[str] = "darl.model.objectives"
     uses_noise: ClassVar[bool] = False
-    denoises: ClassVar[bool] = True
+    can_denoise: ClassVar[bool] = True
     """Whether its decoder estimates clean patches from noisy ones (`PatchDecoder.denoise`)."""
     normalize_target: bool = changes(Aspect.TARGET, default=False)
 
