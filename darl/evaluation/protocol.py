@@ -57,14 +57,14 @@ def evaluate(
 ) -> dict[str, float | None]:
     """`probe_top1` and `knn_top1` in [0, 1], `val_loss` and one loss per gamma of the grid, `probe_top1_enlarged`.
 
-    None where something is not measured, or cannot be for want of labels. Under autocast the model's passes follow it;
-    the probes are float32 in any case.
+    None where something is not measured, or cannot be: the probes without labels, the losses where the objective does
+    not predict every patch. Under autocast the model's passes follow it; the probes are float32 in any case.
     """
     result: dict[str, float | None] = dict.fromkeys(
         ("val_loss", *map(gamma_column, GAMMA_GRID), "probe_top1", "knn_top1", "probe_top1_enlarged")
     )
     with evaluating(model):
-        if measures.losses:
+        if measures.losses and model.objective.can_denoise:
             losses = denoising_losses(model, dataset, device=device)
             result["val_loss"] = sum(losses.values()) / len(losses)
             result |= {gamma_column(gamma): loss for gamma, loss in losses.items()}
