@@ -32,5 +32,5 @@ def test_generation(objective: str) -> None:
 
 
 def test_generation_needs_the_causal_mask() -> None:
-    with pytest.raises(UserError, match="^causal must be true for generation, got False$"):
+    with pytest.raises(UserError, match=r"^causal must be true for generation, got False$"):
         small(causal=False).generate(1)
