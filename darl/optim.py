@@ -30,7 +30,7 @@ class Optimizer:
     clip: float = 1.0
     """The gradient is scaled down to at most this norm; 0 for no clipping."""
     ema: float = 0.0
-    """Decay of the weights' moving average, which is evaluated in their place and saved with them; 0 for none."""
+    """Decay of the weights' moving average, which is evaluated instead of them and saved with them; 0 for none."""
 
     def __post_init__(self) -> None:
         for field in ("weight_decay", "clip"):

@@ -58,7 +58,7 @@ class Trunk(Protocol):
             at: the patches that the tokens represent, as indices into the patch order: (n) for all images alike, or
                 (B, n). By default the first n of the order.
             causal: whether a token reads only itself and those before it; by default as configured.
-            mask: in the place of `causal`: boolean, (n + 1, n + 1) or (B, 1, n + 1, n + 1), the start token counted;
+            mask: instead of `causal`: boolean, (n + 1, n + 1) or (B, 1, n + 1, n + 1), the start token counted;
                 true where the row's token reads the column's.
 
         """

@@ -88,7 +88,7 @@ def test_all_weights_follow_from_the_seed(objective: Objective):
 def test_it_denoises_where_it_says_so_and_refuses_by_name_elsewhere(objective: Objective):
     model = model_of(objective)
     if not objective.can_denoise:
-        with pytest.raises(UserError, match="^objective must "):
+        with pytest.raises(UserError, match=r"^objective must "):
             model.denoiser(images())
         return
     clean, estimate = model.denoiser(images())
@@ -96,12 +96,19 @@ def test_it_denoises_where_it_says_so_and_refuses_by_name_elsewhere(objective: O
     assert estimate(torch.randn(4, 16, 4), torch.full((4, 16), 0.5)).shape == (4, 16, 4)
 
 
+def generated(objective: Objective) -> torch.Tensor | str:
+    """Two images, or why there are none."""
+    try:
+        return model_of(objective).generate(2, steps=2)
+    except UserError as refusal:
+        return str(refusal)
+
+
 @every_objective
 def test_it_generates_images_or_refuses_by_name(objective: Objective):
-    try:
-        generated = model_of(objective).generate(2, steps=2)
-    except UserError as refusal:
-        assert str(refusal).startswith("objective")
+    result = generated(objective)
+    if isinstance(result, str):
+        assert result.startswith("objective")
     else:
-        assert generated.shape == (2, 1, 8, 8)
-        assert bool(generated.isfinite().all())
+        assert result.shape == (2, 1, 8, 8)
+        assert bool(result.isfinite().all())

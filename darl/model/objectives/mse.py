@@ -68,7 +68,7 @@ class MseDecoder(PatchDecoder):
 
 
 class LearnedQuery(nn.Module):
-    """The diffusion decoder's blocks, reading the context and one learned vector in the place of a noisy patch."""
+    """The diffusion decoder's blocks, reading the context and one learned vector instead of a noisy patch."""
 
     def __init__(self, config: TrunkConfig, depth: int):
         super().__init__()
