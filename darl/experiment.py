@@ -11,21 +11,23 @@ import math
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Self, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Self, cast, get_args, get_type_hints
 
 from darl.aspects import Aspect, aspect_of, changes
 from darl.data import Augment, locate
 from darl.errors import UserError
-from darl.model.darl import Darl
-from darl.model.encoder import EncoderConfig, initialize
+from darl.model.config import ModelConfig
+from darl.model.encoder_config import EncoderConfig
 from darl.model.noise import Beta, Noise
 from darl.model.objectives.base import Objective
 from darl.model.objectives.diffusion import Diffusion
 from darl.model.orders import Order, Raster
-from darl.model.patches import grid_of
 from darl.model.positions import Position, Rotary2d
 from darl.optim import Optimizer
 from darl.variants import Record, Variant, require
+
+if TYPE_CHECKING:
+    from darl.model.darl import Darl
 
 __all__ = ["Experiment", "aspects", "columns", "flatten"]
 
@@ -80,22 +82,14 @@ class Experiment:
         )
         whole = self.batch_size % self.accumulate == 0
         require(whole, "batch_size", f"be a multiple of accumulate {self.accumulate}", self.batch_size)
-        needs = self.objective.uses_noise
-        remedy = f"be {'given' if needs else 'left out'} for objective {self.objective.kind}"
-        require((self.noise is not None) == needs, "noise", remedy, self.noise and str(self.noise))
-        grid = grid_of((self.image_size, self.image_size), self.model.patch_size)
-        require(
-            grid != (1, 1),
-            "patch_size",
-            f"leave more than one patch of image_size {self.image_size}",
-            self.model.patch_size,
-        )
-        self.position.build(grid, self.model.width, self.model.width // self.model.heads)
+        remedy = f"leave more than one patch of image_size {self.image_size}"
+        require(self.model_config.grid != (1, 1), "patch_size", remedy, self.model.patch_size)
 
-    def build(self) -> Darl:
-        """The model, initialised from the seed."""
-        model = Darl(
-            self.model,
+    @property
+    def model_config(self) -> ModelConfig:
+        """What the model is built from; raises UserError where the fields do not fit together."""
+        return ModelConfig(
+            size=self.model,
             image_size=(self.image_size, self.image_size),
             channels=self.channels,
             order=self.order,
@@ -104,8 +98,10 @@ class Experiment:
             objective=self.objective,
             noise=self.noise,
         )
-        initialize(model, self.seed)
-        return model
+
+    def build(self) -> "Darl":
+        """The model, initialised from the seed."""
+        return self.model_config.build(self.seed)
 
     @property
     def data_key(self) -> str:

@@ -1,35 +1,37 @@
-"""AdamW with warm-up and a cosine, from timm's factories.
+"""AdamW, and a learning rate with linear warm-up and cosine decay, from timm's factories.
 
-Weight decay is left off biases, norms and other vectors (timm's `create_optimizer_v2`). The learning rate is a pure
-function of the step, so that nothing of the schedule needs to be saved.
+Biases, norms and other vectors get no weight decay (timm's `create_optimizer_v2`). The learning rate is a function of
+the step alone, so a checkpoint need not hold it. torch and timm are imported where an optimiser is built: the settings
+are part of every experiment's record, which is made without them.
 """
 
 from dataclasses import dataclass
-
-import torch
-from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler
-from torch import nn
+from typing import TYPE_CHECKING
 
 from darl.aspects import Aspect, changes
 from darl.variants import require
+
+if TYPE_CHECKING:
+    import torch
+    from timm.scheduler import CosineLRScheduler
+    from torch import nn
 
 __all__ = ["Optimizer", "build_optimizer", "build_schedule"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """AdamW's settings but for the peak learning rate; the defaults are the paper's."""
+    """AdamW's settings except the peak learning rate; the defaults are the paper's."""
 
     weight_decay: float = changes(Aspect.TRAINING, default=0.05)
     beta1: float = changes(Aspect.TRAINING, default=0.9)
     beta2: float = changes(Aspect.TRAINING, default=0.95)
     warmup: float = changes(Aspect.TRAINING, default=0.1)
-    """Fraction of all steps in which the learning rate rises linearly from 0."""
+    """Fraction of all steps during which the learning rate rises linearly from 0."""
     clip: float = changes(Aspect.TRAINING, default=1.0)
-    """Largest norm of the gradient; 0 leaves it as it is."""
+    """The gradient is scaled down to at most this norm; 0 for no clipping."""
     ema: float = changes(Aspect.TRAINING, default=0.0)
-    """Decay of the weights' moving average that is evaluated and kept beside the weights; 0 keeps none."""
+    """Decay of the weights' moving average, which is evaluated instead of them and saved with them; 0 for none."""
 
     def __post_init__(self) -> None:
         for field in ("weight_decay", "clip"):
@@ -38,8 +40,10 @@ class Optimizer:
             require(0 <= getattr(self, field) < 1, f"optim.{field}", "be in [0, 1)", getattr(self, field))
 
 
-def build_optimizer(model: nn.Module, config: Optimizer, learning_rate: float) -> torch.optim.Optimizer:
+def build_optimizer(model: "nn.Module", config: Optimizer, learning_rate: float) -> "torch.optim.Optimizer":
     """Fused AdamW."""
+    from timm.optim import create_optimizer_v2
+
     return create_optimizer_v2(
         model,
         opt="adamw",
@@ -50,8 +54,13 @@ def build_optimizer(model: nn.Module, config: Optimizer, learning_rate: float) -
     )
 
 
-def build_schedule(optimizer: torch.optim.Optimizer, config: Optimizer, steps: int) -> CosineLRScheduler:
-    """Linear warm-up from 0, then a cosine to 0. Call `step_update(step)` before step number `step`, counted from 1."""
+def build_schedule(optimizer: "torch.optim.Optimizer", config: Optimizer, steps: int) -> "CosineLRScheduler":
+    """The learning-rate schedule: linear warm-up from 0, then a cosine to 0.
+
+    Call `step_update(step)` before each step; steps are counted from 1.
+    """
+    from timm.scheduler import CosineLRScheduler
+
     warmup = round(config.warmup * steps)
     return CosineLRScheduler(
         optimizer,

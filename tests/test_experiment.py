@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from darl.data import Augment
 from darl.errors import UserError
 from darl.experiment import Experiment, columns, flatten
-from darl.model.encoder import EncoderConfig
+from darl.model.encoder_config import EncoderConfig
 from darl.model.noise import Beta, Cosine, Linear, Noise
 from darl.model.objectives.diffusion import Diffusion
 from darl.model.objectives.mse import Mse

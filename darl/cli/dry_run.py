@@ -55,7 +55,7 @@ def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, fl
     hours = flops / GPU_FLOPS / 3600
     console.print(f"estimated cost: {hours:.2g} GPU-hours at {GPU_FLOPS / 1e12:.0f} TFLOP/s (assumed, not measured)")
     if not flags.gpus_per_worker:
-        seconds = step_seconds(base, datasets[base.data_key]) / (3 * base.build().flops() * base.batch_size)
+        seconds = step_seconds(base, datasets[base.data_key]) / (3 * image_flops(base) * base.batch_size)
         console.print(
             f"or {flops * seconds / 3600:.2g} CPU-hours on one core, {flops * seconds / trials:.0f} s a trial "
             "(three steps were timed on this machine)"
@@ -176,4 +176,4 @@ def _flops(experiment: Experiment, dataset: Dataset, stage: Sweep) -> float:
     trained = steps_per_epoch(len(dataset.train), size) * size * experiment.epochs
     evaluations = [stage.full, *stage.evaluate_at.values(), stage.full]  # the first is before training
     evaluated = sum(evaluation.forwards(dataset) for evaluation in evaluations)
-    return image_flops(experiment.changed({"seed": 0})) * (3 * trained + evaluated)
+    return image_flops(experiment) * (3 * trained + evaluated)

@@ -14,8 +14,7 @@ from darl.data import Dataset, load, steps_per_epoch
 from darl.errors import UserError
 from darl.experiment import Experiment
 from darl.metrics import JUDGES, PROBE, VALIDATION_LOSS
-from darl.model.encoder import SIZES
-from darl.model.factory import size_of
+from darl.model.encoder_config import SIZES, size_of
 from darl.model.noise import Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order

@@ -11,6 +11,7 @@ from torch import Tensor
 from darl.evaluation.protocol import Pass, Protocol
 from darl.evaluation.subject import BATCH, Subject, evaluating
 from darl.metrics import GAMMA_GRID, GAMMA_LOSSES, VALIDATION_LOSS, Metric
+from darl.model.noise import Corruption
 from darl.randomness import draw_rows
 
 if TYPE_CHECKING:
@@ -50,17 +51,16 @@ def denoising_losses(model: "Darl", dataset: "Dataset", *, device: torch.device)
     """For each gamma of the grid, the mean squared error of the estimated clean validation patches.
 
     The noise of an image is the same for every model, schedule and gamma. A model trained by MSE reads no noisy patch:
-    its error is the same at every gamma.
+    its error is the same at every gamma. Raises UserError where the objective does not predict every patch
+    (`Objective.can_denoise`).
     """
     from darl.data import evaluation_batches
-    from darl.model.objectives.base import Corruption
 
     totals, count, n = dict.fromkeys(GAMMA_GRID, 0.0), 0, len(model.order)
     with evaluating(model):
         for images in evaluation_batches(dataset, dataset.validation, batch_size=BATCH, device=device):
             rows = range(count, count + len(images))
-            patches, _ = model.encoder.patches(images)
-            clean, prepared = model.targets(patches), model.decoder.prepare(model.context(patches))
+            clean, estimate = model.denoiser(images)
 
             def normal(size: int, generator: torch.Generator) -> Tensor:
                 shape = (size, n, model.patch_dim)
@@ -69,7 +69,7 @@ def denoising_losses(model: "Darl", dataset: "Dataset", *, device: torch.device)
             noise = draw_rows(normal, rows, "validation").to(device)  # the same on every device
             for gamma in GAMMA_GRID:
                 corruption = Corruption(torch.full(clean.shape[:2], gamma, device=clean.device), noise)
-                estimate = model.decoder.denoise(prepared, corruption.apply(clean), corruption.gamma)
-                totals[gamma] += F.mse_loss(estimate, clean).item() * len(images)
+                estimated = estimate(corruption.apply(clean), corruption.gamma)
+                totals[gamma] += F.mse_loss(estimated, clean).item() * len(images)
             count += len(images)
     return {gamma: total / count for gamma, total in totals.items()}

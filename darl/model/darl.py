@@ -1,15 +1,13 @@
 """DARL: a causal Vision Transformer that predicts an image's patches one after another (Li et al. 2024, section 3).
 
-    sequence   [start, x_1 … x_{N-1}]   patches in the chosen order, shifted by a start token, the last one dropped
-    trunk      z_t = Transformer(x_{<t})
-    objective  z_t -> x_t               by MSE, or by denoising x_t (darl.model.objectives.base)
+A model is an encoder, and a decoder that its training objective builds. The objective decides how the encoder is
+called and what is to be predicted (`darl.model.objectives`); next-patch prediction is the paper's.
 
-Unlike a plain ViT: causal attention without a materialised mask; rotary coordinates are the patch's own (row, column),
-also where the order is not the raster, and the start token is not turned; a start token in the place of a class token;
-features are returned in raster order whatever the order of training; the mask can be taken off afterwards.
+Unlike a plain ViT: the causal mask is never written out as a tensor; rotary coordinates are the patch's own (row,
+column), also where the order is not the raster, and the start token is not rotated; a start token stands where a ViT
+has its class token; features come in raster order whatever the order of training; the mask can be dropped afterwards.
 
-Layouts: B batch, N patches, T tokens (N of them in training, N + 1 for features: the start token and all patches),
-W width, P pixel values of a patch, H heads, D head width.
+Layouts: B batch, N patches, W width, P pixel values of a patch.
 """
 
 from typing import TYPE_CHECKING
@@ -17,13 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from darl.model.encoder import Encoder, EncoderConfig, reset
-from darl.model.noise import Noise
-from darl.model.objectives.base import Corruption, Objective, PatchDecoder
-from darl.model.orders import Order, inverse
-from darl.model.patches import normalize_patches, unpatchify
-from darl.model.positions import Position
-from darl.model.sampling import Cache, sample_patches
+from darl.model.config import ModelConfig
+from darl.model.encoder import Encoder, reset
+from darl.model.objectives.base import Denoiser, Draws
+from darl.model.orders import inverse
+from darl.model.patches import unpatchify
 from darl.randomness import draw_rows
 from darl.variants import require
 
@@ -34,34 +30,14 @@ __all__ = ["Darl"]
 
 
 class Darl(nn.Module):
-    """The trunk and a patch decoder, trained to predict the next patch. See `darl.create_model`."""
+    """An encoder and its objective's decoder. See `darl.create_model`."""
 
-    def __init__(
-        self,
-        size: EncoderConfig,
-        *,
-        image_size: tuple[int, int],
-        channels: int,
-        order: Order,
-        position: Position,
-        causal: bool,
-        objective: Objective,
-        noise: Noise | None,
-    ):
+    def __init__(self, config: ModelConfig):
         super().__init__()
-        require(
-            (noise is not None) == objective.uses_noise,
-            "noise",
-            f"{'be given' if objective.uses_noise else 'be left out'} for objective {objective.kind}",
-            noise and str(noise),
-        )
-        self.objective, self.noise = objective, noise
-        self.image_size, self.patch_size = image_size, size.patch_size
-        self.patch_dim = channels * size.patch_size**2
-        self.encoder = Encoder(
-            size, image_size=image_size, channels=channels, order=order, position=position, causal=causal
-        )
-        self.decoder: PatchDecoder = objective.build(size.width, size.heads, self.patch_dim, size.mlp_ratio)
+        self.config, self.objective, self.noise = config, config.objective, config.noise
+        self.image_size, self.patch_size, self.patch_dim = config.image_size, config.size.patch_size, config.patch_dim
+        self.encoder = Encoder(config)
+        self.decoder = config.objective.build(config)
         self.decoder.apply(reset)
 
     @property
@@ -73,46 +49,25 @@ class Darl(nn.Module):
         """See `Encoder.no_weight_decay`."""
         return {f"encoder.{name}" for name in self.encoder.no_weight_decay()}
 
-    def targets(self, patches: "Float[Tensor, 'batch patches patch_dim']") -> Tensor:
-        """What is to be predicted of patches: themselves, or each normalised where the objective says so."""
-        return normalize_patches(patches) if self.objective.normalize_target else patches
+    def draw(self, rows: range, *purpose: int | str, device: torch.device | str = "cpu") -> Draws:
+        """The random tensors of the objective's loss for these rows of a batch, by name.
 
-    def context(self, patches: "Float[Tensor, 'batch patches patch_dim']") -> Tensor:
-        """z (B, N, W) for patches in the order of prediction: z_t is the trunk's output from the patches before t."""
-        grid = self.encoder.grid
-        return self.encoder.trunk(self.encoder.embed(patches[:, :-1], grid), grid)
-
-    def draw(self, rows: range, *purpose: int | str, device: torch.device | str = "cpu") -> Corruption | None:
-        """What the diffusion loss adds to the targets of these rows of a batch; None for MSE.
-
-        A row's draw depends on `purpose` (say seed and step) and on the row alone: see `darl.randomness`.
+        A row's draws depend on `purpose` (say seed and step) and on the row alone: see `darl.randomness`.
         """
-        noise, n = self.noise, len(self.order)
-        if noise is None:
-            return None
-
-        def gamma(count: int, generator: torch.Generator) -> Tensor:
-            return noise.sample((count, n), generator)
-
-        def normal(count: int, generator: torch.Generator) -> Tensor:
-            return torch.randn((count, n, self.patch_dim), generator=generator, device=generator.device)
-
-        return Corruption(
-            draw_rows(gamma, rows, *purpose, "gamma", device=device),
-            draw_rows(normal, rows, *purpose, "noise", device=device),
-        )
+        draws = self.objective.draws(self.config, self.noise)
+        return {name: draw_rows(draw, rows, *purpose, name, device=device) for name, draw in draws.items()}
 
     def forward(
         self,
         images: "Float[Tensor, 'batch channels height width']",
-        corruption: Corruption | None = None,
+        draws: Draws | None = None,
         seed: int | None = None,
     ) -> dict[str, Tensor]:
         """The loss and the predicted clean patches.
 
         Args:
             images: normalised pixels, of the model's own size.
-            corruption: gamma (B, N) and noise (B, N, P) of the diffusion objective; drawn where not given.
+            draws: the objective's random tensors, from `draw`; drawn where not given.
             seed: of that draw; from torch's default generator where not given.
 
         Returns:
@@ -120,11 +75,11 @@ class Darl(nn.Module):
 
         """
         self._check(images)
-        if corruption is None and self.noise is not None:
+        if draws is None:
             seed = int(torch.randint(2**62, ())) if seed is None else seed
-            corruption = self.draw(range(len(images)), seed, device=images.device)
+            draws = self.draw(range(len(images)), seed, device=images.device)
         patches, _ = self.encoder.patches(images)
-        loss, prediction = self.decoder.loss(self.context(patches), self.targets(patches), corruption)
+        loss, prediction = self.objective.loss(self.encoder, self.decoder, patches, draws)
         return {"loss": loss, "prediction": prediction}
 
     def forward_features(
@@ -137,10 +92,18 @@ class Darl(nn.Module):
         """The readout (B, W) of raster-order features (`pre_logits` changes nothing: there is no classifier)."""
         return self.encoder.forward_head(features, pre_logits=pre_logits)
 
+    def denoiser(self, images: "Float[Tensor, 'batch channels height width']") -> Denoiser:
+        """The images' clean patches and how the model estimates them from noisy ones.
+
+        Raises UserError where the objective does not predict every patch: see `Objective.can_denoise`.
+        """
+        self._check(images)
+        patches, _ = self.encoder.patches(images)
+        return self.objective.denoiser(self.encoder, self.decoder, patches)
+
     def flops(self) -> float:
-        """Of one image's forward pass in training: `Encoder.flops` of N - 1 patches + N times `Objective.flops`."""
-        size, n = self.encoder.size, len(self.order)
-        return self.encoder.flops(n - 1) + n * self.objective.flops(size.width, self.patch_dim, size.mlp_ratio)
+        """Of one image's forward pass in training: see `ModelConfig.flops`."""
+        return self.config.flops()
 
     @torch.no_grad()
     def generate(
@@ -154,33 +117,18 @@ class Darl(nn.Module):
             prefix: (n, k, patch_dim), the first k patches in the order of prediction; none where not given.
             seed: of the draw.
 
-        Raises UserError where the targets are normalised per patch: their pixels cannot be had back.
+        Raises UserError where the objective does not allow it: see `Objective.generate`.
         """
-        field = "objective.normalize_target"
-        require(not self.objective.normalize_target, field, "be false for generation", True)
         require(n >= 1 and steps >= 1, "n and steps", "be at least 1", (n, steps))
         weight = self.encoder.start_token
         prefix = weight.new_empty(n, 0, self.patch_dim) if prefix is None else prefix.to(weight)
         shape = tuple(prefix.shape)
         fits = len(shape) == 3 and shape[0] == n and shape[1] <= len(self.order) and shape[2] == self.patch_dim
         require(fits, "prefix", f"have shape ({n}, at most {len(self.order)}, {self.patch_dim})", shape)
-        require(self.encoder.causal, "causal", "be true for generation", False)
         generator = torch.Generator(weight.device).manual_seed(seed)
-        cache: Cache = [None] * len(self.encoder.blocks)
-        patches = sample_patches(self, prefix, len(self.order), steps, generator, cache)
+        patches = self.objective.generate(self.encoder, self.decoder, prefix, len(self.order), steps, generator)
         return unpatchify(patches[:, inverse(self.order)], self.encoder.grid, self.patch_size)
 
-    def next_context(self, patch: Tensor | None, place: int, batch: int, cache: Cache) -> Tensor:
-        """See `darl.model.sampling.Sampleable`."""
-        start = self.encoder.start_token.expand(batch, -1, -1)
-        token = start if patch is None else self.encoder.embed(patch.unsqueeze(1), self.encoder.grid, place - 1)
-        return self.encoder.trunk_step(token, place, cache)
-
-    def draw_patch(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        """See `darl.model.sampling.Sampleable`."""
-        return self.decoder.sample(context, steps, generator)
-
     def _check(self, images: Tensor) -> None:
-        channels = self.patch_dim // self.patch_size**2
-        expected = (channels, *self.image_size)
+        expected = (self.config.channels, *self.image_size)
         require(tuple(images.shape[1:]) == expected, "images", f"have shape (batch, {expected})", tuple(images.shape))

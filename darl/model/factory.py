@@ -1,27 +1,24 @@
 """Models by name: `darl.create_model` for pretraining, `timm.create_model("darl_…")` for the encoder.
 
 The timm models work like any timm ViT: classifier, pooling, feature maps, checkpointing, layer groups. They have no
-causal mask unless asked (`causal=True`), as the paper takes the mask off for fine-tuning (section 4.1).
+causal mask unless asked for (`causal=True`), as the paper drops the mask for fine-tuning (section 4.1).
 """
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from darl.model.darl import Darl
-from darl.model.encoder import SIZES, EncoderConfig, initialize
+from darl.model.config import ModelConfig
+from darl.model.encoder_config import EncoderConfig, size_of
 from darl.model.noise import Beta, Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
-from darl.variants import Variant, require
+from darl.variants import Variant
 
-__all__ = ["create_model", "size_of"]
+if TYPE_CHECKING:
+    from darl.model.darl import Darl
 
-
-def size_of(name: str, **changes: Any) -> EncoderConfig:
-    """The size of that name, with some fields changed; raises UserError."""
-    require(name in SIZES, "model", f"be one of {', '.join(SIZES)}", name)
-    return dataclasses.replace(SIZES[name], **changes)
+__all__ = ["create_model"]
 
 
 def create_model(
@@ -37,11 +34,11 @@ def create_model(
     causal: bool = True,
     readout: str | None = None,
     seed: int = 0,
-) -> Darl:
+) -> "Darl":
     """A DARL model, ready to train.
 
     Args:
-        size: `nano tiny small base large huge`, or a `EncoderConfig`.
+        size: `nano tiny small base large huge`, or an `EncoderConfig`.
         image_size: pixels, or (height, width).
         patch_size: pixels; the size's own where not given.
         channels: of the images.
@@ -58,21 +55,19 @@ def create_model(
     """
     changes = {"patch_size": patch_size, "readout": readout}
     given = {name: value for name, value in changes.items() if value is not None}
-    chosen = dataclasses.replace(size, **given) if isinstance(size, EncoderConfig) else size_of(size, **given)
-    goal = _variant(Objective, objective)
-    schedule = Beta(a=noise[0], b=noise[1]) if isinstance(noise, tuple) else noise and _variant(Noise, noise)
-    model = Darl(
-        chosen,
+    chosen_objective = _variant(Objective, objective)
+    schedule = Beta(a=noise[0], b=noise[1]) if isinstance(noise, tuple) else _variant(Noise, noise or None)
+    config = ModelConfig(
+        size=dataclasses.replace(size, **given) if isinstance(size, EncoderConfig) else size_of(size, **given),
         image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,
         channels=channels,
         order=_variant(Order, order),
         position=_variant(Position, position),
         causal=causal,
-        objective=goal,
-        noise=schedule or None if goal.uses_noise else None,
+        objective=chosen_objective,
+        noise=schedule if chosen_objective.uses_noise else None,
     )
-    initialize(model, seed)
-    return model
+    return config.build(seed)
 
 
 def _variant(family: type[Variant], value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Noise schedules: how much of a patch is left to see (DARL, arXiv 2403.05196, section 3).
+"""Noise schedules: how much of a patch remains visible (DARL, arXiv 2403.05196, section 3).
 
 A schedule is a distribution over the signal fraction gamma in [0, 1] of a noisy patch
 
@@ -12,19 +12,33 @@ A new schedule is one class with a density and a quantile function.
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
-from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
 from darl.aspects import Aspect, changes
+from darl.model.torch_internals import standard_gamma
 from darl.variants import Variant, require
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["Beta", "Cosine", "Linear", "Noise", "nearest_beta"]
+__all__ = ["Beta", "Corruption", "Cosine", "Linear", "Noise", "nearest_beta"]
+
+
+class Corruption(NamedTuple):
+    """What turns clean patches into noisy ones."""
+
+    gamma: "Float[Tensor, 'batch patches']"
+    """Signal fraction in [0, 1]."""
+    noise: "Float[Tensor, 'batch patches patch_dim']"
+    """Standard normal."""
+
+    def apply(self, clean: Tensor) -> Tensor:
+        """sqrt(gamma) clean + sqrt(1 - gamma) noise."""
+        gamma = self.gamma.unsqueeze(-1)
+        return gamma.sqrt() * clean + (1 - gamma).sqrt() * self.noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +52,7 @@ class Noise(Variant):
 
     @abstractmethod
     def density(self, gamma: "Float[Tensor, '*shape']") -> "Float[Tensor, '*shape']":
-        """The probability density at gamma in [0, 1]: 0 off the support, infinite at an end where it diverges."""
+        """The probability density at gamma in [0, 1]: 0 outside the support, infinite at an end where it diverges."""
 
     @abstractmethod
     def quantile(self, probability: "Float[Tensor, '*shape']") -> "Float[Tensor, '*shape']":
@@ -61,7 +75,7 @@ class Noise(Variant):
 class Beta(Noise):
     """gamma ~ Beta(a, b): the smaller a, the more noise; b = 1 gives density a gamma^(a - 1). The paper's schedule.
 
-    a, b: positive; between 1e-6, where gamma is a coin's 0 or 1, and 1e6, where it is its mean.
+    a, b: between 1e-6, where gamma is 0 or 1 as by a coin, and 1e6, where it hardly differs from its mean.
     """
 
     kind: ClassVar[str] = "beta"
@@ -75,12 +89,17 @@ class Beta(Noise):
 
     def density(self, gamma: "Float[Tensor, '*shape']") -> "Float[Tensor, '*shape']":
         """gamma^(a - 1) (1 - gamma)^(b - 1) / B(a, b), computed in float64."""
+        # Here, since it takes half a second that a config can do without.
+        from scipy import special  # pyright: ignore[reportMissingTypeStubs]
+
         x = gamma.double()
         log_kernel = torch.xlogy(self.a - 1, x) + torch.xlogy(self.b - 1, 1 - x)
         return torch.exp(log_kernel - special.betaln(self.a, self.b)).to(gamma.dtype)
 
     def quantile(self, probability: "Float[Tensor, '*shape']") -> "Float[Tensor, '*shape']":
         """The inverse of the regularised incomplete beta function, computed in float64 on the CPU."""
+        from scipy import special  # pyright: ignore[reportMissingTypeStubs]
+
         gamma = special.betaincinv(self.a, self.b, probability.double().cpu().numpy())
         return torch.as_tensor(gamma).to(probability)
 
@@ -142,7 +161,7 @@ class Cosine(Noise):
 
 
 def nearest_beta(schedule: Noise) -> Beta:
-    """The Beta schedule with the mean and variance of `schedule`: where a search over (a, b) finds the conventional."""
+    """The Beta with `schedule`'s mean and variance, used as a search's starting point."""
     mean, variance = schedule.mean(), schedule.variance()
     total = mean * (1 - mean) / variance - 1
     return Beta(a=mean * total, b=(1 - mean) * total)
@@ -154,10 +173,7 @@ def _log_gamma_draw(concentration: float, shape: tuple[int, ...], generator: tor
     At c = 0.03 one draw of G(c) in fourteen is too small for float32; its logarithm is not.
     """
     concentrations = torch.full(shape, concentration + 1, dtype=torch.float32, device=generator.device)
-    # No public sampler of gamma variates takes a generator; torch.distributions.Gamma calls this one.
-    standard_gamma = torch._standard_gamma  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-    bigger = standard_gamma(concentrations, generator=generator)
-    return bigger.log() + torch.log1p(-_uniform(shape, generator)) / concentration
+    return standard_gamma(concentrations, generator).log() + torch.log1p(-_uniform(shape, generator)) / concentration
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -1,8 +1,8 @@
 """Patch orders: in which order an image's patches are predicted (DARL, arXiv 2403.05196).
 
-An order is a permutation of the grid: entry t is the raster index (row · columns + column) of the t-th patch visited.
+An order is a permutation of the grid: entry t is the raster index (row · columns + column) of the t-th patch.
 The paper compares raster, nested raster, round-robin and random orders, and finds raster near-optimal; column, snake,
-Hilbert and spiral are here to ask what of that is locality, and what is reading direction. Every order takes every
+Hilbert and spiral help to separate the effect of locality from that of reading direction. Every order takes every
 grid, square or not, down to one row or one column.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["Column", "Hilbert", "NestedRaster", "Order", "Random", "Raster", "Ro
 
 
 def inverse(order: "Int[Tensor, ' patches']") -> "Int[Tensor, ' patches']":
-    """When each patch is visited, in raster order: `x[order][inverse(order)]` is `x`."""
+    """For each patch, in raster order, its index in the order: `x[order][inverse(order)]` is `x`."""
     return torch.argsort(order)
 
 
@@ -36,7 +36,7 @@ class Order(Variant):
 
     @abstractmethod
     def permutation(self, rows: int, columns: int) -> "Int[Tensor, ' patches']":
-        """Raster indices in the order of visit: int64, on the CPU."""
+        """Raster indices in the order of prediction: int64, on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Snake(Order):
 
 @dataclass(frozen=True, kw_only=True)
 class Blockwise(Order):
-    """What the orders by square blocks share.
+    """The orders that go by square blocks.
 
     block: a block's side in patches, at least 1; the last blocks are smaller where it does not divide the grid.
     """
@@ -105,24 +105,24 @@ class NestedRaster(Blockwise):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRobin(Blockwise):
-    """One patch from each block in turn; a block that has no more is skipped. The whole image is covered early."""
+    """One patch from each block in turn; a block with none left is skipped. So early patches cover the whole image."""
 
     kind: ClassVar[str] = "round_robin"
 
     def permutation(self, rows: int, columns: int) -> Tensor:
         """Every block's first patch, every block's second, …"""
         blocks = self.blocks(rows, columns)
-        turn = torch.cat([torch.arange(len(block)) for block in blocks])
-        return torch.cat(blocks)[torch.argsort(turn, stable=True)]
+        index_in_block = torch.cat([torch.arange(len(block)) for block in blocks])
+        return torch.cat(blocks)[torch.argsort(index_in_block, stable=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hilbert(Order):
     """The generalised Hilbert curve: each patch is near many of those just before it.
 
-    From the top left corner along the longer side to its other end. Where the longer side is odd and the shorter even
-    no path of neighbours joins these corners: one step is diagonal there (where the shorter is 2, the curve ends one
-    patch inside instead). On every other grid each patch touches the one before.
+    It runs from the top left corner along the longer side to that side's other end. Where the longer side is odd and
+    the shorter even, no path of neighbours joins these corners: one step is diagonal then (where the shorter is 2, the
+    curve ends one patch inside instead). On every other grid each patch touches the one before.
     """
 
     kind: ClassVar[str] = "hilbert"
@@ -135,43 +135,43 @@ class Hilbert(Order):
 
 @dataclass(frozen=True, kw_only=True)
 class Spiral(Order):
-    """From the outside in, clockwise from the top left corner."""
+    """From the outside inwards, clockwise from the top left corner."""
 
     kind: ClassVar[str] = "spiral"
 
     def permutation(self, rows: int, columns: int) -> Tensor:
-        """The top row; then the rest turned left by a quarter, the same way."""
-        grid, visited = _grid(rows, columns), list[Tensor]()
+        """The top row; then the remaining rows, rotated left by a quarter turn, in the same way."""
+        grid, sides = _grid(rows, columns), list[Tensor]()
         while grid.numel():
-            visited.append(grid[0])
+            sides.append(grid[0])
             grid = grid[1:].rot90()
-        return torch.cat(visited)
+        return torch.cat(sides)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Random(Order):
-    """One fixed random order for all images, drawn by `seed` (any integer) from a generator of its own."""
+    """One fixed random order for all images, drawn from a generator seeded by `seed` (any integer)."""
 
     kind: ClassVar[str] = "random"
     seed: int = changes(Aspect.INPUT, default=0)
 
     def permutation(self, rows: int, columns: int) -> Tensor:
-        """A function of seed and number of patches; nothing else is drawn from or changed."""
+        """A function of the seed and the number of patches alone; the global generator is not used."""
         return torch.randperm(rows * columns, generator=generator("order", self.seed))
 
 
 def _grid(rows: int, columns: int) -> Tensor:
-    """Raster indices where the patches lie."""
+    """The grid's raster indices, (rows, columns)."""
     return torch.arange(rows * columns).view(rows, columns)
 
 
 def _hilbert(grid: Tensor) -> Tensor:
-    """The cells of `grid` from its top left to its top right corner.
+    """The entries of `grid` along the curve from its top left to its top right corner.
 
     After J. Červený's gilbert (https://github.com/jakubcerveny/gilbert). A wide grid is cut into a left and a right
-    part. Any other is walked down its upper left quarter, along its lower half, and up its upper right quarter: the
-    same walk in quarters that are turned so as to be entered at their top left. A part with an even side along the
-    walk has a path of neighbours, so cuts are moved to even places.
+    part. On any other the curve goes down the upper left quarter, along the lower half, and up the upper right quarter:
+    the same curve in each part, transposed or flipped so that it enters at the part's top left. A part with an even
+    side along the curve has a path of neighbours, so cuts are moved to even indices.
     """
     height, width = grid.shape
     if height == 1 or width == 1:
@@ -186,5 +186,5 @@ def _hilbert(grid: Tensor) -> Tensor:
 
 
 def _even(cut: int, side: int) -> int:
-    """`cut`, or the even place after it if the side is long enough to have one."""
+    """`cut`, or the even index after it if the side is long enough to have one."""
     return cut + cut % 2 if side > 2 else cut

@@ -54,6 +54,6 @@ def unpatchify(
 def normalize_patches(
     patches: "Float[Tensor, 'batch patches patch_dim']", eps: float = 1e-6
 ) -> "Float[Tensor, 'batch patches patch_dim']":
-    """Each patch with mean 0 and variance 1: the normalised pixels of MAE (He et al. 2022, section 4)."""
+    """Each patch shifted and scaled to mean 0 and variance 1: MAE's normalised pixels (He et al. 2022, section 4)."""
     variance, mean = torch.var_mean(patches, dim=2, keepdim=True)
     return (patches - mean) * torch.rsqrt(variance + eps)

@@ -1,8 +1,10 @@
-"""Position encodings: how a token says where its patch lies (DARL, section 4.2: 2D rotary matters most when causal).
+"""Position encodings: how a token carries its patch's position (DARL, section 4.2: 2D rotary matters most when causal).
 
-Additive encodings are added to the patch embeddings; rotary ones turn each pair of query and key channels by an angle
+Additive encodings are added to the patch embeddings. Rotary ones rotate each pair of query and key channels by an angle
 proportional to the patch's coordinate, so that a score depends on relative coordinates only (Su et al. 2021). The
 coordinates are the patch's own (row, column), whatever the order of prediction.
+
+timm is imported inside the functions that use it, since configs import this module and are built without timm.
 """
 
 from abc import abstractmethod
@@ -10,8 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from timm.layers import build_rotary_pos_embed, build_sincos2d_pos_embed, resample_abs_pos_embed
-from timm.layers.pos_embed_sincos import freq_bands
 from torch import Tensor, nn
 
 from darl.aspects import Aspect, changes
@@ -25,16 +25,16 @@ __all__ = ["Absent", "Encoding", "Learned", "Position", "Rotary1d", "Rotary2d", 
 
 
 class Encoding(nn.Module):
-    """A position encoding built for a model: by itself it encodes nothing."""
+    """A position encoding built for a model. This base class encodes nothing."""
 
     def additive(self, grid: Grid) -> "Float[Tensor, 'patches width'] | None":
-        """What is added to the patch embeddings, in raster order. None where nothing is."""
+        """What is added to the patch embeddings, in raster order; None for no additive encoding."""
         return None
 
     def rotation(self, grid: Grid) -> "Float[Tensor, 'patches two_head_width'] | None":
         """Sines then cosines for every head channel, patches in raster order (timm's concatenated layout), on the CPU.
 
-        Channels 2i and 2i + 1 turn together. None where nothing turns.
+        Channels 2i and 2i + 1 share an angle. None for no rotary encoding.
         """
         return None
 
@@ -45,14 +45,17 @@ class Position(Variant):
 
     family: ClassVar[str] = "position"
 
+    def check(self, width: int, head_width: int) -> None:
+        """Raise UserError where the encoding does not fit a model of this width. By default it fits all."""
+
     @abstractmethod
     def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
-        """The encoding's module for a model of this width; raises UserError where the widths do not fit."""
+        """The encoding's module for a model of this width, which `check` has passed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Absent(Position):
-    """No position at all: a causal model can still count."""
+    """No position encoding: a causal model can still count the tokens before."""
 
     kind: ClassVar[str] = "absent"
 
@@ -66,8 +69,10 @@ class Sincos2d(Position):
 
     kind: ClassVar[str] = "sincos2d"
 
-    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
+    def check(self, width: int, head_width: int) -> None:
         require(width % 4 == 0, "model.width", "be a multiple of 4 for position sincos2d", width)
+
+    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
         return _Sincos(width)
 
 
@@ -77,6 +82,8 @@ class _Sincos(Encoding):
         self.width = width
 
     def additive(self, grid: Grid) -> Tensor:
+        from timm.layers import build_sincos2d_pos_embed
+
         return build_sincos2d_pos_embed(list(grid), dim=self.width)
 
 
@@ -97,11 +104,14 @@ class _Learned(Encoding):
         self.table = nn.Parameter(torch.empty(1, grid[0] * grid[1], width))
 
     def reset_parameters(self) -> None:
+        """The initialisation of a ViT's position embedding."""
         nn.init.trunc_normal_(self.table, std=0.02)
 
     def additive(self, grid: Grid) -> Tensor:
         if grid == self.grid:
             return self.table[0]
+        from timm.layers import resample_abs_pos_embed
+
         return resample_abs_pos_embed(self.table, list(grid), list(self.grid), num_prefix_tokens=0)[0]
 
 
@@ -110,17 +120,21 @@ class _Rotary(Encoding):
 
     def __init__(self, channels_per_axis: int, temperature: float, flat: bool):
         super().__init__()
+        from timm.layers import freq_bands
+
         self.bands = freq_bands(channels_per_axis // 2, temperature=temperature, step=1)
         self.flat = flat
 
     def rotation(self, grid: Grid) -> Tensor:
+        from timm.layers import build_rotary_pos_embed
+
         shape = [grid[0] * grid[1]] if self.flat else list(grid)
         return torch.cat(build_rotary_pos_embed(shape, bands=self.bands, in_pixels=False), dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rotary1d(Position):
-    """Rotary by the patch's raster index: the text model's encoding."""
+    """Rotary by the patch's raster index, as in language models."""
 
     kind: ClassVar[str] = "rope1d"
     temperature: float = changes(Aspect.MODEL, default=10_000.0)
@@ -128,14 +142,16 @@ class Rotary1d(Position):
     def __post_init__(self) -> None:
         require(self.temperature > 0, "position.temperature", "be positive", self.temperature)
 
-    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
+    def check(self, width: int, head_width: int) -> None:
         require(head_width % 2 == 0, "model.width / model.heads", "be a multiple of 2 for position rope1d", head_width)
+
+    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
         return _Rotary(head_width, self.temperature, flat=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rotary2d(Position):
-    """Rotary by row and column: half the channels turn with the row, half with the column."""
+    """Rotary by row and column: half the channels are rotated by the row, half by the column."""
 
     kind: ClassVar[str] = "rope2d"
     temperature: float = changes(Aspect.MODEL, default=10_000.0)
@@ -143,6 +159,8 @@ class Rotary2d(Position):
     def __post_init__(self) -> None:
         require(self.temperature > 0, "position.temperature", "be positive", self.temperature)
 
-    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
+    def check(self, width: int, head_width: int) -> None:
         require(head_width % 4 == 0, "model.width / model.heads", "be a multiple of 4 for position rope2d", head_width)
+
+    def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
         return _Rotary(head_width // 2, self.temperature, flat=False)

@@ -1,45 +1,24 @@
-"""Patch-by-patch sampling: each patch is drawn given those before it, with a cache of their keys and values.
+"""Patch-by-patch sampling: each patch is drawn given those before it, with a cache of their keys and values."""
 
-A cache holds, for each block, the keys and values (batch, heads, tokens, head width) of the tokens seen so far; one
-more token costs one token's work.
-"""
-
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-__all__ = ["Cache", "Sampleable", "sample_patches"]
+from darl.model.trunk import Trunk
 
-Cache = list[tuple[Tensor, Tensor] | None]
-
-
-class Sampleable(Protocol):
-    """What sampling needs of a model."""
-
-    def next_context(self, patch: Tensor | None, place: int, batch: int, cache: Cache) -> Tensor:
-        """The trunk's output (batch, 1, width) for the patch at `place`, after `patch` (batch, patch_dim).
-
-        The first call has no patch: the start token stands in. `cache` is extended in place.
-        """
-        ...
-
-    def draw_patch(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        """A patch (batch, 1, patch_dim) for the context."""
-        ...
+__all__ = ["sample_patches"]
 
 
-def sample_patches(
-    model: Sampleable, prefix: Tensor, patches: int, steps: int, generator: torch.Generator, cache: Cache
-) -> Tensor:
-    """`prefix` (batch, k, patch_dim), continued to `patches` patches, in the order of prediction.
+def sample_patches(encoder: Trunk, draw: Callable[[Tensor], Tensor], prefix: Tensor, patches: int) -> Tensor:
+    """`prefix` (B, k, P), continued to (B, `patches`, P), in the order of prediction.
 
-    steps: noise levels per patch of a diffusion model; without meaning for MSE.
+    draw: a patch (B, 1, P) for the trunk's output (B, 1, W).
     """
-    known = prefix.shape[1]
+    given, cache = prefix.shape[1], encoder.new_cache()
     drawn = list(prefix.unbind(1))
-    for place in range(patches):
-        context = model.next_context(drawn[place - 1] if place else None, place, len(prefix), cache)
-        if place >= known:
-            drawn.append(model.draw_patch(context, steps, generator)[:, 0])
+    for index in range(patches):
+        context = encoder.next_output(drawn[index - 1] if index else None, index, len(prefix), cache)
+        if index >= given:
+            drawn.append(draw(context)[:, 0])
     return torch.stack(drawn, dim=1)

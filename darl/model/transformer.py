@@ -17,11 +17,11 @@ __all__ = ["Attention", "Block", "apply_rotary"]
 
 
 def apply_rotary(qkv_BTCHD: Tensor, table: "Float[Tensor, 'tokens 1 1 two_head_width']") -> Tensor:
-    """Rotate pairs of channels by timm's rotary table.
+    """Rotate pairs of channels by timm's rotary table; a table for each image has a batch axis in front.
 
-    As complex numbers where the dtype has them and nothing compiles: measured four times faster than the general form
-    on a CPU. Nothing of qkv is saved for the backward pass, so turning all three (v by zero) in one piece costs less
-    memory than keeping both the raw and the turned queries and keys.
+    Outside of `torch.compile` and in a dtype that has complex numbers, pairs are rotated as complex numbers: measured
+    four times faster on a CPU than the general form. The backward pass needs nothing of qkv, so rotating all three in
+    one tensor (v by angle 0) takes less memory than keeping queries and keys both raw and rotated.
     """
     if qkv_BTCHD.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling():
         sine, cosine = (half[..., ::2] for half in table.to(qkv_BTCHD.dtype).chunk(2, -1))
@@ -31,7 +31,7 @@ def apply_rotary(qkv_BTCHD: Tensor, table: "Float[Tensor, 'tokens 1 1 two_head_w
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, causal or not, with rotary positions and an optional cache of keys and values."""
+    """Multi-head self-attention, causal or masked, with rotary positions and an optional cache of keys and values."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -40,15 +40,32 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(
-        self, x_BTW: Tensor, table: Tensor | None, causal: bool, past: tuple[Tensor, Tensor] | None = None
+        self,
+        x_BTW: Tensor,
+        table: Tensor | None,
+        causal: bool,
+        past: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The output (B, T, W), and the keys and values (B, H, T, D) of all tokens read so far.
+
+        Args:
+            x_BTW: tokens.
+            table: for `apply_rotary`.
+            causal: whether a token reads only itself and those before it.
+            past: keys and values of tokens read before these.
+            mask: true where a row's token reads a column's; excludes `causal`.
+
+        """
         qkv_BTCHD = self.qkv(x_BTW).unflatten(-1, (3, self.heads, -1))
         if table is not None:
             qkv_BTCHD = apply_rotary(qkv_BTCHD, table)
         q_BHTD, k_BHTD, v_BHTD = qkv_BTCHD.permute(2, 0, 3, 1, 4).unbind(0)
         if past is not None:
             k_BHTD, v_BHTD = torch.cat([past[0], k_BHTD], 2), torch.cat([past[1], v_BHTD], 2)
-        x_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=causal and past is None)
+        x_BHTD = F.scaled_dot_product_attention(
+            q_BHTD, k_BHTD, v_BHTD, attn_mask=mask, is_causal=causal and past is None
+        )
         return self.proj(x_BHTD.transpose(1, 2).flatten(2)), (k_BHTD, v_BHTD)
 
 
@@ -64,8 +81,14 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(
-        self, x_BTW: Tensor, table: Tensor | None, causal: bool, past: tuple[Tensor, Tensor] | None = None
+        self,
+        x_BTW: Tensor,
+        table: Tensor | None,
+        causal: bool,
+        past: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        attended, key_value = self.attn(self.norm1(x_BTW), table, causal, past)
+        """As `Attention.forward`, with the residual connections, norms and MLP of a block."""
+        attended, key_value = self.attn(self.norm1(x_BTW), table, causal, past, mask)
         x_BTW = x_BTW + self.drop_path(attended)
         return x_BTW + self.drop_path(self.mlp(self.norm2(x_BTW))), key_value

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from darl.data import Batch, Dataset, batches, steps_per_epoch
 from darl.experiment import Experiment
 from darl.model.darl import Darl
-from darl.model.objectives.base import Corruption
+from darl.model.objectives.base import Draws
 from darl.optim import build_optimizer, build_schedule
 from darl.training import checkpoint
 from darl.training.checkpoint import Progress
@@ -153,8 +153,8 @@ class _Run:
         for part in range(parts):
             images = batch.images[part * size : (part + 1) * size]
             start = self.rows.start + part * size
-            corruption = self.model.draw(range(start, start + size), self.experiment.seed, step, device=self.device)
-            total += self._backward(images, corruption, parts, last=part == parts - 1)
+            draws = self.model.draw(range(start, start + size), self.experiment.seed, step, device=self.device)
+            total += self._backward(images, draws, parts, last=part == parts - 1)
         if self.experiment.optim.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.experiment.optim.clip)
         self.optimizer.step()
@@ -169,12 +169,12 @@ class _Run:
         if self.device.type == "cpu" or len(self.pending) == 20:
             yield from self.flush_losses()
 
-    def _backward(self, images: Tensor, corruption: Corruption | None, parts: int, last: bool) -> Tensor:
+    def _backward(self, images: Tensor, draws: Draws, parts: int, last: bool) -> Tensor:
         parallel = self.parallel
         alone = parallel.no_sync() if isinstance(parallel, DistributedDataParallel) and not last else nullcontext()
         with alone:
             with self.autocast:
-                loss = parallel(images, corruption)["loss"] / parts
+                loss = parallel(images, draws)["loss"] / parts
             loss.backward()
         return loss.detach()
 

@@ -5,7 +5,7 @@ import statistics
 import torch
 
 import darl
-from darl.model.encoder import SIZES
+from darl.model.encoder_config import SIZES
 from tests.benchmarks.steps import Vit, our_optimizer, peer_optimizer, training_step
 from tests.benchmarks.timing import Clock, Ratio, Row, Step, cuda_seconds, turns
 

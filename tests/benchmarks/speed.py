@@ -18,7 +18,7 @@ from rich.table import Table
 from torch import nn
 
 import darl
-from darl.model.encoder import SIZES
+from darl.model.encoder_config import SIZES
 from tests.benchmarks.augmentation import our_batch, torchvision_batch
 from tests.benchmarks.gpu import gpu_rows
 from tests.benchmarks.steps import Vit, our_optimizer, peer_optimizer, training_step

@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 
-from darl.model.encoder import EncoderConfig
+from darl.model.encoder_config import EncoderConfig
 from darl.model.patches import patchify
 from darl.optim import Optimizer, build_optimizer
 

@@ -6,7 +6,7 @@ import torch
 
 from darl.data import Dataset, Images
 from darl.experiment import Experiment
-from darl.model.encoder import EncoderConfig
+from darl.model.encoder_config import EncoderConfig
 
 __all__ = ["CPU", "experiment", "unlabelled"]
 

@@ -25,9 +25,9 @@ def test_the_validation_loss_is_what_it_says(digits: Dataset) -> None:
     images = (torch.tensor(digits.validation.pixels).float() / 255 - digits.mean[0]) / digits.std[0]
     patches, _ = model.encoder.patches(images)
     with torch.no_grad():
-        prepared = model.decoder.prepare(model.context(patches))
-        blind = model.decoder.denoise(prepared, torch.zeros_like(patches), torch.zeros(patches.shape[:2]))
-        clean = model.decoder.denoise(prepared, patches, torch.ones(patches.shape[:2]))
+        _, estimate = model.denoiser(images)
+        blind = estimate(torch.zeros_like(patches), torch.zeros(patches.shape[:2]))
+        clean = estimate(patches, torch.ones(patches.shape[:2]))
     losses = denoising_losses(model, digits, device=CPU)
     assert list(losses) == list(GAMMA_GRID)
     assert losses[0.0] != F.mse_loss(blind, patches).item()  # at gamma = 0 the noisy patch is noise, not zero

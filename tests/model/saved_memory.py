@@ -7,7 +7,7 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 import darl
-from darl.model.encoder import EncoderConfig
+from darl.model.encoder_config import EncoderConfig
 
 __all__ = ["TOKENS", "Shape", "bytes_per_token_and_layer", "saved", "square_tensors"]
 

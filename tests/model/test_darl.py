@@ -10,8 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import darl
 from darl.errors import UserError
-from darl.model.encoder import SIZES
-from darl.model.objectives.base import Corruption, Objective
+from darl.model.encoder import initialize
+from darl.model.encoder_config import SIZES
+from darl.model.noise import Corruption
+from darl.model.objectives.base import Objective
 from darl.model.objectives.diffusion import Diffusion
 from darl.model.objectives.mse import Mse
 from darl.model.orders import Order, inverse
@@ -19,7 +21,7 @@ from darl.model.patches import unpatchify
 from darl.model.positions import Position
 from tests.model.reference_model import reference_context, reference_denoise
 from tests.model.saved_memory import bytes_per_token_and_layer, square_tensors
-from tests.model.small_models import SMALL, images, small
+from tests.model.small_models import SMALL, context, images, small
 
 SHIPPED = {
     Order: ["raster", "column", "snake", "nested_raster", "round_robin", "hilbert", "spiral", "random"],
@@ -42,15 +44,15 @@ def test_every_name_of_the_contract_is_there() -> None:
 def test_a_patch_changes_no_prediction_up_to_its_own(order: Order, position: Position) -> None:
     for objective in (Mse(), Diffusion()):
         model = small(objective, order=order, position=position)
-        corruption = model.draw(range(2), 0)
-        if corruption is not None:  # each patch's noisy version is its own affair: hold it still
-            corruption = Corruption(torch.zeros_like(corruption.gamma).double(), corruption.noise.double())
-        before = model(images(), corruption)["prediction"]
+        draws = dict(model.draw(range(2), 0))
+        if "gamma" in draws:  # so that a patch's noisy version says nothing of the patch
+            draws["gamma"] = torch.zeros_like(draws["gamma"])
+        before = model(images(), draws)["prediction"]
         for place in range(len(model.order)):
             patches, _ = model.encoder.patches(images())
             patches[:, place] += 1
             changed = unpatchify(patches[:, inverse(model.order)], model.encoder.grid, 2)
-            after = model(changed, corruption)["prediction"]
+            after = model(changed, draws)["prediction"]
             torch.testing.assert_close(after[:, : place + 1], before[:, : place + 1], rtol=0, atol=1e-12)
             if place + 1 < len(model.order):
                 assert (after[:, place + 1 :] - before[:, place + 1 :]).abs().amax((0, 2)).min() > 1e-9
@@ -62,11 +64,11 @@ def test_forward_agrees_with_the_slow_reference(order: Order, position: Position
         model = small(order=order, position=position, causal=causal)
         patches, _ = model.encoder.patches(images())
         expected = reference_context(model, patches)
-        torch.testing.assert_close(model.context(patches), expected, rtol=0, atol=1e-10)
-        corruption = model.draw(range(2), 0)
-        assert corruption is not None
+        torch.testing.assert_close(context(model, patches), expected, rtol=0, atol=1e-10)
+        draws = model.draw(range(2), 0)
+        corruption = Corruption(**draws)
         prediction = reference_denoise(model, expected, corruption.apply(patches), corruption.gamma)
-        out = model(images(), corruption)
+        out = model(images(), draws)
         torch.testing.assert_close(out["prediction"], prediction, rtol=0, atol=1e-10)
         torch.testing.assert_close(out["loss"], (prediction - patches).square().mean(), rtol=0, atol=1e-10)
 
@@ -75,11 +77,11 @@ def test_forward_agrees_with_the_slow_reference(order: Order, position: Position
 def test_the_decoders_options_agree_with_the_slow_reference(options: str) -> None:
     model = small(f"diffusion:{options}", noise=(2.0, 2.0))
     patches, _ = model.encoder.patches(images())
-    corruption = model.draw(range(2), 0)
-    assert corruption is not None
+    draws = model.draw(range(2), 0)
+    corruption = Corruption(**draws)
     noisy = corruption.apply(patches)
     expected = reference_denoise(model, reference_context(model, patches), noisy, corruption.gamma)
-    out = model(images(), corruption)
+    out = model(images(), draws)
     torch.testing.assert_close(out["prediction"], expected, rtol=0, atol=1e-8)
     if "eps" in options:  # the loss is of the noise, and the clean patch follows from it
         gamma = corruption.gamma.unsqueeze(-1)
@@ -90,7 +92,7 @@ def test_the_decoders_options_agree_with_the_slow_reference(options: str) -> Non
 def test_with_gamma_0_a_prediction_does_not_depend_on_its_own_patch() -> None:
     model = small()
     patches, _ = model.encoder.patches(images())
-    prepared = model.decoder.prepare(model.context(patches))
+    prepared = model.decoder.prepare(context(model, patches))
     gamma, noise = torch.zeros(patches.shape[:2]).double(), torch.randn_like(patches)
     one = model.decoder.denoise(prepared, Corruption(gamma, noise).apply(patches), gamma)
     other = model.decoder.denoise(prepared, Corruption(gamma, noise).apply(patches + 5), gamma)
@@ -103,7 +105,7 @@ def test_with_gamma_1_the_decoder_sees_the_clean_patch() -> None:
     model = small()
     patches, _ = model.encoder.patches(images())
     ones = torch.ones(patches.shape[:2]).double()
-    prepared = model.decoder.prepare(model.context(patches))
+    prepared = model.decoder.prepare(context(model, patches))
     moved = model.decoder.denoise(prepared, patches + 1, ones) - model.decoder.denoise(prepared, patches, ones)
     assert moved.abs().amax(2).min() > 1e-6
 
@@ -170,7 +172,14 @@ def test_a_learned_position_adds_one_vector_per_patch() -> None:
 
 
 @pytest.mark.parametrize(
-    "objective", ["mse", "diffusion", "diffusion:decoder_depth=2,gamma_conditioning=true", "diffusion:prediction=eps"]
+    "objective",
+    [
+        "mse",
+        "mse:head_depth=2",
+        "diffusion",
+        "diffusion:decoder_depth=2,gamma_conditioning=true",
+        "diffusion:prediction=eps",
+    ],
 )
 @pytest.mark.parametrize("size", ["nano", "tiny"])
 def test_flops_are_the_docstrings(objective: str, size: str) -> None:
@@ -195,14 +204,14 @@ def test_creating_a_model_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(0)
     model = darl.create_model(SMALL, image_size=8, channels=1)
     state = torch.get_rng_state()
-    darl.model.encoder.initialize(model, 7)
+    initialize(model, 7)
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_memory_saved_for_the_backward_pass() -> None:
     """At most 38 bytes × width per token and layer under bfloat16 autocast, and nothing of N × N.
 
-    4 norm's input + 2 its output + 6 turned q, k, v + 2 attention + 4 norm's input + 2 its output + 8 + 8 MLP = 36.
+    4 norm's input + 2 its output + 6 rotated q, k, v + 2 attention + 4 norm's input + 2 its output + 8 + 8 MLP = 36.
     """
     per_token, width = bytes_per_token_and_layer()
     assert per_token <= 38 * width

@@ -1,4 +1,4 @@
-"""Rotary position encodings turn queries and keys by where their patches lie."""
+"""Rotary position encodings rotate queries and keys by their patches' coordinates."""
 
 import itertools
 
@@ -15,13 +15,13 @@ def test_rotary_scores_depend_on_relative_coordinates_only(kind: str) -> None:
     table = Position.parse(kind).build((rows, columns), 32, head).rotation((rows, columns))
     assert table is not None
     sine, cosine = (half[:, ::2] for half in table.double().chunk(2, -1))
-    turned = torch.complex(cosine, sine)
+    rotation = torch.complex(cosine, sine)
     q, k = (torch.randn(head // 2, dtype=torch.complex128, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
-    scores = ((q * turned)[:, None] * (k * turned)[None].conj()).real.sum(-1)
+    scores = ((q * rotation)[:, None] * (k * rotation)[None].conj()).real.sum(-1)
     by_offset: dict[tuple[int, int], list[float]] = {}
-    for one, other in itertools.product(range(rows * columns), repeat=2):
-        offset = (one // columns - other // columns, one % columns - other % columns)
-        by_offset.setdefault(offset, []).append(scores[one, other].item())
+    for first, second in itertools.product(range(rows * columns), repeat=2):
+        offset = (first // columns - second // columns, first % columns - second % columns)
+        by_offset.setdefault(offset, []).append(scores[first, second].item())
     spread = max(max(values) - min(values) for values in by_offset.values())
     assert spread < 1e-5
     assert max(map(max, by_offset.values())) - min(map(min, by_offset.values())) > 0.1
@@ -29,7 +29,7 @@ def test_rotary_scores_depend_on_relative_coordinates_only(kind: str) -> None:
     assert len({round(score, 6) for score in row_only}) == rows
 
 
-def test_half_the_channels_turn_with_the_row_and_half_with_the_column() -> None:
+def test_half_the_channels_are_rotated_by_the_row_and_half_by_the_column() -> None:
     table = Position.parse("rope2d").build((3, 4), 32, 16).rotation((3, 4))
     assert table is not None
     angles = torch.atan2(*table.chunk(2, -1)).reshape(3, 4, 16)
@@ -38,7 +38,7 @@ def test_half_the_channels_turn_with_the_row_and_half_with_the_column() -> None:
     assert (angles[1, 1, :8] == angles[1, 1, 8:]).all()
 
 
-def test_the_start_token_is_not_turned() -> None:
+def test_the_start_token_is_not_rotated() -> None:
     rotation = small().encoder.rotation
     assert rotation is not None
     sine, cosine = rotation[0, 0].chunk(2, -1)
@@ -46,7 +46,7 @@ def test_the_start_token_is_not_turned() -> None:
     assert (cosine == 1).all()
 
 
-def test_turning_as_complex_numbers_is_timms_rotation() -> None:
+def test_rotating_complex_numbers_is_timms_rotation() -> None:
     from timm.layers import apply_rot_embed_cat
 
     from darl.model.transformer import apply_rotary

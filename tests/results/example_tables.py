@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 
 from darl.experiment import Experiment, flatten
-from darl.model.encoder import EncoderConfig
+from darl.model.encoder_config import EncoderConfig
 from darl.results.tables import load
 
 EXPERIMENT = Experiment(image_size=32, model=EncoderConfig(patch_size=8))

@@ -16,8 +16,7 @@ from darl.data import Augment, Dataset
 from darl.errors import UserError
 from darl.evaluation.standard import standard
 from darl.experiment import Experiment
-from darl.model.encoder import EncoderConfig
-from darl.model.factory import size_of
+from darl.model.encoder_config import EncoderConfig, size_of
 from darl.model.noise import Beta
 from darl.model.objectives.mse import Mse
 from darl.optim import Optimizer, build_optimizer, build_schedule

@@ -1,78 +1,116 @@
-"""Next-patch objectives: what the trunk's output z_t is asked to say about patch t (DARL, section 3).
+"""Training objectives: how the trunk is called, what is to be predicted, and where the loss counts.
 
-MSE:        loss = |f(z_t) - x_t|².
-Diffusion:  gamma ~ noise schedule, eps ~ N(0, I), y = sqrt(gamma) x_t + sqrt(1 - gamma) eps;
-            loss = |D(z_t, y) - x_t|², with D the *denoising patch decoder*. Each patch has its own gamma and eps.
-At gamma = 0 the noisy patch y says nothing of x_t, and the diffusion objective is MSE's.
+An objective is one class. It builds its decoder (the parameters that it needs beside the encoder's), names its random
+draws, and computes the loss from the encoder's primitives (`darl.model.trunk.Trunk`). Nothing else in the package
+knows what is read, in which order, with which mask, or what the target is.
 
-Layouts: B batch, N patches in the order of prediction, W width, P pixel values of a patch, H heads, D head width.
+The two of the paper are next-patch objectives: see `darl.model.objectives.next_patch`.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from darl.aspects import Aspect, changes
+from darl.errors import UserError
+from darl.model.encoder_config import TrunkConfig
+from darl.model.noise import Noise
+from darl.model.trunk import Trunk
 from darl.variants import Variant
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["Corruption", "Objective", "PatchDecoder"]
+__all__ = ["Denoiser", "Draw", "Draws", "Objective"]
+
+Draw = Callable[[int, torch.Generator], Tensor]
+"""A random tensor of n rows (images), drawn with a generator on the generator's device."""
+
+Draws = Mapping[str, Tensor]
+"""What was drawn for a batch, by name; the first axis is the image."""
 
 
-class Corruption(NamedTuple):
-    """What a diffusion loss adds to clean patches."""
+class Denoiser(NamedTuple):
+    """An objective's estimates of clean patches from noisy ones, for one batch of images."""
 
-    gamma: "Float[Tensor, 'batch patches']"
-    """Signal fraction in [0, 1]."""
-    noise: "Float[Tensor, 'batch patches patch_dim']"
-    """Standard normal."""
-
-    def apply(self, clean: Tensor) -> Tensor:
-        """sqrt(gamma) clean + sqrt(1 - gamma) noise."""
-        gamma = self.gamma.unsqueeze(-1)
-        return gamma.sqrt() * clean + (1 - gamma).sqrt() * self.noise
-
-
-class PatchDecoder(nn.Module):
-    """From the trunk's output for a patch to the patch."""
-
-    @abstractmethod
-    def prepare(self, context: "Float[Tensor, 'batch patches width']") -> object:
-        """What `denoise` needs of the context, computed once for any number of noise levels."""
-
-    @abstractmethod
-    def denoise(self, prepared: object, noisy: Tensor, gamma: Tensor) -> Tensor:
-        """The clean patches (B, N, P), estimated from noisy ones (B, N, P) at signal fractions (B, N)."""
-
-    @abstractmethod
-    def loss(self, context: Tensor, clean: Tensor, corruption: Corruption | None) -> tuple[Tensor, Tensor]:
-        """(scalar loss, estimated clean patches (B, N, P))."""
-
-    @abstractmethod
-    def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        """Patches (B, N, P) drawn for the context."""
+    clean: "Float[Tensor, 'batch patches patch_dim']"
+    """What is to be estimated."""
+    estimate: "Callable[[Tensor, Tensor], Tensor]"
+    """From noisy patches (B, N, P) at signal fractions gamma (B, N) the clean ones (B, N, P)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Variant):
-    """A next-patch objective. With `normalize_target` the targets are each patch's normalised pixels (MAE's)."""
+    """A training objective."""
 
     family: ClassVar[str] = "objective"
     package: ClassVar[str] = "darl.model.objectives"
     uses_noise: ClassVar[bool] = False
-    can_denoise: ClassVar[bool] = True
-    """Whether its decoder estimates clean patches from noisy ones (`PatchDecoder.denoise`)."""
-    normalize_target: bool = changes(Aspect.TARGET, default=False)
+    """Whether it needs a noise schedule."""
+    can_denoise: ClassVar[bool] = False
+    """Whether it predicts every patch, so that `denoiser` and the denoising evaluation have a meaning."""
+
+    def check(self, config: TrunkConfig) -> None:
+        """Raise UserError where the objective cannot be used with this trunk. By default it always can."""
 
     @abstractmethod
-    def build(self, width: int, heads: int, patch_dim: int, mlp_ratio: float) -> PatchDecoder:
-        """The decoder for a trunk of this width."""
+    def build(self, config: TrunkConfig) -> nn.Module:
+        """The decoder: what the objective learns beside the encoder.
+
+        Initial weights come from each module's `reset_parameters` (a linear map's from timm's initialisation), seeded
+        by the module's name. So a bare `nn.Parameter` belongs in a module that has that method.
+        """
+
+    def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
+        """The random tensors that the loss needs, by name: say a mask, or noise. None by default.
+
+        They are drawn for each image from a seed of its own (`darl.randomness.draw_rows`). So a resumed run, and any
+        number of workers, draws what an uninterrupted run with one worker would have drawn.
+        """
+        return {}
 
     @abstractmethod
-    def flops(self, width: int, patch_dim: int, mlp_ratio: float) -> float:
-        """Floating-point operations of the decoder's matrix products, per patch, forward."""
+    def loss(
+        self, encoder: Trunk, decoder: nn.Module, patches: "Float[Tensor, 'batch patches patch_dim']", draws: Draws
+    ) -> tuple[Tensor, Tensor]:
+        """(scalar loss, prediction (B, N, P) of all patches, in the order of prediction).
+
+        Args:
+            encoder: the trunk.
+            decoder: what `build` made.
+            patches: of the images, in the patch order.
+            draws: what `draws` asked for.
+
+        """
+
+    @abstractmethod
+    def flops(self, config: TrunkConfig) -> float:
+        """Floating-point operations of the matrix products of one image's loss, forward, the trunk's included.
+
+        By arithmetic, as it is asked for every trial; see `TrunkConfig.trunk_flops`.
+        """
+
+    def denoiser(self, encoder: Trunk, decoder: nn.Module, patches: Tensor) -> Denoiser:
+        """How the model denoises these patches. Raises UserError unless `can_denoise`."""
+        raise UserError(f"objective must predict every patch to be evaluated by denoising, got {self.kind!r}")
+
+    def generate(
+        self, encoder: Trunk, decoder: nn.Module, prefix: Tensor, patches: int, steps: int, generator: torch.Generator
+    ) -> Tensor:
+        """Patches (B, N, P) in the order of prediction, drawn one after another behind `prefix` (B, k, P).
+
+        Args:
+            encoder: the trunk, causal.
+            decoder: what `build` made.
+            prefix: the first k patches, 0 to N of them.
+            patches: N.
+            steps: noise levels per patch, where the objective has such.
+            generator: of all draws.
+
+        Raises UserError where no images can be drawn from a model of this objective; by default always.
+
+        """
+        raise UserError(f"objective must predict the next patch for generation, got {self.kind!r}")

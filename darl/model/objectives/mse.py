@@ -1,52 +1,86 @@
 """Next-patch prediction by mean squared error."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darl.model.objectives.base import Corruption, Objective, PatchDecoder
-
-if TYPE_CHECKING:
-    pass
+from darl.aspects import Aspect, changes
+from darl.model.encoder_config import TrunkConfig
+from darl.model.objectives.base import Draws
+from darl.model.objectives.next_patch import NextPatch, PatchDecoder
+from darl.model.pair_blocks import PairBlocks, pair_block_flops
+from darl.variants import require
 
 __all__ = ["Mse", "MseDecoder"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mse(Objective):
-    """Predict the patch itself."""
+class Mse(NextPatch):
+    """Predict the patch itself.
+
+    head_depth: Transformer blocks in front of the last linear map, 0 or more. They are the diffusion decoder's own
+    blocks, reading a learned vector where the diffusion decoder reads the noisy patch. So `Mse(head_depth=d)` lacks of
+    `Diffusion(decoder_depth=d)` only the embedding of the noisy patch: P·W parameters and 2PW operations per patch
+    fewer, for P pixel values and width W. With 0 blocks the decoder is one linear map.
+    """
 
     kind: ClassVar[str] = "mse"
+    head_depth: int = changes(Aspect.LOSS, default=0)
 
-    def build(self, width: int, heads: int, patch_dim: int, mlp_ratio: float) -> "MseDecoder":
-        return MseDecoder(width, patch_dim)
+    def __post_init__(self) -> None:
+        require(self.head_depth >= 0, "objective.head_depth", "be 0 or more", self.head_depth)
 
-    def flops(self, width: int, patch_dim: int, mlp_ratio: float) -> float:
-        """2WP."""
-        return 2 * width * patch_dim
+    def build(self, config: TrunkConfig) -> "MseDecoder":
+        return MseDecoder(config, self.head_depth)
+
+    def patch_flops(self, config: TrunkConfig) -> float:
+        """2WP for the linear map, and `pair_block_flops` for each block."""
+        return 2 * config.size.width * config.patch_dim + self.head_depth * pair_block_flops(config.size)
 
 
 class MseDecoder(PatchDecoder):
-    """One linear map; what it says does not depend on any noisy patch."""
+    """Its prediction does not depend on any noisy patch."""
 
-    def __init__(self, width: int, patch_dim: int):
+    def __init__(self, config: TrunkConfig, depth: int):
         super().__init__()
-        self.head = nn.Linear(width, patch_dim)
+        self.body = LearnedQuery(config, depth) if depth else nn.Identity()
+        self.head = nn.Linear(config.size.width, config.patch_dim)
 
     def prepare(self, context: Tensor) -> Tensor:
-        return self.head(context).float()
+        return self._predict(context).float()
 
     def denoise(self, prepared: object, noisy: Tensor, gamma: Tensor) -> Tensor:
         assert isinstance(prepared, Tensor)
         return prepared
 
-    def loss(self, context: Tensor, clean: Tensor, corruption: Corruption | None) -> tuple[Tensor, Tensor]:
-        prediction = self.head(context).to(clean.dtype)
+    def loss(self, context: Tensor, clean: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        prediction = self._predict(context).to(clean.dtype)
         return F.mse_loss(prediction, clean), prediction
 
     def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
         """The prediction itself: the objective's only answer is the mean."""
-        return self.head(context)
+        return self._predict(context)
+
+    def _predict(self, context: Tensor) -> Tensor:
+        return self.head(self.body(context))
+
+
+class LearnedQuery(nn.Module):
+    """The diffusion decoder's blocks, reading the context and one learned vector instead of a noisy patch."""
+
+    def __init__(self, config: TrunkConfig, depth: int):
+        super().__init__()
+        self.query = nn.Parameter(torch.empty(config.size.width))  # one axis: weight decay leaves it alone
+        self.blocks = PairBlocks(config.size, depth)
+        self.norm = nn.LayerNorm(config.size.width, eps=1e-6)
+
+    def reset_parameters(self) -> None:
+        """The initialisation of a learned token."""
+        nn.init.normal_(self.query, std=0.02)
+
+    def forward(self, context: Tensor) -> Tensor:
+        query = self.query.to(context).expand_as(context)
+        return self.norm(self.blocks(query, self.blocks.prepare(context)))

@@ -1,0 +1,46 @@
+"""One configuration for a whole model, and the one way to build a model from it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from darl.model.encoder_config import TrunkConfig
+from darl.model.noise import Noise
+from darl.model.objectives.base import Objective
+from darl.variants import require
+
+if TYPE_CHECKING:
+    from darl.model.darl import Darl
+
+__all__ = ["ModelConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(TrunkConfig):
+    """Everything that a model is built from but the seed of its initial weights.
+
+    Raises UserError where the noise does not fit the objective, or a size does not fit the others.
+    """
+
+    objective: Objective
+    noise: Noise | None
+    """The noise schedule of an objective that uses one, None for others."""
+
+    def __post_init__(self) -> None:
+        needs = self.objective.uses_noise
+        remedy = f"be {'given' if needs else 'left out'} for objective {self.objective.kind}"
+        require((self.noise is not None) == needs, "noise", remedy, self.noise and str(self.noise))
+        super().__post_init__()
+        self.objective.check(self)
+
+    def build(self, seed: int) -> "Darl":
+        """The model, initialised from the seed."""
+        from darl.model.darl import Darl  # timm and torchvision come with it: two seconds that a config can do without
+        from darl.model.encoder import initialize
+
+        model = Darl(self)
+        initialize(model, seed)
+        return model
+
+    def flops(self) -> float:
+        """Floating-point operations of one image's forward pass in training, by arithmetic: no model is built."""
+        return self.objective.flops(self)

@@ -1,0 +1,100 @@
+"""What the encoder is built from: its size, and the images that it reads and how. Plain values, without torch modules.
+
+`EncoderConfig` is a size (widths and depths; `SIZES` has six by name). `TrunkConfig` adds the images, the patch order,
+the position encoding and the mask: everything that `darl.model.encoder.Encoder` needs.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from darl.aspects import Aspect, changes
+from darl.model.orders import Order
+from darl.model.patches import Grid, grid_of
+from darl.model.positions import Position
+from darl.variants import require
+
+__all__ = ["SIZES", "EncoderConfig", "TrunkConfig", "size_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """The encoder's size. Sizes by name are in `SIZES`."""
+
+    width: int = changes(Aspect.MODEL, default=192)
+    depth: int = changes(Aspect.MODEL, default=12)
+    heads: int = changes(Aspect.MODEL, default=3)
+    patch_size: int = changes(Aspect.INPUT, default=16)
+    mlp_ratio: float = changes(Aspect.MODEL, default=4.0)
+    readout: str = changes(Aspect.MODEL, default="mean")
+    """What represents the image: the `mean` of the patch tokens, or the `last` token in the order (it has read all)."""
+
+    def __post_init__(self) -> None:
+        for field in ("width", "depth", "heads", "patch_size"):
+            require(getattr(self, field) >= 1, f"model.{field}", "be at least 1", getattr(self, field))
+        require(self.width % self.heads == 0, "model.width", f"be a multiple of model.heads {self.heads}", self.width)
+        require(self.mlp_ratio > 0, "model.mlp_ratio", "be positive", self.mlp_ratio)
+        require(self.readout in ("mean", "last"), "model.readout", "be mean or last", self.readout)
+
+
+SIZES: dict[str, EncoderConfig] = {
+    "nano": EncoderConfig(width=64, depth=4, heads=4),
+    "tiny": EncoderConfig(width=192, depth=12, heads=3),
+    "small": EncoderConfig(width=384, depth=12, heads=6),
+    "base": EncoderConfig(width=768, depth=12, heads=12),
+    "large": EncoderConfig(width=1024, depth=24, heads=16),
+    "huge": EncoderConfig(width=1280, depth=32, heads=16, patch_size=14),
+}
+
+
+def size_of(name: str, **changes: Any) -> EncoderConfig:
+    """The size of that name, with some fields changed; raises UserError."""
+    require(name in SIZES, "model", f"be one of {', '.join(SIZES)}", name)
+    return dataclasses.replace(SIZES[name], **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkConfig:
+    """Everything that the encoder is built from.
+
+    Raises UserError where the patch size does not divide the image, or the position encoding does not fit the widths.
+    """
+
+    size: EncoderConfig
+    image_size: tuple[int, int]
+    """(height, width) in pixels."""
+    channels: int
+    order: Order
+    position: Position
+    causal: bool
+    """Whether a token reads only itself and those before it in the order, unless an objective says otherwise."""
+
+    def __post_init__(self) -> None:
+        require(self.channels >= 1, "channels", "be at least 1", self.channels)
+        grid_of(self.image_size, self.size.patch_size)
+        self.position.check(self.size.width, self.size.width // self.size.heads)
+
+    @property
+    def grid(self) -> Grid:
+        """(rows, columns) of patches."""
+        return grid_of(self.image_size, self.size.patch_size)
+
+    @property
+    def patches(self) -> int:
+        """Patches of an image."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def patch_dim(self) -> int:
+        """Pixel values of a patch."""
+        return self.channels * self.size.patch_size**2
+
+    def trunk_flops(self, patches: int) -> float:
+        """Floating-point operations of the matrix products for one image of which n patches are read, forward.
+
+        2nPW to embed; with T = n + 1 tokens, for each block 8TW² (q, k, v, out) + 4rTW² (MLP of ratio r) + 4T²W (scores
+        and values, counted whole, as torch's counter does; a causal kernel does half of it).
+        """
+        width, tokens = self.size.width, patches + 1
+        block = (8 + 4 * self.size.mlp_ratio) * tokens * width**2 + 4 * tokens**2 * width
+        return 2 * patches * self.patch_dim * width + self.size.depth * block

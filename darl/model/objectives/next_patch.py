@@ -1,0 +1,106 @@
+"""Next-patch prediction: the trunk's output z_t is asked for patch t, having read those before it (DARL, section 3).
+
+    read       [start, x_1 … x_{N-1}]   patches in the order of prediction, shifted by a start token, the last dropped
+    trunk      z_t = Transformer(x_{<t})
+    decoder    z_t -> x_t
+
+MSE:        loss = |f(z_t) - x_t|².
+Diffusion:  gamma ~ noise schedule, eps ~ N(0, I), y = sqrt(gamma) x_t + sqrt(1 - gamma) eps;
+            loss = |D(z_t, y) - x_t|², with D the *denoising patch decoder*. Each patch has its own gamma and eps.
+At gamma = 0 the noisy patch y says nothing of x_t, and the diffusion objective is MSE's.
+
+Layouts: B batch, N patches in the order of prediction, W width, P pixel values of a patch, H heads, D head width.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from darl.aspects import Aspect, changes
+from darl.model.encoder_config import TrunkConfig
+from darl.model.objectives.base import Denoiser, Draws, Objective
+from darl.model.patches import normalize_patches
+from darl.model.sampling import sample_patches
+from darl.model.trunk import Trunk
+from darl.variants import require
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+__all__ = ["NextPatch", "PatchDecoder"]
+
+
+class PatchDecoder(nn.Module):
+    """From the trunk's output for a patch to the patch."""
+
+    @abstractmethod
+    def prepare(self, context: "Float[Tensor, 'batch patches width']") -> object:
+        """What `denoise` needs of the context, computed once for any number of noise levels."""
+
+    @abstractmethod
+    def denoise(self, prepared: object, noisy: Tensor, gamma: Tensor) -> Tensor:
+        """The clean patches (B, N, P), estimated from noisy ones (B, N, P) at signal fractions (B, N)."""
+
+    @abstractmethod
+    def loss(self, context: Tensor, clean: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """(scalar loss, estimated clean patches (B, N, P))."""
+
+    @abstractmethod
+    def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+        """Patches (B, N, P) drawn for the context."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextPatch(Objective):
+    """What the next-patch objectives share: the shift by the start token, the targets, generation.
+
+    normalize_target: predict each patch's pixels normalised to mean 0 and variance 1 (MAE's targets).
+    """
+
+    can_denoise: ClassVar[bool] = True
+    normalize_target: bool = changes(Aspect.TARGET, default=False)
+
+    @abstractmethod
+    def build(self, config: TrunkConfig) -> PatchDecoder: ...
+
+    @abstractmethod
+    def patch_flops(self, config: TrunkConfig) -> float:
+        """Floating-point operations of the decoder's matrix products, per patch, forward."""
+
+    def context(self, encoder: Trunk, patches: "Float[Tensor, 'batch patches patch_dim']") -> Tensor:
+        """z (B, N, W): z_t is the trunk's output from the start token and the patches before t.
+
+        Without the configured causal mask every z_t reads all patches but the last one of the order.
+        """
+        return encoder.trunk(encoder.embed(patches[:, :-1], encoder.grid), encoder.grid)
+
+    def targets(self, patches: "Float[Tensor, 'batch patches patch_dim']") -> Tensor:
+        """What is to be predicted: the patches, normalised each where asked for."""
+        return normalize_patches(patches) if self.normalize_target else patches
+
+    def loss(self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        assert isinstance(decoder, PatchDecoder)
+        return decoder.loss(self.context(encoder, patches), self.targets(patches), draws)
+
+    def flops(self, config: TrunkConfig) -> float:
+        """`TrunkConfig.trunk_flops` of N - 1 patches + N times `patch_flops`."""
+        return config.trunk_flops(config.patches - 1) + config.patches * self.patch_flops(config)
+
+    def denoiser(self, encoder: Trunk, decoder: nn.Module, patches: Tensor) -> Denoiser:
+        assert isinstance(decoder, PatchDecoder)
+        prepared = decoder.prepare(self.context(encoder, patches))
+        return Denoiser(self.targets(patches), partial(decoder.denoise, prepared))
+
+    def generate(
+        self, encoder: Trunk, decoder: nn.Module, prefix: Tensor, patches: int, steps: int, generator: torch.Generator
+    ) -> Tensor:
+        """See `Objective.generate`. Raises UserError where targets are normalised: their pixels cannot be recovered."""
+        require(not self.normalize_target, "objective.normalize_target", "be false for generation", True)
+        require(encoder.causal, "causal", "be true for generation", False)
+        assert isinstance(decoder, PatchDecoder)
+        draw = partial(decoder.sample, steps=steps, generator=generator)
+        return sample_patches(encoder, draw, prefix, patches)

@@ -1,0 +1,77 @@
+"""What an objective may ask of the encoder: the primitives from which it composes a forward pass.
+
+`darl.model.encoder.Encoder` provides them. An objective chooses which patches are read, in which order, with which
+mask. Next-patch prediction reads all patches but the last, causally; a masked objective puts a mask token in front of
+`add_positions` and reads in both directions; one that reads only some patches of each image names them by `at`.
+
+Tokens always have a start token in front, which carries no position. Layouts: B batch, N patches, W width,
+P pixel values of a patch, n tokens without the start token.
+"""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from darl.model.patches import Grid
+
+__all__ = ["Cache", "Trunk"]
+
+Cache = list[tuple[Tensor, Tensor] | None]
+"""For each block the keys and values (batch, heads, tokens, head width) of the tokens read so far."""
+
+
+@runtime_checkable  # the tests check argument types at run time
+class Trunk(Protocol):
+    """The encoder's primitives. `at` in all of them as in `trunk`."""
+
+    grid: Grid
+    """(rows, columns) of patches of the images in training."""
+    causal: bool
+    """The configured mask: what `trunk` uses where nothing else is asked for."""
+
+    def project(self, patches: Tensor) -> Tensor:
+        """Tokens (B, n, W) of patch vectors (B, n, P): the linear patch embedding, without positions."""
+        ...
+
+    def add_positions(self, tokens: Tensor, grid: Grid, at: Tensor | None = None) -> Tensor:
+        """Tokens plus the additive position encoding, where there is one."""
+        ...
+
+    def embed(self, patches: Tensor, grid: Grid, at: Tensor | None = None) -> Tensor:
+        """`project`, then `add_positions`."""
+        ...
+
+    def trunk(
+        self,
+        tokens: Tensor,
+        grid: Grid,
+        *,
+        at: Tensor | None = None,
+        causal: bool | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """[start, tokens] (B, n + 1, W) through all blocks and the last norm.
+
+        Args:
+            tokens: (B, n, W), from `embed`.
+            grid: of the image.
+            at: the patches that the tokens represent, as indices into the patch order: (n) for all images alike, or
+                (B, n). By default the first n of the order.
+            causal: whether a token reads only itself and those before it; by default as configured.
+            mask: instead of `causal`: boolean, (n + 1, n + 1) or (B, 1, n + 1, n + 1), the start token counted;
+                true where the row's token reads the column's.
+
+        """
+        ...
+
+    def next_output(self, patch: Tensor | None, index: int, batch: int, cache: Cache) -> Tensor:
+        """The causal trunk's output (B, 1, W) from which the patch at `index` of the order is predicted.
+
+        patch: (B, P), the one before it; None for the first, where the start token is read. `cache`, of `new_cache`,
+        is extended in place: one more token costs one token's work.
+        """
+        ...
+
+    def new_cache(self) -> Cache:
+        """A cache in which nothing has been read."""
+        ...

@@ -1,0 +1,114 @@
+"""One contract for every training objective: a class that is defined goes through it by itself."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from darl.errors import UserError
+from darl.model.config import ModelConfig
+from darl.model.darl import Darl
+from darl.model.encoder_config import EncoderConfig
+from darl.model.noise import Beta
+from darl.model.objectives.base import Objective
+from darl.model.orders import Hilbert
+from darl.model.positions import Rotary2d
+
+OPTIONS = ["mse:head_depth=2", "mse:normalize_target=true", "diffusion:decoder_depth=2,gamma_conditioning=true"]
+OBJECTIVES = [*(objective() for objective in Objective.kinds().values()), *map(Objective.parse, OPTIONS)]
+every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+
+
+def model_of(objective: Objective, seed: int = 0) -> Darl:
+    return ModelConfig(
+        size=EncoderConfig(width=32, depth=2, heads=2, patch_size=2),
+        image_size=(8, 8),
+        channels=1,
+        order=Hilbert(),
+        position=Rotary2d(),
+        causal=True,
+        objective=objective,
+        noise=Beta() if objective.uses_noise else None,
+    ).build(seed)
+
+
+def images(count: int = 4) -> torch.Tensor:
+    return torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@every_objective
+def test_the_loss_is_a_finite_scalar_that_every_part_of_the_model_learns_from(objective: Objective):
+    model = model_of(objective)
+    out = model(images(), model.draw(range(4), 0))
+    assert out["loss"].shape == ()
+    assert bool(out["loss"].isfinite())
+    assert out["prediction"].shape == (4, 16, 4)
+    out["loss"].backward()
+    assert [name for name, value in model.named_parameters() if value.grad is None] == []
+
+
+@every_objective
+def test_the_loss_is_a_function_of_the_images_and_the_draws(objective: Objective):
+    model, torch_state = model_of(objective), torch.get_rng_state()
+    draws = model.draw(range(4), 0)
+    assert torch.equal(model(images(), draws)["loss"], model(images(), draws)["loss"])
+    assert torch.equal(model(images(), seed=3)["loss"], model(images(), seed=3)["loss"])
+    assert torch.equal(torch_state, torch.get_rng_state())
+
+
+@every_objective
+def test_a_row_draws_the_same_in_any_share_of_the_batch(objective: Objective):
+    model = model_of(objective)
+    whole, part, other = (
+        model.draw(rows, 5, step) for rows, step in ((range(96), 1), (range(30, 40), 1), (range(96), 2))
+    )
+    assert whole.keys() == part.keys() == objective.draws(model.config, model.noise).keys()
+    for name, values in whole.items():
+        assert torch.equal(values[30:40], part[name])
+        assert not torch.equal(values, other[name])
+
+
+@every_objective
+def test_operations_are_those_that_torch_counts(objective: Objective):
+    model = model_of(objective)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(images(3))
+    assert counter.get_total_flops() == 3 * model.flops() == 3 * model.config.flops()
+
+
+@every_objective
+def test_all_weights_follow_from_the_seed(objective: Objective):
+    first, again, other = (model_of(objective, seed) for seed in (1, 1, 2))
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    matrices = [name for name, value in first.named_parameters() if value.ndim > 1]
+    assert all(not torch.equal(first.state_dict()[name], other.state_dict()[name]) for name in matrices)
+
+
+@every_objective
+def test_it_denoises_where_it_says_so_and_refuses_by_name_elsewhere(objective: Objective):
+    model = model_of(objective)
+    if not objective.can_denoise:
+        with pytest.raises(UserError, match=r"^objective must "):
+            model.denoiser(images())
+        return
+    clean, estimate = model.denoiser(images())
+    assert clean.shape == (4, 16, 4)
+    assert estimate(torch.randn(4, 16, 4), torch.full((4, 16), 0.5)).shape == (4, 16, 4)
+
+
+def generated(objective: Objective) -> torch.Tensor | str:
+    """Two images, or why there are none."""
+    try:
+        return model_of(objective).generate(2, steps=2)
+    except UserError as refusal:
+        return str(refusal)
+
+
+@every_objective
+def test_it_generates_images_or_refuses_by_name(objective: Objective):
+    result = generated(objective)
+    if isinstance(result, str):
+        assert result.startswith("objective")
+    else:
+        assert result.shape == (2, 1, 8, 8)
+        assert bool(result.isfinite().all())

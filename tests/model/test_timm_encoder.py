@@ -1,0 +1,74 @@
+"""timm creates darl's encoders by name, and they work like any ViT of timm's."""
+
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+
+import darl
+from darl.errors import UserError
+from darl.model.encoder_config import SIZES
+
+NAMES = [f"darl_{name}_patch{size.patch_size}_224" for name, size in SIZES.items()]
+
+
+@pytest.mark.parametrize("imports", ["import darl, timm", "import timm, darl"])
+def test_the_names_are_there_whichever_is_imported_first(imports: str) -> None:
+    """Also where timm is imported while darl's own modules are."""
+    code = f"{imports}\ndarl.create_model\nimport darl.model.encoder\nprint(timm.is_model('darl_base_patch16_224'))"
+    done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["True"], done.stderr
+
+
+def test_the_encoders_own_import_of_timm_registers_too() -> None:
+    code = "import darl, darl.model.encoder, timm; print(timm.is_model('darl_nano_patch16_224'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["True"], done.stderr
+
+
+def test_every_size_has_a_name() -> None:
+    assert set(NAMES) <= set(timm.list_models("darl_*"))
+    for name in NAMES:
+        assert timm.get_pretrained_cfg(name).input_size == (3, 224, 224)
+        assert timm.models.model_entrypoint(name).__doc__.startswith("Width")
+
+
+def test_an_encoder_classifies_and_gives_features() -> None:
+    encoder = timm.create_model("darl_nano_patch16_224", num_classes=10, img_size=32, patch_size=8).eval()
+    images = torch.randn(2, 3, 32, 32)
+    assert encoder(images).shape == (2, 10)
+    last, maps = encoder.forward_intermediates(images, indices=[0, -1])
+    assert [tuple(features.shape) for features in maps] == [(2, 64, 4, 4)] * 2
+    torch.testing.assert_close(last, encoder.forward_features(images))
+    assert len(encoder.forward_intermediates(images, indices=3, intermediates_only=True)) == 3
+    with pytest.raises(
+        UserError, match=r"^indices of blocks must be at most 4 last ones, or between -4 and 3, got \[4\]"
+    ):
+        encoder.forward_intermediates(images, indices=[4])
+    assert encoder.prune_intermediate_layers([1], prune_norm=True) == [1]
+    assert len(encoder.blocks) == 2
+    backbone = timm.create_model("darl_nano_patch16_224", features_only=True)
+    assert [tuple(features.shape) for features in backbone(torch.randn(1, 3, 224, 224))] == [(1, 64, 14, 14)] * 3
+
+
+def test_checkpointed_gradients_are_the_same() -> None:
+    encoder = timm.create_model("darl_nano_patch16_224", num_classes=3, img_size=32, patch_size=8)
+    images, gradients = torch.randn(2, 3, 32, 32), []
+    for enable in (False, True):
+        encoder.set_grad_checkpointing(enable)
+        encoder.zero_grad()
+        encoder(images).square().sum().backward()
+        gradients.append(encoder.patch_embed.proj.weight.grad.clone())
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_pretraining_checkpoint_fits_the_encoder_of_its_size() -> None:
+    from darl.model.timm_models import _from_pretraining
+
+    pretrained = darl.create_model(SIZES["nano"], image_size=32, patch_size=8)
+    encoder = timm.create_model("darl_nano_patch16_224", num_classes=0, img_size=32, patch_size=8, causal=True)
+    encoder.load_state_dict(_from_pretraining(pretrained.state_dict(), encoder))
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(encoder(images), pretrained.forward_head(pretrained.forward_features(images)))
