@@ -22,6 +22,7 @@ from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.optim import Optimizer
 from darl.results.tables import TableWriteError
+from darl.sweep.samplers import Sampler
 from darl.training.parallel import worker_part
 from darl.variants import Variant
 
@@ -199,6 +200,7 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
         help="what decides; val_loss needs no labels, but compares neither orders nor objectives",
     )
     add("--evaluations", type=_whole, default=2, help="of a design's trial, evenly spaced, the last epoch's among them")
+    add("--sampler", default="tpe", help=f"of a search: {_kinds(Sampler)}")
     add("--no-early-stopping", action="store_true", help="run every trial of a search whole")
     add("--max-concurrent", type=_whole, help="trials at a time; as many as fit if not given")
     add("--max-trials", type=_whole, help="start no more in this call; the same command goes on")

@@ -31,6 +31,7 @@ from darl.results.tables import Results
 from darl.sweep.base import Sweep
 from darl.sweep.design import Design
 from darl.sweep.record import SWEEP_FILE, to_json
+from darl.sweep.samplers import Sampler
 from darl.sweep.search import Search
 from darl.variants import require
 
@@ -119,7 +120,10 @@ def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
         metric=flags.objective_metric,
         evaluations=flags.evaluations,
     )
-    return replace(sweep, early=not flags.no_early_stopping) if isinstance(sweep, Search) else sweep
+    if isinstance(sweep, Search):
+        sampler = Sampler.parse(flags.sampler)
+        return replace(sweep, early=not flags.no_early_stopping, sampler=sampler)
+    return sweep
 
 
 def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:

@@ -25,7 +25,7 @@ from darl.distributed.optuna_searcher import OptunaSearcher
 from darl.distributed.planned_searcher import Plan, PlannedSearcher, RaceSearcher
 from darl.distributed.progress import ProgressDisplay
 from darl.distributed.recorder import Recorder
-from darl.distributed.resume import KnownTrial, State, known_trials, queue_of, read_state
+from darl.distributed.resume import State, known_trials, queue_of, read_state
 from darl.distributed.tracking import Logger, TrackerCallback
 from darl.distributed.trial import Job, Shared, resources, run_trial
 from darl.errors import reason
@@ -33,6 +33,7 @@ from darl.results.tables import Results, TableWriteError
 from darl.sweep.base import ATTEMPTS, Sweep
 from darl.sweep.design import Design
 from darl.sweep.search import Search
+from darl.sweep.study import KnownTrial
 from darl.training.checkpoint_store import CheckpointStore
 from darl.training.parallel import Workers
 
