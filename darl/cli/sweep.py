@@ -33,6 +33,7 @@ from darl.sweep.design import Design
 from darl.sweep.record import SWEEP_FILE, to_json
 from darl.sweep.samplers import Sampler
 from darl.sweep.search import Search
+from darl.training.trackers.base import check, local_folder
 from darl.variants import require
 
 __all__ = ["run_sweep"]
@@ -102,6 +103,7 @@ def _sweep(
     every = [*stages, *last(pd.DataFrame())]
     needs = flags.max_gpu_hours is None or flags.gpus_per_worker > 0
     require(needs, "--max-gpu-hours", "come with --gpus-per-worker", flags.max_gpu_hours)
+    check(flags.log, local_folder(results.path))
     datasets = _load(every, flags)
     if flags.dry_run:
         return print_plan(every, datasets, results, flags)
@@ -181,6 +183,10 @@ def _run(
     results: Results,
     flags: argparse.Namespace,
 ) -> None:
+    if flags.gpus_per_worker:  # before Ray starts, and before anything is written
+        from darl.distributed.cluster import require_local_gpus
+
+        require_local_gpus(flags.workers, flags.gpus_per_worker)
     for stage in stages:
         images = len(datasets[stage.base.data_key].train), len(datasets[stage.base.data_key].validation)
         what = f"{several(stage.base.epochs, 'epochs')} on {stage.base.data} ({images[0]:,} + {images[1]:,} images)"
@@ -201,7 +207,7 @@ def _run(
             results.keep(SWEEP_FILE, to_json([*stages, *final]).encode())
             session.run_all(final, shared)
         if shared.budget.ended_by:
-            print(f"ended by {shared.budget.ended_by}; the same command goes on", file=sys.stderr)
+            print(f"ended by --{shared.budget.ended_by}; the same command goes on", file=sys.stderr)
         present(stages_of(results), results)
 
 

@@ -35,9 +35,7 @@ def study(sampler: Sampler, name: str, past: int = 0, seed: int = 0) -> SearchSt
     base = Experiment(epochs=18, seed=seed)
     search = Search(name="test", question="?", base=base, space=SPACES[name], sampler=sampler)
     trials = [
-        KnownTrial(
-            trial_id=search.experiment(point).trial_id, point=point, status="finished", values={18: 0.5 + 0.1 * n}
-        )
+        KnownTrial(trial_id=search.experiment(point).trial_id, point=point, status="finished", values={18: value})
         for point, value in zip(PAST[name][:past], (0.5, 0.6, 0.7), strict=False)
     ]
     return SearchStudy(search, [], trials)

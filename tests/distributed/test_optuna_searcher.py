@@ -87,7 +87,7 @@ def test_a_trial_that_the_budget_cuts_off_is_unfinished() -> None:
     for trial in "abcd":
         search.suggest(trial)
     search.on_trial_complete("a", report(search, "a", (3, 0.4)))
-    cut.append("--max-hours 1")
+    cut.append("max-hours 1")
     search.on_trial_complete("b", report(search, "b", (3, 0.4)))
     search.on_trial_complete("c", report(search, "c", (18, 0.9)))
     search.on_trial_complete("d", None, error=True)
