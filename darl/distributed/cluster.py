@@ -73,8 +73,9 @@ def require_local_gpus(workers: int, gpus_per_worker: float) -> None:
     gpus = torch.cuda.device_count()
     if _places([{"CPU": math.inf, "GPU": gpus}], gpus_per_worker) < workers:
         raise UserError(
-            f"gpus_per_worker must fit this machine, which has {gpus} GPU that PyTorch can use, got {workers} worker(s) "
-            f"of {gpus_per_worker:g} GPU each; ask for fewer, or set RAY_ADDRESS to a cluster that has them"
+            f"must fit this machine, which has {gpus} GPU for PyTorch, got {workers} worker(s) of "
+            f"{gpus_per_worker:g} GPU each; ask for fewer, or set RAY_ADDRESS to a cluster that has them",
+            field="gpus_per_worker",
         )
 
 
@@ -94,8 +95,9 @@ def require_resources(workers: int, gpus_per_worker: float) -> None:
         nodes_have = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes) or "none"
         field = "gpus_per_worker" if gpus_per_worker and _places(nodes, 0) >= workers else "workers"
         raise UserError(
-            f"{field} must fit the cluster, whose nodes have {nodes_have}, got {workers} worker(s) of 1 CPU and "
-            f"{gpus_per_worker:g} GPU each; ask for fewer or start more nodes"
+            f"must fit the cluster, whose nodes have {nodes_have}, got {workers} worker(s) of 1 CPU and "
+            f"{gpus_per_worker:g} GPU each; ask for fewer or start more nodes",
+            field=field,
         )
 
 
@@ -110,14 +112,15 @@ def require_shared(path: str) -> None:
         return
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if _autoscaled():
-        raise UserError(f"results must be on storage that hosts to come share (s3://…, gs://…), got {path!r}")
+        raise UserError(f"must be on storage that hosts to come share (s3://…, gs://…), got {path!r}", field="results")
     with tempfile.NamedTemporaryFile(dir=path, prefix=".shared-") as token:
         for node in nodes:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             if len(nodes) > 1 and not ray.get(_sees.options(scheduling_strategy=there).remote(token.name)):
                 raise UserError(
-                    f"results must be on storage that all hosts share (s3://…, gs://… or a network file system): "
-                    f"{path} is not the same on host {node['NodeManagerHostname']}"
+                    f"must be on storage that all hosts share (s3://…, gs://… or a network file system): "
+                    f"{path} is not the same on host {node['NodeManagerHostname']}",
+                    field="results",
                 )
 
 

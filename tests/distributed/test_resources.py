@@ -34,7 +34,7 @@ def test_workers_lie_on_one_node_each(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("gpus", [1.5, float("nan"), -1])
 def test_a_share_of_gpus_that_cannot_be(monkeypatch: pytest.MonkeyPatch, gpus: float) -> None:
     has(monkeypatch, {"CPU": 8, "GPU": 8})
-    with pytest.raises(UserError, match="^gpus_per_worker must be a whole number, or a fraction of one GPU"):
+    with pytest.raises(UserError, match=r"^gpus_per_worker must be a whole number, or a fraction of one GPU"):
         cluster.require_resources(1, gpus)
 
 
@@ -49,7 +49,7 @@ def test_what_an_autoscaler_may_bring_counts(monkeypatch: pytest.MonkeyPatch, tm
     assert cluster.slots(1, 1) == 4
     with pytest.raises(UserError, match=r"^gpus_per_worker must fit the cluster, .* got 5 workers"):
         cluster.require_resources(5, 1)
-    with pytest.raises(UserError, match="^results must be on storage that hosts to come share"):
+    with pytest.raises(UserError, match=r"^results must be on storage that hosts to come share"):
         cluster.require_shared(str(tmp_path))
     cluster.require_shared("s3://bucket/results")
 
@@ -68,7 +68,7 @@ def test_gpus_that_this_machine_lacks_are_refused_before_ray_starts(monkeypatch:
     cluster.require_local_gpus(2, 0.5)
     with pytest.raises(
         UserError,
-        match=r"^gpus_per_worker must fit this machine, which has 1 GPU that PyTorch can use, got 2 worker\(s\) of 1 GPU",
+        match=r"^gpus_per_worker must fit this machine, which has 1 GPU for PyTorch, got 2 worker\(s\) of 1 GPU",
     ):
         cluster.require_local_gpus(2, 1)
     with pytest.raises(UserError, match=r"^gpus_per_worker must be a whole number"):

@@ -85,12 +85,12 @@ def check(kinds: Iterable[str], folder: Path | None) -> None:
     for kind in kinds:
         tracker = Tracker.of(kind)
         if tracker.needs_folder and folder is None:
-            raise UserError(f"log {kind} must come with results on a disk, got results at a URI")
+            raise UserError(f"{kind} must come with results on a disk, got results at a URI", field="log")
         try:
             importlib.import_module(tracker.library)
         except ImportError:
             remedy = f"pip install {tracker.library}"
-            raise UserError(f"log must be of what is installed, got {kind!r}; {remedy}") from None
+            raise UserError(f"must be of what is installed, got {kind!r}; {remedy}", field="log") from None
 
 
 def parameters_of(experiment: Experiment) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Tracking:
         try:
             tracker.connect(group)
         except Exception as error:  # whatever the library raises
-            raise UserError(f"log {tracker.kind} could not start: {_first_line(error)}") from error
+            raise UserError(f"{tracker.kind} could not start: {_first_line(error)}", field="log") from error
         self.tracker, self.group, self.folder = tracker, group, folder
         self._runs: dict[str, TrackedRun] = {}
         """Runs that have not ended, by the caller's key. Only the thread touches them."""
