@@ -47,7 +47,7 @@ def test_what_an_autoscaler_may_bring_counts(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     cluster.require_resources(4, 1)
     assert cluster.slots(1, 1) == 4
-    with pytest.raises(UserError, match=r"^gpus_per_worker must fit the cluster, .* got 5 workers"):
+    with pytest.raises(UserError, match=r"^gpus_per_worker must fit the cluster, .* got 5 worker\(s\)"):
         cluster.require_resources(5, 1)
     with pytest.raises(UserError, match=r"^results must be on storage that hosts to come share"):
         cluster.require_shared(str(tmp_path))
