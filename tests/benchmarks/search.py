@@ -6,16 +6,16 @@
 Both grids are of scikit-learn's digits and a nano model, evaluated before training, at the search's rungs and at the
 end; `python -m tests.benchmarks.record` records them anew, their metadata say how these were run. `noise` is 12 values
 of a by 11 of b, 30 epochs: the map of `sweeps/noise_schedule.py`. `joint` is 11 noise schedules by 5 position encodings
-by 7 learning rates, 15 epochs: what `sweeps/joint.py` searches, but for the order. The best quarter of the cells of
+by 7 learning rates, 15 epochs: the space of `sweeps/joint.py` without the order. The best quarter of the cells of
 `joint` ran with five seeds, all others with one: what is true of a cell is the mean over its seeds. A trial shows that
 mean, at the cost of one seed; by `--one-seed` it shows the first one's result, as in the search. On `noise` both are
 the same, and luck counts as true.
 
-A method asks for points, each of which becomes the nearest cell in the logarithm of its numbers; the sampler is told
-the cell. A cell costs its recorded seconds, evaluations included, up to the rung where it is stopped. The incumbent is
-the cell with the best recorded value of those that ran whole, and a method is done when its true value lies within so
-many points of the best cell's. A cell that was run, whole or not, is not run again and costs nothing more: the method
-asks again, as the search does. One trial runs at a time. The methods:
+A method asks for points. Each is replaced by the nearest cell in the logarithm of its numbers, and the sampler learns
+from the cell. A cell costs its recorded seconds, evaluations included, up to the rung where it is stopped. The
+incumbent is the cell with the best recorded value of those that ran whole, and a method is done when its true value
+lies within so many points of the best cell's. A cell that was run, whole or not, is not run again and costs nothing
+more: the method asks again, as the search does. One trial runs at a time. The methods:
 
     shuffled grid   every cell, in random order
     random          over the sweep's space
@@ -92,7 +92,7 @@ class Setup:
         return Search(name="replay", question="?", base=base, space=space, first=first, pilot=self.pilot)
 
     def asha(self, sweep: Search) -> Asha:
-        """The search's early stopping."""
+        """The search's early stopping, with this setup's changes."""
         asha = (LateAsha if self.late else Asha)(sweep, [], self.keep)
         if self.trust:
             asha.pilot = Pilot(dict.fromkeys(sweep.rungs, Kendall(1.0, 1.0, 1.0, 0)))
@@ -152,13 +152,13 @@ METHODS: dict[str, Callable[[Grid, Setup, int], Iterator[Step]]] = {
 
 
 def proposed(grid: Grid, sweep: Search, study: optuna.Study, seed: int, tries: int = TRIES) -> Iterator[Cell]:
-    """Cells that the sampler asks for, each once; no more where it asks `tries` times on end for what was run."""
+    """Cells that the sampler asks for, each once, until it asks `tries` times in a row for cells that were run."""
     seen: set[Cell] = set()
     known = 0
     while known < tries:
         trial, point = propose(study, sweep.space, known, seed)
         cell = grid.nearest(point)
-        study.tell(trial, state=TrialState.FAIL)  # its cell is told instead, by `tell`
+        study.tell(trial, state=TrialState.FAIL)  # the sampler learns from its cell instead, by `tell`
         known = known + 1 if cell in seen else 0
         if cell not in seen:
             seen.add(cell)
@@ -180,7 +180,7 @@ def run(grid: Grid, sweep: Search, asha: Asha | None, cell: Cell) -> dict[int, f
 
 
 def tell(study: optuna.Study, sweep: Search, cell: Cell, scores: dict[int, float]) -> None:
-    """Add the cell's trial to the study, as the search tells it; at the space's edge where the cell lies beyond."""
+    """Add the cell's trial to the study, in the state that a search gives it; at the space's edge if it lies beyond."""
     asked = FixedTrial(parameters(sweep.space, dict(cell)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of what lies beyond the edge

@@ -135,7 +135,7 @@ def test_first_points_come_first_and_trials_carry_our_id() -> None:
     assert search.study.trials[0].user_attrs["cell"] == "paper"
 
 
-def test_a_search_ends_when_every_place_is_known_and_not_before() -> None:
+def test_a_search_ends_when_every_point_is_known_and_not_before() -> None:
     orders, positions = (Choice(options={kind: {} for kind in kinds}) for kinds in (Order.kinds(), Position.kinds()))
     places = len(Order.kinds()) * len(Position.kinds())
     search = proposals([], [], space={"order": orders, "position": positions}, first={})
@@ -261,7 +261,7 @@ def test_a_conditional_space_draws_and_knows_what_a_choice_has() -> None:
         assert one.point_of(one.experiment(point)) == point
 
 
-def test_a_place_that_is_known_is_not_proposed_again_and_a_space_can_be_used_up() -> None:
+def test_a_point_that_is_known_is_not_proposed_again_and_a_space_can_be_used_up() -> None:
     space = {"order": Choice(options={"raster": {}, "hilbert": {}, "snake": {}})}
     search = proposals([], [], space=space, first={})
     drawn = [search.suggest(str(number)) for number in range(4)]
