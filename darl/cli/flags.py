@@ -21,11 +21,12 @@ from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.optim import Optimizer
 from darl.results.tables import TableWriteError
+from darl.sweep.samplers import Sampler
 from darl.training.parallel import worker_part
+from darl.training.trackers.base import Tracker
 from darl.variants import Variant
 
 __all__ = [
-    "LOGGERS",
     "Options",
     "Parser",
     "add_experiment_flags",
@@ -182,6 +183,8 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--loader-workers", type=_count, default=0, help="decoding processes of data sets beyond that")
     add("--results", default="results", help="folder or s3://, gs:// URI of the tables")
     add("--name", help="of the folder under --results; the command's own if not given")
+    trackers = list(Tracker.kinds())
+    add("--log", nargs="+", action="extend", default=[], choices=trackers, help="show each evaluation in these, too")
 
 
 def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seeds: int) -> None:
@@ -198,24 +201,14 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
         help=f"what decides; {VALIDATION_LOSS.column} needs no labels, but compares neither orders nor objectives",
     )
     add("--evaluations", type=_whole, default=2, help="of a design's trial, evenly spaced, the last epoch's among them")
+    add("--sampler", default="tpe", help=f"of a search: {_kinds(Sampler)}")
     add("--no-early-stopping", action="store_true", help="run every trial of a search whole")
     add("--max-concurrent", type=_whole, help="trials at a time; as many as fit if not given")
     add("--max-trials", type=_whole, help="start no more in this call; the same command goes on")
     add("--max-hours", type=_hours, help="end this call after so long; the same command goes on")
     add("--max-gpu-hours", type=_hours, help="end this call after so many; the same command goes on")
-    add(
-        "--log",
-        nargs="+",
-        action="extend",
-        default=[],
-        choices=list(LOGGERS),
-        help="tell these too, by Ray's callbacks",
-    )
     add("--dry-run", action="store_true", help="print cells, seeds, trials and the estimated cost; run nothing")
     add("--report", action="store_true", help="print the answer of the tables; run nothing")
-
-
-LOGGERS = ("tensorboard", "wandb", "mlflow")
 
 
 def speak_plainly(command: Callable[[], T]) -> T:

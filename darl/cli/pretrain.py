@@ -30,6 +30,7 @@ from darl.storage.address import below
 from darl.training import checkpoint
 from darl.training.events import Evaluated
 from darl.training.pretrain import fit
+from darl.training.trackers.base import TrackedPretraining, check, local_folder, track
 from darl.variants import require
 
 Tell = Callable[[Evaluated], None]
@@ -50,6 +51,7 @@ def run(flags: argparse.Namespace) -> None:
     require(not (flags.no_ray and flags.workers > 1), "--workers", "be 1 with --no-ray", flags.workers)
     check_batch(experiment, dataset, flags)
     results = Results(results_root(flags.results), flags.name or "pretrain")
+    check(flags.log, local_folder(results.path))
     trials = results.trials()
     own = trials[trials["trial_id"] == experiment.trial_id]
     if "finished" in set(own["status"]):
@@ -59,14 +61,17 @@ def run(flags: argparse.Namespace) -> None:
     if checkpoint.begun(checkpoints):
         print("going on from the last checkpoint; what was evaluated before it is told again", flush=True)
     began, evaluations = now(), list[dict[str, Any]]()
+    tracked = TrackedPretraining(track(flags.log, results.sweep, local_folder(results.path)), experiment)
 
     def tell(event: Evaluated) -> None:
         evaluations.append(asdict(event))
+        tracked.log(event)
         print(event.describe(experiment.epochs), flush=True)
 
     error = (_pretrain_here if flags.no_ray else _pretrain_on_ray)(experiment, dataset, results, flags, tell)
     if error is None and (not evaluations or evaluations[-1]["epoch"] < experiment.epochs):
         error = "the last evaluation was not reported"
+    tracked.finish(failed=error is not None)
     row = trial_row(
         experiment,
         evaluations,
@@ -119,6 +124,7 @@ def _pretrain_on_ray(
 
     from darl.distributed import cluster, trainer
 
+    cluster.require_local_gpus(flags.workers, flags.gpus_per_worker)
     print(f"starting Ray, then {several(flags.workers, 'workers')} as soon as there is room", flush=True)
     cluster.connect()
     cluster.require_resources(flags.workers, flags.gpus_per_worker)

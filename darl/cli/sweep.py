@@ -33,7 +33,9 @@ from darl.sweep.base import Sweep
 from darl.sweep.comparability import require_comparable, require_comparable_over
 from darl.sweep.design import Design
 from darl.sweep.record import SWEEP_FILE, to_json
+from darl.sweep.samplers import Sampler
 from darl.sweep.search import Search
+from darl.training.trackers.base import check, local_folder
 from darl.variants import require
 
 __all__ = ["run_sweep"]
@@ -103,6 +105,7 @@ def _sweep(
     every = [*stages, *last(pd.DataFrame())]
     needs = flags.max_gpu_hours is None or flags.gpus_per_worker > 0
     require(needs, "--max-gpu-hours", "come with --gpus-per-worker", flags.max_gpu_hours)
+    check(flags.log, local_folder(results.path))
     datasets = _load(every, flags)
     if flags.dry_run:
         return print_plan(every, datasets, results, flags)
@@ -121,7 +124,10 @@ def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
         metric=flags.objective_metric,
         evaluations=flags.evaluations,
     )
-    return replace(sweep, early=not flags.no_early_stopping) if isinstance(sweep, Search) else sweep
+    if isinstance(sweep, Search):
+        sampler = Sampler.parse(flags.sampler)
+        return replace(sweep, early=not flags.no_early_stopping, sampler=sampler)
+    return sweep
 
 
 def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
@@ -180,6 +186,10 @@ def _run(
     results: Results,
     flags: argparse.Namespace,
 ) -> None:
+    if flags.gpus_per_worker:  # before Ray starts, and before anything is written
+        from darl.distributed.cluster import require_local_gpus
+
+        require_local_gpus(flags.workers, flags.gpus_per_worker)
     for stage in stages:
         images = len(datasets[stage.base.data_key].train), len(datasets[stage.base.data_key].validation)
         what = f"{several(stage.base.epochs, 'epochs')} on {stage.base.data} ({images[0]:,} + {images[1]:,} images)"
@@ -200,7 +210,7 @@ def _run(
             results.keep(SWEEP_FILE, to_json([*stages, *final]).encode())
             session.run_all(final, shared)
         if shared.budget.ended_by:
-            print(f"ended by {shared.budget.ended_by}; the same command goes on", file=sys.stderr)
+            print(f"ended by --{shared.budget.ended_by}; the same command goes on", file=sys.stderr)
         present(stages_of(results), results)
 
 

@@ -1,48 +1,61 @@
-"""ASHA whose rungs decide only where early results predict late ones."""
+"""ASHA (asynchronous successive halving, Li et al. 2020) whose rungs decide only where early results predict late ones.
 
+Ray's `ASHAScheduler` places its rungs by a formula over its time attribute. A search's rungs are the search's own
+(`Search.rungs`), so the time that it gets here is not the epoch but the rung: `keep` to the power of the rung's index,
+where the formula places its rungs. Nothing private of Ray's is touched.
+"""
+
+from types import SimpleNamespace
 from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler
 
-from darl.distributed.resume import KnownTrial
 from darl.sweep.early_stopping import Pilot, judge
 from darl.sweep.search import Search
+from darl.sweep.study import KnownTrial
 
 __all__ = ["Asha"]
 
 
 class Asha(ASHAScheduler):
-    """ASHA over epochs, each rung by its own metric.
+    """ASHA over a search's rungs, each by its own metric.
 
-    It stops nobody before the pilot has shown that a rung foretells the end, never stops a sweep's known first points,
+    It stops no trial before the pilot has shown that a rung predicts the end, never stops a sweep's known first points,
     and remembers the rungs of earlier runs.
+
+    keep: about one trial in this many goes on at each rung; the search's `reduction` if None.
     """
 
-    def __init__(self, sweep: Search, known: list[KnownTrial]):
-        # max_t beyond the last epoch: a trial that reached it would be killed before its trainer has returned.
+    def __init__(self, sweep: Search, past: list[KnownTrial], keep: int | None = None):
+        keep = keep or sweep.reduction
+        # The time limit lies beyond the last rung: a trial that reached it would be killed before its trainer returns.
         super().__init__(
-            time_attr="epoch",
+            time_attr="rung",
             metric="score",
             mode=sweep.mode,
-            grace_period=sweep.grace,
-            max_t=max(sweep.base.epochs, sweep.grace) + 1,
-            reduction_factor=sweep.reduction,
+            grace_period=1,
+            max_t=keep ** len(sweep.rungs),
+            reduction_factor=keep,
         )
         self._sweep = sweep
+        self._times = {epoch: keep**index for index, epoch in enumerate(sorted(sweep.rungs))}
         self._spared = [dict(point) for point in sweep.first.values()]
         self._scores: dict[str, dict[int, float]] = {}
-        self._finished = [dict(trial.values) for trial in known if trial.status == "finished"]
+        self._finished = [dict(trial.values) for trial in past if trial.status == "finished"]
         self.pilot: Pilot | None = judge(sweep, self._finished)
         """The pilot's verdict, once there is one."""
-        sign = 1 if sweep.mode == "max" else -1
-        bracket = self._brackets[0]
-        bracket._rungs = [(milestone, {}) for milestone, _ in bracket._rungs if int(milestone) in sweep.rungs]
-        for milestone, recorded in bracket._rungs:
-            seen = {trial.trial_id: trial.values.get(int(milestone)) for trial in known}
-            recorded.update({name: sign * value for name, value in seen.items() if value is not None})
+        for trial in past:
+            self._remember(trial)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # see OptunaSearcher
+        return {}  # Tune pickles its scheduler for a restore that is never made: the tables are the memory
+
+    def _remember(self, past: KnownTrial) -> None:
+        """Record the scores of an earlier run's trial at the rungs."""
+        trial: Any = SimpleNamespace(trial_id=past.trial_id)
+        self.on_trial_add(None, trial)  # pyright: ignore[reportArgumentType]
+        for epoch in sorted(self._times.keys() & past.values.keys()):
+            self._at_rung(None, trial, epoch, past.values[epoch])
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop or continue."""
@@ -54,14 +67,15 @@ class Asha(ASHAScheduler):
         if epoch >= self._sweep.base.epochs:
             self._finished.append(self._scores.pop(trial.trial_id))
             self.pilot = self.pilot or judge(self._sweep, self._finished)
-        action = super().on_trial_result(tune_controller, trial, {"epoch": epoch, "score": score})
-        foretells = self.pilot is not None and epoch in self.pilot.rungs
-        return action if foretells and trial.config["trial"][0] not in self._spared else self.CONTINUE
+        if epoch not in self._times:
+            return self.CONTINUE
+        action = self._at_rung(tune_controller, trial, epoch, score)
+        predicts = self.pilot is not None and epoch in self.pilot.rungs
+        return action if predicts and trial.config["trial"][0] not in self._spared else self.CONTINUE
+
+    def _at_rung(self, tune_controller: Any, trial: Any, epoch: int, score: float) -> str:
+        """What Ray's ASHA decides, which also records the score."""
+        return super().on_trial_result(tune_controller, trial, {"rung": self._times[epoch], "score": score})
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Nothing more is to be recorded."""
-        self._trial_info.pop(trial.trial_id, None)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Nothing more is to be recorded."""
-        self._trial_info.pop(trial.trial_id, None)
+        """Record nothing more: a trial's last result has come by `on_trial_result` already."""

@@ -1,6 +1,6 @@
-"""How long a sweep may go on in one call, and whether it can.
+"""What one call of a sweep may use: hours, GPU-hours and trials; and whether its rows can still be written.
 
-What it cuts off goes on from its checkpoints when the call is made again.
+Trials that the budget cuts off go on from their checkpoints when the same call is made again.
 """
 
 import time
@@ -16,16 +16,16 @@ __all__ = ["Budget", "Limits"]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one call may use; None is no limit."""
+    """What one call may use; None is no limit. The fields are named like the flags."""
 
     hours: float | None = None
     gpu_hours: float | None = None
     trials: int | None = None
-    """Trials that are started."""
+    """Trials started, not those that end."""
 
 
 class Budget(Callback, Stopper):
-    """Counts trials, hours and GPU-hours (trials running × GPUs each × hours), and stops Tune when they are used up."""
+    """Counts trials, hours and GPU-hours (trials running × GPUs each × hours), and stops Tune when one is used up."""
 
     def __init__(self, limits: Limits, gpus_per_trial: float):
         self.limits, self.gpus = limits, gpus_per_trial
@@ -33,15 +33,15 @@ class Budget(Callback, Stopper):
         self.gpu_seconds, self.started = 0.0, 0
         self.running: set[str] = set()
         self.short = False
-        """Whether more trials were to be started than may be."""
+        """Whether trials are missing that `limits.trials` does not allow."""
         self.broken: TableWriteError | None = None
-        """Why no more rows can be written: nothing more is to be run either."""
+        """Why no more rows can be written: then no more trials run, either."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles it for a restore that is never made
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Trials are stopped all together only."""
+        """Whether this trial is to be stopped: no, all trials are stopped together."""
         return False
 
     @property
@@ -51,18 +51,18 @@ class Budget(Callback, Stopper):
 
     @property
     def used_up(self) -> str | None:
-        """The flag that ends the sweep here; None while nothing does."""
+        """The limit that ends the sweep now, such as `max-hours 1`; None while none does."""
         hours, gpu_hours = (time.monotonic() - self.began) / 3600, self.gpu_seconds / 3600
         if self.limits.hours is not None and hours >= self.limits.hours:
-            return f"--max-hours {self.limits.hours:g}"
+            return f"max-hours {self.limits.hours:g}"
         if self.limits.gpu_hours is not None and gpu_hours >= self.limits.gpu_hours:
-            return f"--max-gpu-hours {self.limits.gpu_hours:g}"
+            return f"max-gpu-hours {self.limits.gpu_hours:g}"
         return None
 
     @property
     def ended_by(self) -> str | None:
-        """The flag that has left something of the sweep to be run; None while none has."""
-        return self.used_up or (f"--max-trials {self.limits.trials}" if self.short else None)
+        """The limit that leaves a part of the sweep to be run, such as `max-trials 3`; None where none does."""
+        return self.used_up or (f"max-trials {self.limits.trials}" if self.short else None)
 
     def stop_all(self) -> bool:
         """Whether all running trials are to be stopped now."""

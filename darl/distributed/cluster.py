@@ -1,4 +1,4 @@
-"""Joining or starting Ray, and saying what it has before asking too much of it."""
+"""Joining or starting Ray, and checks that what is asked of it can be had. Errors name the field that is wrong."""
 
 import logging
 import math
@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 import yaml
-from ray._private.utils import read_ray_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from darl.distributed.ray_internals import read_ray_address
 from darl.errors import UserError
 from darl.variants import require
 
-__all__ = ["connect", "require_resources", "require_shared", "slots"]
+__all__ = ["connect", "require_local_gpus", "require_resources", "require_shared", "slots"]
 
 QUIET = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -25,7 +26,7 @@ QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a report of a failure has no metric
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are rows
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the tables have them
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the search quietly, and the sweep would go on
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our tables are the record
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -36,9 +37,8 @@ def connect() -> None:
     """Join the cluster that RAY_ADDRESS or a running `ray start` names, or start Ray on this machine."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}  # the workers' reports tell
-    address = os.environ.get("RAY_ADDRESS") or read_ray_address()
-    if address:
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}  # the workers' reports say what is needed
+    if address := _address():
         try:
             ray.init(**quiet)
         except ConnectionError:
@@ -47,8 +47,8 @@ def connect() -> None:
                 "start it, or unset RAY_ADDRESS and run `ray stop`"
             ) from None
         return
-    # Where several Rays are on a host (another user's, another sweep's), Train's cleaner of placement groups finds more
-    # than one, gives up, and the groups of stopped trials keep their CPUs: tell it which one is ours.
+    # Where several Rays run on a host (another user's, another sweep's), Train's cleaner of placement groups finds more
+    # than one and gives up, and the groups of stopped trials keep their CPUs. So it is given the address of ours.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -57,20 +57,47 @@ def connect() -> None:
     ray.init(dashboard_host="127.0.0.1", dashboard_port=port, runtime_env=environment, **quiet)
 
 
-def require_resources(workers: int, gpus_per_worker: float) -> None:
-    """Raise UserError, saying what was asked and what is there, where a trial could never start.
+def _address() -> str | None:
+    """The Ray that `ray.init()` will join; None where it will start one on this machine."""
+    return os.environ.get("RAY_ADDRESS") or read_ray_address() or None
 
-    What an autoscaling cluster may grow to counts as there. A worker lies on one node.
+
+def require_local_gpus(workers: int, gpus_per_worker: float) -> None:
+    """Raise UserError where Ray would be started on this machine and the machine has too few GPUs for one trial.
+
+    `require_resources` would find out as well, but only half a minute later, when Ray has started.
     """
+    _require_share(gpus_per_worker)
+    if gpus_per_worker == 0 or _address():
+        return
+    gpus = torch.cuda.device_count()
+    if _places([{"CPU": math.inf, "GPU": gpus}], gpus_per_worker) < workers:
+        raise UserError(
+            f"must fit this machine, which has {gpus} GPU for PyTorch, got {workers} worker(s) of "
+            f"{gpus_per_worker:g} GPU each; ask for fewer, or set RAY_ADDRESS to a cluster that has them",
+            field="gpus_per_worker",
+        )
+
+
+def _require_share(gpus_per_worker: float) -> None:
     whole = 0 <= gpus_per_worker <= 1 or (gpus_per_worker > 1 and float(gpus_per_worker).is_integer())
-    require(whole, "--gpus-per-worker", "be a whole number, or a fraction of one GPU", gpus_per_worker)
+    require(whole, "gpus_per_worker", "be a whole number, or a fraction of one GPU", gpus_per_worker)
+
+
+def require_resources(workers: int, gpus_per_worker: float) -> None:
+    """Raise UserError, with what was asked and what the cluster has, where a trial could never start.
+
+    Nodes that an autoscaling cluster may add count as there. A worker needs one node with its CPU and all its GPUs.
+    """
+    _require_share(gpus_per_worker)
     nodes = _nodes()
     if _places(nodes, gpus_per_worker) < workers:
-        there = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes) or "none"
-        field = "gpus-per-worker" if gpus_per_worker and _places(nodes, 0) >= workers else "workers"
+        nodes_have = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes) or "none"
+        field = "gpus_per_worker" if gpus_per_worker and _places(nodes, 0) >= workers else "workers"
         raise UserError(
-            f"--{field} must fit the cluster, whose nodes have {there}, got {workers} worker(s) of 1 CPU and "
-            f"{gpus_per_worker:g} GPU each; ask for fewer or start more nodes"
+            f"must fit the cluster, whose nodes have {nodes_have}, got {workers} worker(s) of 1 CPU and "
+            f"{gpus_per_worker:g} GPU each; ask for fewer or start more nodes",
+            field=field,
         )
 
 
@@ -85,14 +112,15 @@ def require_shared(path: str) -> None:
         return
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if _autoscaled():
-        raise UserError(f"--results must be on storage that hosts to come share (s3://…, gs://…), got {path!r}")
+        raise UserError(f"must be on storage that hosts to come share (s3://…, gs://…), got {path!r}", field="results")
     with tempfile.NamedTemporaryFile(dir=path, prefix=".shared-") as token:
         for node in nodes:
-            place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            if len(nodes) > 1 and not ray.get(_sees.options(scheduling_strategy=place).remote(token.name)):
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            if len(nodes) > 1 and not ray.get(_sees.options(scheduling_strategy=there).remote(token.name)):
                 raise UserError(
-                    f"--results must be on storage that all hosts share (s3://…, gs://… or a network file system): "
-                    f"{path} is not the same on host {node['NodeManagerHostname']}"
+                    f"must be on storage that all hosts share (s3://…, gs://… or a network file system): "
+                    f"{path} is not the same on host {node['NodeManagerHostname']}",
+                    field="results",
                 )
 
 
@@ -107,7 +135,7 @@ def _places(nodes: list[dict[str, float]], gpus: float) -> int:
 
 
 def _nodes() -> list[dict[str, float]]:
-    """The resources of each node that is there or, where `ray up` has started the cluster, that may come."""
+    """The resources of each node of the cluster or, where `ray up` has started it, of each that it may grow to."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]] if not _autoscaled() else _to_come()
 
 

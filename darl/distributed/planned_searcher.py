@@ -1,4 +1,4 @@
-"""Trials that are known beforehand, one after another: the cells of a design, and the race after a search."""
+"""Searchers for trials that are planned beforehand: the cells of a design, and the race after a search."""
 
 import math
 from typing import Any
@@ -27,54 +27,55 @@ class PlannedSearcher(Searcher):
         return {}  # Tune pickles its searcher for a restore that is never made: the tables are the memory
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The next trial's config; FINISHED behind the last."""
+        """The next trial's config; FINISHED after the last one."""
         if not self._plan:
             return Searcher.FINISHED
         _, point, repeat = self._plan.pop(0)
         return {"trial": (point, repeat)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing is learned."""
+        """Do nothing: the plan does not depend on results."""
 
 
 class RaceSearcher(PlannedSearcher):
-    """A plan whose contenders are dropped while they are behind the leader; the baseline never is.
+    """A plan whose contenders are skipped while they are clearly behind the leader; the baseline never is.
 
-    Another leader may bring one back, so what runs decides whether the race is over.
+    A contender returns where another one becomes the leader. So the race is over only when no trial runs any more that
+    could change the leader.
 
-    `known`: cell, seed and value of what has been run on the same seeds.
+    past: cell, seed and value of the trials that have been run on the same seeds.
     """
 
-    def __init__(self, sweep: Sweep, plan: Plan, known: list[tuple[str, int, float]]):
+    def __init__(self, sweep: Sweep, plan: Plan, past: list[tuple[str, int, float]]):
         super().__init__(sweep, plan)
-        self._values = list(known)
+        self._values = list(past)
         self._running: dict[str, tuple[str, int]] = {}
         self._last: dict[str, tuple[int, float]] = {}
 
     @property
     def dropped(self) -> frozenset[str]:
-        """Contenders that have fallen behind."""
+        """Labels of the contenders that have fallen behind."""
         frame = pd.DataFrame(self._values, columns=["cell", "seed", "value"])
         return frozenset(fallen(frame, self._sweep.mode)) - {self._sweep.baseline}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The next trial of a contender that is not dropped; None where what runs may bring one back."""
+        """The next trial of a contender that is not dropped; None while a running trial may bring one back."""
         dropped = self.dropped
-        for place, (label, point, repeat) in enumerate(self._plan):
+        for index, (label, point, repeat) in enumerate(self._plan):
             if label not in dropped:
-                del self._plan[place]
+                del self._plan[index]
                 self._running[trial_id] = (label, self._sweep.base.seed + repeat)
                 return {"trial": (point, repeat)}
         return None if self._plan and self._running else Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Keep the last value."""
+        """Note the last value of a trial."""
         value = result.get(self._sweep.metric)
         if isinstance(value, float) and math.isfinite(value):
             self._last[trial_id] = (result["epoch"], value)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Count a whole trial."""
-        place, (epoch, value) = self._running.pop(trial_id, None), self._last.get(trial_id, (0, math.nan))
-        if place is not None and epoch >= self._sweep.base.epochs and not error:
-            self._values.append((*place, value))
+        """Count a trial that has run all its epochs."""
+        cell, (epoch, value) = self._running.pop(trial_id, None), self._last.get(trial_id, (0, math.nan))
+        if cell is not None and epoch >= self._sweep.base.epochs and not error:
+            self._values.append((*cell, value))

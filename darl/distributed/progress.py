@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a live table on a terminal, one line per ended trial elsewhere."""
+"""What a sweep shows while it runs: a line for each trial that ends and, on a terminal, a live table below them."""
 
 import time
 from typing import Any
@@ -17,7 +17,10 @@ __all__ = ["ProgressDisplay"]
 
 
 class ProgressDisplay(Callback):
-    """Follows a recorder. `done` of `total` trials were there before; a race may end before it has run all."""
+    """Shows the rows that a recorder writes.
+
+    `done` of `total` trials were in the tables before; a race may end before it has run all of its total.
+    """
 
     def __init__(self, sweep: Sweep, done: int, total: int, *, race: bool = False):
         self.sweep, self.done, self.total, self.race = sweep, done, total, race
@@ -29,28 +32,28 @@ class ProgressDisplay(Callback):
         self.live: Live | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # see Recorder
+        return {}  # Tune pickles callbacks for a restore that is never made
 
     def follow(self, recorder: Recorder) -> "ProgressDisplay":
-        """This board, showing what a recorder records."""
+        """This display, which shows the rows of a recorder from now on."""
         self.recorder = recorder
         return self
 
     def setup(self, **info: Any) -> None:
-        """Begin to show."""
+        """Start the display: Tune calls this before the first trial."""
         self.tell_known()
         if self.console.is_terminal:
             self.live = Live(console=self.console, refresh_per_second=4)
             self.live.start()
 
     def tell_known(self) -> None:
-        """Say how many trials were there before."""
+        """Print how many trials were in the tables before."""
         if self.done:
             kind = "trials of the race" if self.race else "trials"
             self.console.print(f"{self.done} of at most {self.total} {kind} were there already", highlight=False)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Show what is new."""
+        """Print a line for each new row, and renew the live table."""
         assert self.recorder is not None
         for row in self.recorder.rows[self.shown :]:
             self.ended.add(row["trial_id"])
@@ -63,7 +66,7 @@ class ProgressDisplay(Callback):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave only the lines, also where the sweep is interrupted."""
+        """Remove the live table and keep the lines, also where the sweep is interrupted."""
         if self.live is not None:
             self.live.update("")
             self.live.stop()
@@ -74,13 +77,13 @@ class ProgressDisplay(Callback):
         if row["status"] == "stopped" and row.get(judge.column) is None and judge.cheaper:  # at a rung of that one
             judge = METRICS[judge.cheaper]
         deciding = f"{judge.short} {_written(judge, row.get(judge.column))}"
-        said = escape(row["error"]) if row["status"] == "failed" else deciding
+        outcome = escape(row["error"]) if row["status"] == "failed" else deciding
         color = {"finished": "green", "stopped": "yellow", "failed": "red"}[row["status"]]
         cell, width = self._cell(row["config"]), 26
         shown = escape(cell.ljust(width))
         return (
             f"{self._count()}  {shown}  seed {row['seed']}  [{color}]{row['status']:<8}[/] "
-            f"after epoch {row['epochs']:>3}  {said}"
+            f"after epoch {row['epochs']:>3}  {outcome}"
         )
 
     def _count(self) -> str:

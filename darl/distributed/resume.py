@@ -14,23 +14,10 @@ from darl.sweep.base import ATTEMPTS, Sweep
 from darl.sweep.early_stopping import ended, scores
 from darl.sweep.search import Search
 from darl.sweep.space import Point
+from darl.sweep.study import KnownTrial
 from darl.training.checkpoint_store import CheckpointStore
 
-__all__ = ["KnownTrial"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnownTrial:
-    """A trial of an earlier run of the same search."""
-
-    trial_id: str
-    point: Point
-    status: str
-    """finished, stopped or failed."""
-    values: Mapping[int, float]
-    """What decides, by epoch; see `darl.sweep.early_stopping.scores`."""
-    lasted: tuple[datetime, datetime] | None = None
-    """Start and end, in local time without a zone, as Optuna has them."""
+__all__ = ["State", "known_trials", "queue_of", "read_state"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +33,7 @@ class State:
 
 
 def read_state(sweep: Sweep, results: Results) -> State:
+    """The state of a folder; cleans up after trials whose driver was killed between their row and their cleaning."""
     store = CheckpointStore(results.path)
     rows: list[dict[str, Any]] = results.trials().sort_values("attempt").to_dict("records")
     last: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in rows}

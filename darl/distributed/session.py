@@ -1,4 +1,4 @@
-"""One command's sweeps on one Ray: what they share, and who else is told."""
+"""The sweeps of one command on one Ray: what they share, and in which order they run."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -11,37 +11,37 @@ from optuna.storages.journal import JournalFileBackend
 from darl.data import Dataset
 from darl.distributed.budget import Budget, Limits
 from darl.distributed.cluster import slots
-from darl.distributed.tracking import start
 from darl.distributed.tuner import Run, keep_study, run_sweep
 from darl.results.tables import Results
 from darl.sweep.base import Sweep
 from darl.training.parallel import Workers
+from darl.training.trackers.base import local_folder, track
 
 __all__ = ["STUDY_FILE", "begin", "run_all"]
 
 STUDY_FILE = "optuna.log"
-"""In RESULTS/SWEEP: Optuna's journal of the searches there, made anew from the tables by every call."""
+"""In RESULTS/SWEEP: Optuna's journal of the searches there; every call makes it anew from the tables."""
 
 
 def begin(
     results: Results, datasets: Mapping[str, Dataset], workers: Workers, flags: argparse.Namespace, *, searches: bool
 ) -> Run:
-    """What all sweeps of a command share. Raises UserError."""
+    """What all sweeps of a command share. Raises UserError where a tracker cannot be reached."""
     limits = Limits(hours=flags.max_hours, gpu_hours=flags.max_gpu_hours, trials=flags.max_trials)
-    places = slots(workers.count, workers.gpus)
+    trials = slots(workers.count, workers.gpus)
     return Run(
         results=results,
         shared={key: ray.put(dataset) for key, dataset in datasets.items()},
         workers=workers,
-        concurrent=min(places, flags.max_concurrent or places),
+        concurrent=min(trials, flags.max_concurrent or trials),
         budget=Budget(limits, workers.count * workers.gpus),
         study=_study(results.path) if searches else None,
-        loggers=start(flags.log, results),
+        trackers=track(flags.log, results.sweep, local_folder(results.path)),
     )
 
 
 def run_all(sweeps: Sequence[Sweep], shared: Run) -> bool:
-    """Run sweeps one after another; False where the budget ended them before their end."""
+    """Run sweeps one after another; False where the budget was spent before all of them were done."""
     for sweep in sweeps:
         if shared.budget.used_up:
             keep_study(sweep, shared)

@@ -25,16 +25,18 @@ from darl.distributed.optuna_searcher import OptunaSearcher
 from darl.distributed.planned_searcher import Plan, PlannedSearcher, RaceSearcher
 from darl.distributed.progress import ProgressDisplay
 from darl.distributed.recorder import Recorder
-from darl.distributed.resume import KnownTrial, State, known_trials, queue_of, read_state
-from darl.distributed.tracking import Logger, TrackerCallback
+from darl.distributed.resume import State, known_trials, queue_of, read_state
+from darl.distributed.tracking import TrackerCallback
 from darl.distributed.trial import Job, Shared, resources, run_trial
 from darl.errors import reason
 from darl.results.tables import Results, TableWriteError
 from darl.sweep.base import ATTEMPTS, Sweep
 from darl.sweep.design import Design
 from darl.sweep.search import Search
+from darl.sweep.study import KnownTrial
 from darl.training.checkpoint_store import CheckpointStore
 from darl.training.parallel import Workers
+from darl.training.trackers.base import Tracking
 
 __all__ = ["SAMPLER_FILE", "Run", "keep_study", "run_sweep"]
 
@@ -54,7 +56,7 @@ class Run:
     budget: Budget
     study: BaseStorage | None = None
     """Where Optuna's studies are kept for `optuna-dashboard`."""
-    loggers: list[Logger] = field(default_factory=list[Logger])
+    trackers: list[Tracking] = field(default_factory=list[Tracking])
 
 
 def run_sweep(sweep: Sweep, run: Run) -> None:
@@ -162,7 +164,7 @@ def _tune(
                     recorder,
                     run.budget,
                     board.follow(recorder),
-                    *(TrackerCallback(job, one) for one in run.loggers),
+                    *(TrackerCallback(job, tracking) for tracking in run.trackers),
                 ],
                 # a lost process goes on from its checkpoint
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),

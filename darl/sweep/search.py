@@ -9,6 +9,7 @@ from darl.evaluation.protocol import Protocols
 from darl.experiment import Experiment
 from darl.metrics import METRICS
 from darl.sweep.base import Sweep, arguments_of, describe, experiment_of
+from darl.sweep.samplers import Sampler, Tpe
 from darl.sweep.space import Point, Space, read
 from darl.variants import Record, require
 
@@ -35,6 +36,8 @@ class Search(Sweep):
     """Whether trials may be stopped early where the pilot shows that early results foretell late ones."""
     pilot: int = 8
     """Trials that run whole before any is stopped."""
+    sampler: Sampler = field(default_factory=Tpe)
+    """How the next point is chosen."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,7 +106,7 @@ class Search(Sweep):
     def to_record(self) -> Record:
         """Plain JSON values."""
         names = ("contenders", "reduction", "early", "pilot")
-        own = {name: getattr(self, name) for name in names} | {"first": {**self.first}}
+        own = {name: getattr(self, name) for name in names} | {"first": {**self.first}, "sampler": str(self.sampler)}
         return self._shared() | own | {"space": {path: part.to_record() for path, part in self.space.items()}}
 
     @classmethod
@@ -111,4 +114,5 @@ class Search(Sweep):
         """The inverse of `to_record`."""
         arguments = arguments_of(record)
         arguments["space"] = {path: read(part) for path, part in record["space"].items()}
+        arguments["sampler"] = Sampler.parse(record.get("sampler", Tpe.kind))  # older ones have none
         return cls(**arguments)

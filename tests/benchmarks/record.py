@@ -103,14 +103,14 @@ def main() -> None:
             missing = [cell for cell in wanted if _key(cell, cells[0]) not in known]
             random.Random(0).shuffle(missing)  # what else the machine does then falls on all parts of the grid alike
             running = [pool.submit(trial, cell, seed, epochs) for cell in missing]
-            for number, one in enumerate(as_completed(running), start=1):
-                rows += one.result()
+            for number, finished in enumerate(as_completed(running), start=1):
+                rows += finished.result()
                 save(rows, options, epochs)
                 print(f"seed {seed}: {len(wanted) - len(missing) + number} of {len(wanted)}", flush=True)
 
 
 def _key(row: Point, cell: Point) -> tuple[Any, ...]:
-    """A cell's place; missing numbers as None."""
+    """The values of a row in the columns of a cell; missing numbers as None."""
     values = [row.get(name) for name in cell]
     return tuple(None if isinstance(value, float) and np.isnan(value) else value for value in values)
 

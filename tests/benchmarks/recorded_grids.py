@@ -46,10 +46,10 @@ class Grid:
         self._alike = {blank: (cells, np.array([_logs(cell) for cell in cells])) for blank, cells in alike.items()}
 
     def nearest(self, point: Point) -> Cell:
-        """The cell next to a point, in the logarithm of its numbers."""
-        place = tuple((name, point[name]) for name in self.names if name in point)
-        cells, logs = self._alike[_blanked(place)]
-        return cells[int(((logs - np.array(_logs(place))) ** 2).sum(axis=1).argmin())]
+        """The cell nearest to a point in the logarithm of its numbers, among those with the point's other values."""
+        values = tuple((name, point[name]) for name in self.names if name in point)
+        cells, logs = self._alike[_blanked(values)]
+        return cells[int(((logs - np.array(_logs(values))) ** 2).sum(axis=1).argmin())]
 
 
 def _blanked(cell: Cell) -> Cell:

@@ -6,16 +6,16 @@
 Both grids are of scikit-learn's digits and a nano model, evaluated before training, at the search's rungs and at the
 end; `python -m tests.benchmarks.record` records them anew, their metadata say how these were run. `noise` is 12 values
 of a by 11 of b, 30 epochs: the map of `sweeps/noise_schedule.py`. `joint` is 11 noise schedules by 5 position encodings
-by 7 learning rates, 15 epochs: what `sweeps/joint.py` searches, but for the order. The best quarter of the cells of
+by 7 learning rates, 15 epochs: the space of `sweeps/joint.py` without the order. The best quarter of the cells of
 `joint` ran with five seeds, all others with one: what is true of a cell is the mean over its seeds. A trial shows that
 mean, at the cost of one seed; by `--one-seed` it shows the first one's result, as in the search. On `noise` both are
 the same, and luck counts as true.
 
-A method asks for points, each of which becomes the nearest cell in the logarithm of its numbers; the sampler is told
-the cell. A cell costs its recorded seconds, evaluations included, up to the rung where it is stopped. The incumbent is
-the cell with the best recorded value of those that ran whole, and a method is done when its true value lies within so
-many points of the best cell's. A cell that was run, whole or not, is not run again and costs nothing more: the method
-asks again, as the search does. One trial runs at a time. The methods:
+A method asks for points. Each is replaced by the nearest cell in the logarithm of its numbers, and the sampler learns
+from the cell. A cell costs its recorded seconds, evaluations included, up to the rung where it is stopped. The
+incumbent is the cell with the best recorded value of those that ran whole, and a method is done when its true value
+lies within so many points of the best cell's. A cell that was run, whole or not, is not run again and costs nothing
+more: the method asks again, as the search does. One trial runs at a time. The methods:
 
     shuffled grid   every cell, in random order
     random          over the sweep's space
@@ -46,13 +46,13 @@ from rich.console import Console
 from rich.table import Table
 
 from darl.distributed.asha import Asha
-from darl.distributed.optuna_searcher import TRIES
 from darl.experiment import Experiment
 from darl.sweep.early_stopping import Pilot
-from darl.sweep.samplers import propose, sampler
+from darl.sweep.samplers import Sampler, Tpe, propose
 from darl.sweep.search import Search
 from darl.sweep.space import Choice, Dimension, draw, parameters
 from darl.sweep.statistics import Kendall
+from darl.sweep.study import TRIES
 from sweeps.joint import joint_first, joint_space
 from sweeps.noise_schedule import COORDINATES, KNOWN
 from tests.benchmarks.recorded_grids import GRIDS, Cell, Grid
@@ -77,8 +77,7 @@ class Setup:
     """Whether the last rung alone may stop trials."""
     trust: bool = False
     """Whether trials are stopped from the first on, whatever a pilot would say."""
-    sampler: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Changes of the sampler's settings."""
+    sampler: Sampler = field(default_factory=Tpe)
 
     def sweep(self, grid: Grid) -> Search:
         """The search whose space the grid covers, with its known points moved to the nearest cells."""
@@ -93,14 +92,20 @@ class Setup:
         return Search(name="replay", question="?", base=base, space=space, first=first, pilot=self.pilot)
 
     def asha(self, sweep: Search) -> Asha:
-        """The search's early stopping."""
-        asha = Asha(sweep, [])
-        asha._brackets[0].rf = self.keep
-        if self.late:
-            asha._brackets[0]._rungs = asha._brackets[0]._rungs[:1]  # the latest stands first
+        """The search's early stopping, with this setup's changes."""
+        asha = (LateAsha if self.late else Asha)(sweep, [], self.keep)
         if self.trust:
             asha.pilot = Pilot(dict.fromkeys(sweep.rungs, Kendall(1.0, 1.0, 1.0, 0)))
         return asha
+
+
+class LateAsha(Asha):
+    """Early stopping at the last rung alone."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Stop or continue."""
+        early = result["epoch"] in sorted(self._sweep.rungs)[:-1]
+        return self.CONTINUE if early else super().on_trial_result(tune_controller, trial, result)
 
 
 def _held(name: str, part: Dimension, grid: Grid) -> Dimension:
@@ -127,7 +132,7 @@ def drawn(grid: Grid, setup: Setup, seed: int) -> Iterator[Step]:
 def searched(grid: Grid, setup: Setup, seed: int, *, early: bool) -> Iterator[Step]:
     """TPE, with or without early stopping."""
     sweep = setup.sweep(grid)
-    study = optuna.create_study(sampler=sampler(sweep, seed, **setup.sampler), direction="maximize")
+    study = optuna.create_study(sampler=setup.sampler.build(sweep.space, seed), direction="maximize")
     for point in sweep.first.values():
         study.enqueue_trial(parameters(sweep.space, point))
     asha = setup.asha(sweep) if early else None
@@ -147,13 +152,13 @@ METHODS: dict[str, Callable[[Grid, Setup, int], Iterator[Step]]] = {
 
 
 def proposed(grid: Grid, sweep: Search, study: optuna.Study, seed: int, tries: int = TRIES) -> Iterator[Cell]:
-    """Cells that the sampler asks for, each once; no more where it asks `tries` times on end for what was run."""
+    """Cells that the sampler asks for, each once, until it asks `tries` times in a row for cells that were run."""
     seen: set[Cell] = set()
     known = 0
     while known < tries:
         trial, point = propose(study, sweep.space, known, seed)
         cell = grid.nearest(point)
-        study.tell(trial, state=TrialState.FAIL)  # its cell is told instead, by `tell`
+        study.tell(trial, state=TrialState.FAIL)  # the sampler learns from its cell instead, by `tell`
         known = known + 1 if cell in seen else 0
         if cell not in seen:
             seen.add(cell)
@@ -175,7 +180,7 @@ def run(grid: Grid, sweep: Search, asha: Asha | None, cell: Cell) -> dict[int, f
 
 
 def tell(study: optuna.Study, sweep: Search, cell: Cell, scores: dict[int, float]) -> None:
-    """Add the cell's trial to the study, as the search tells it; at the space's edge where the cell lies beyond."""
+    """Add the cell's trial to the study, in the state that a search gives it; at the space's edge if it lies beyond."""
     asked = FixedTrial(parameters(sweep.space, dict(cell)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of what lies beyond the edge
@@ -271,7 +276,7 @@ def arguments() -> argparse.Namespace:
     add("--one-seed", action="store_true", help="a trial shows one seed's result, not the mean over its cell's")
     add("--coordinates", choices=list(COORDINATES), default="shape", help="of the noise search (default shape)")
     add("--pilot", type=int, default=Search.pilot, help=f"as in the search (default {Search.pilot})")
-    add("--startup", type=int, help="random trials before the sampler learns (default: as in production)")
+    add("--startup", type=int, default=Tpe.startup, help=f"random trials before TPE learns (default {Tpe.startup})")
     add("--keep", type=int, default=Search.reduction, help="one in this many (default: the search's reduction)")
     add("--late", action="store_true", help="the last rung alone may stop trials, not the first one, by kNN")
     add("--trust", action="store_true", help="stop trials from the first on, whatever a pilot would say")
@@ -281,10 +286,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
-    changes = {"multivariate": False, "group": False} if options.independent else {}
-    changes |= {} if options.startup is None else {"n_startup_trials": options.startup}
     same = {name: getattr(options, name) for name in ("coordinates", "pilot", "keep", "late", "trust")}
-    setup = Setup(**same, sampler=changes)
+    setup = Setup(**same, sampler=Tpe(startup=options.startup, multivariate=not options.independent))
     console, verdicts = Console(width=None if sys.stdout.isatty() else 160), list[bool]()
     for name in options.grid:
         rows = pd.read_parquet(GRIDS.get(name, Path(name)))

@@ -24,17 +24,17 @@ def test_workers_lie_on_one_node_each(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cluster.slots(2, 0.25) == 4
     nodes = "must fit the cluster, whose nodes have 8 CPU and 1 GPU, 8 CPU and 1 GPU"
     with pytest.raises(
-        UserError, match=f"^--gpus-per-worker {nodes}, got 1 worker\\(s\\) of 1 CPU and 2 GPU each; ask for"
+        UserError, match=f"^gpus_per_worker {nodes}, got 1 worker\\(s\\) of 1 CPU and 2 GPU each; ask for"
     ):
         cluster.require_resources(1, 2)
-    with pytest.raises(UserError, match=f"^--workers {nodes}, got 17 worker\\(s\\) of 1 CPU and 0 GPU each; ask for"):
+    with pytest.raises(UserError, match=f"^workers {nodes}, got 17 worker\\(s\\) of 1 CPU and 0 GPU each; ask for"):
         cluster.require_resources(17, 0)
 
 
 @pytest.mark.parametrize("gpus", [1.5, float("nan"), -1])
 def test_a_share_of_gpus_that_cannot_be(monkeypatch: pytest.MonkeyPatch, gpus: float) -> None:
     has(monkeypatch, {"CPU": 8, "GPU": 8})
-    with pytest.raises(UserError, match="--gpus-per-worker must be a whole number, or a fraction of one GPU"):
+    with pytest.raises(UserError, match=r"^gpus_per_worker must be a whole number, or a fraction of one GPU"):
         cluster.require_resources(1, gpus)
 
 
@@ -47,11 +47,42 @@ def test_what_an_autoscaler_may_bring_counts(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     cluster.require_resources(4, 1)
     assert cluster.slots(1, 1) == 4
-    with pytest.raises(UserError, match=r"--gpus-per-worker must fit the cluster, .* got 5 workers"):
+    with pytest.raises(UserError, match=r"^gpus_per_worker must fit the cluster, .* got 5 worker\(s\)"):
         cluster.require_resources(5, 1)
-    with pytest.raises(UserError, match="--results must be on storage that hosts to come share"):
+    with pytest.raises(UserError, match=r"^results must be on storage that hosts to come share"):
         cluster.require_shared(str(tmp_path))
     cluster.require_shared("s3://bucket/results")
+
+
+@pytest.fixture
+def no_ray_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster, "read_ray_address", lambda: None)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray was started"))
+
+
+@pytest.mark.usefixtures("no_ray_here")
+def test_gpus_that_this_machine_lacks_are_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    cluster.require_local_gpus(8, 0)
+    cluster.require_local_gpus(2, 0.5)
+    with pytest.raises(
+        UserError,
+        match=r"^gpus_per_worker must fit this machine, which has 1 GPU for PyTorch, got 2 worker\(s\) of 1 GPU",
+    ):
+        cluster.require_local_gpus(2, 1)
+    with pytest.raises(UserError, match=r"^gpus_per_worker must be a whole number"):
+        cluster.require_local_gpus(1, 1.5)
+
+
+@pytest.mark.usefixtures("no_ray_here")
+def test_gpus_of_a_cluster_are_not_looked_for_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    cluster.require_local_gpus(4, 1)
+    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.setattr(cluster, "read_ray_address", lambda: "10.0.0.1:6379")
+    cluster.require_local_gpus(4, 1)
 
 
 def test_a_ray_that_is_gone_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

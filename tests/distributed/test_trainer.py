@@ -2,11 +2,11 @@
 
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train import WorkerGroupError
 from torch import OutOfMemoryError
 from torch.distributed import DistBackendError
 
+from darl.distributed.ray_internals import WorkerHealthCheckFailedError
 from darl.distributed.trainer import _follow, failure, report_of
 from darl.training.events import Evaluated
 

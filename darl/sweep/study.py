@@ -1,0 +1,160 @@
+"""The decisions of a search, without Ray: which point runs next, and what Optuna learns of each trial.
+
+Optuna learns three ends. COMPLETE: the trial ran all its epochs and its value is finite. PRUNED: the trial was stopped
+early; its intermediate values are kept. FAIL: the trial failed, or its value is not finite. (Ray's own OptunaSearch
+calls a trial that ASHA stopped complete at its early value, an errored trial complete at its last value, and leaves a
+trial that ended in a NaN running for ever: all three seen with Ray 2.60 and Optuna 5.0.)
+"""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeGuard
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState, create_trial
+
+from darl.sweep.samplers import propose
+from darl.sweep.search import Search
+from darl.sweep.space import Point, known, parameters
+
+__all__ = ["TRIES", "KnownTrial", "SearchStudy"]
+
+TRIES = 100
+"""Known points proposed in a row after which the space counts as used up."""
+
+_STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownTrial:
+    """A trial of an earlier run of the same search."""
+
+    trial_id: str
+    point: Point
+    status: str
+    """finished, stopped or failed."""
+    values: Mapping[int, float]
+    """The deciding values by epoch; see `darl.sweep.early_stopping.scores`."""
+    lasted: tuple[datetime, datetime] | None = None
+    """Start and end, in local time without a zone, as Optuna has them."""
+
+
+class SearchStudy:
+    """An Optuna study over a sweep's space that knows the trials of earlier runs and proposes no point twice.
+
+    Trials of this run are named by the caller's own ids.
+
+    Args:
+        sweep: what is searched.
+        queue: points to run first.
+        past: trials that are in the tables.
+        storage: of the study, for `optuna-dashboard`; in memory where None.
+
+    """
+
+    def __init__(
+        self, sweep: Search, queue: Sequence[Point], past: Sequence[KnownTrial], storage: BaseStorage | None = None
+    ):
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._sweep, self._queue = sweep, list(queue)
+        self._seen = {trial.trial_id for trial in past}
+        """Ids of the experiments that are known or running: no point is proposed twice."""
+        self._open: dict[str, optuna.Trial] = {}
+        """Trials that have not ended, by the caller's id."""
+        self._last: dict[str, tuple[int, float | None]] = {}
+        """The last epoch that each trial has reported, and its value there."""
+        self.study = optuna.create_study(
+            storage=storage,
+            sampler=sweep.sampler.build(sweep.space, sweep.base.seed + len(past)),  # a search that goes on draws anew
+            pruner=optuna.pruners.NopPruner(),
+            study_name=f"{sweep.name} on {sweep.base.data}",
+            direction="minimize" if sweep.mode == "min" else "maximize",
+            load_if_exists=True,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self.study.set_metric_names([sweep.metric])
+        self.study.set_user_attr("sampler", self.settings)
+        for trial in past:
+            self._add(trial)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """How the points are drawn: Optuna's class, its version and its settings, as plain JSON values."""
+        kind = type(self.study.sampler).__name__
+        return {"kind": kind, "optuna": optuna.__version__, **self._sweep.sampler.settings(self._sweep.space)}
+
+    def _add(self, trial: KnownTrial) -> None:
+        """Add a trial of an earlier run; a point outside of the space is left out, since no sampler can learn of it."""
+        state = _STATES[trial.status]
+        if state == TrialState.COMPLETE and self._sweep.base.epochs not in trial.values:
+            state = TrialState.FAIL
+        drawn = known(self._sweep.space, trial.point)
+        if drawn is None:
+            return
+        last = trial.values[max(trial.values)] if trial.values and state != TrialState.FAIL else None
+        frozen = create_trial(
+            state=state,
+            params=drawn.params,
+            distributions=drawn.distributions,
+            intermediate_values=dict(trial.values),
+            value=last,
+            user_attrs={"trial_id": trial.trial_id, "cell": self._sweep.label_of(trial.point)},
+        )
+        if trial.lasted is not None:
+            frozen.datetime_start, frozen.datetime_complete = trial.lasted
+        self.study.add_trial(frozen)
+
+    def next_point(self, key: str) -> Point | None:
+        """The point of the next trial, which the caller names `key`; None where the space is used up."""
+        for repeated in range(TRIES):
+            queued = self._queue.pop(0) if self._queue else None
+            if queued is not None:
+                self.study.enqueue_trial(parameters(self._sweep.space, queued))
+            trial, drawn = propose(self.study, self._sweep.space, repeated, self._sweep.base.seed)
+            point = drawn if queued is None else queued  # a known point keeps all its digits
+            experiment = self._sweep.experiment(point)
+            if queued is not None or experiment.trial_id not in self._seen:
+                trial.set_user_attr("trial_id", experiment.trial_id)
+                trial.set_user_attr("cell", self._sweep.label_of(point))
+                self._seen.add(experiment.trial_id)
+                self._open[key] = trial
+                return point
+            self.study.tell(trial, state=TrialState.FAIL)  # the point is known: nothing to run
+        return None
+
+    def report(self, key: str, epoch: int, value: float | None) -> None:
+        """Note a trial's deciding value after an epoch, once: a trial that starts again reports its past again."""
+        if key not in self._open or epoch <= self._last.get(key, (0, None))[0]:
+            return
+        self._last[key] = (epoch, value)
+        if _is_finite(value):
+            self._open[key].report(value, epoch)
+
+    def finish(self, key: str, *, failed: bool, interrupted: bool) -> None:
+        """End a trial.
+
+        interrupted: the budget is spent, so that a trial short of its epochs is unfinished: Optuna learns no end of it.
+        """
+        if key not in self._open:
+            return  # Tune may report an end twice
+        trial = self._open.pop(key)
+        epoch, value = self._last.get(key, (0, None))
+        whole = epoch >= self._sweep.base.epochs
+        if interrupted and not failed and not whole:
+            return
+        if failed or not _is_finite(value):
+            self.study.tell(trial, state=TrialState.FAIL)
+        elif not whole:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self.study.tell(trial, value)
+
+
+def _is_finite(value: float | None) -> TypeGuard[float]:
+    return isinstance(value, float) and math.isfinite(value)

@@ -1,0 +1,1 @@
+"""Trackers that show runs beside the tables: a family with one file a tracker."""

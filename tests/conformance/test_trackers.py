@@ -1,0 +1,59 @@
+"""One contract for every tracker: a class that is defined is in the list by itself.
+
+A library that is not installed is replaced by a stand-in that takes any call.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+
+from darl.errors import UserError
+from darl.experiment import Experiment
+from darl.training.trackers.base import Tracker, check, metrics_of, parameters_of, track
+from tests.training.example_trackers import evaluated
+
+TRACKERS = [tracker() for tracker in Tracker.kinds().values()]
+
+
+@pytest.fixture(params=TRACKERS, ids=str)
+def tracker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+    if importlib.util.find_spec(request.param.library) is None:
+        monkeypatch.setitem(sys.modules, request.param.library, MagicMock(name=request.param.library))
+    return request.param
+
+
+def test_every_tracker_shows_runs_that_overlap_start_again_and_fail(
+    tracker: Tracker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tracking,) = track([tracker.kind, tracker.kind], "group", tmp_path)
+    for seed in (0, 1):
+        tracking.start(str(seed), f"cell a=0.03, seed {seed}", parameters_of(Experiment(seed=seed)))
+    for epoch in (0, 5):
+        for key in ("0", "1"):
+            tracking.log(key, epoch, metrics_of(evaluated(epoch)) | {"val_loss": float("nan")})
+    tracking.start("0", "cell a=0.03, seed 0", parameters_of(Experiment()))
+    tracking.finish("0", failed=False)
+    tracking.finish("1", failed=True)
+    tracking.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_every_tracker_is_refused_where_its_library_is_missing(
+    tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, tracker.library, None)
+    with pytest.raises(UserError, match=f"pip install {tracker.library}$"):
+        check([tracker.kind], tmp_path)
+
+
+def test_every_tracker_says_whether_it_needs_a_folder(tracker: Tracker) -> None:
+    if tracker.needs_folder:
+        with pytest.raises(UserError, match=f"log {tracker.kind} must come with results on a disk"):
+            check([tracker.kind], None)
+    else:
+        (tracking,) = track([tracker.kind], "group", None)
+        tracking.start("a", "a", {})
+        tracking.close()
