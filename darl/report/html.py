@@ -23,9 +23,6 @@ from darl.report.figures import Picture, headings, pictures
 from darl.report.figures.looks import baseline_of
 from darl.report.figures.units import Quantity, quantity
 from darl.report.findings import Findings
-from darl.sweep.base import describe
-from darl.sweep.design import Design
-from darl.sweep.search import Search
 from darl.variants import Record
 
 __all__ = ["render"]
@@ -128,7 +125,7 @@ def _digest(text: str) -> str:
 
 def _section(one: Findings, heading: str, question: str, drawn: Iterable[Picture]) -> Section:
     tables = [_comparison(one)] if len(one.table) else []
-    if isinstance(one.sweep, Search) and len(one.found):
+    if len(one.found):
         tables.append(_found(one, folded=bool(tables)))
     return Section(
         heading=heading,
@@ -170,7 +167,7 @@ def _comparison(one: Findings) -> Table:
         ]
     spent = Column("in all", lambda row: format.seconds(row["trials_seconds"]), lambda row: row["trials_seconds"])
     columns += [*_costs(), spent]
-    caption = f"{'On fresh seeds, b' if isinstance(one.sweep, Search) else 'B'}est first, by {told.name}"
+    caption = f"{'On fresh seeds, b' if one.comparison.race else 'B'}est first, by {told.name}"
     return Table(caption, columns, [_row(row, columns) for row in one.table.to_dict("records")])
 
 
@@ -219,18 +216,10 @@ def _about(findings: Sequence[Findings], trials: pd.DataFrame) -> list[Facts]:
     sweeps = list({id(one.sweep): one.sweep for one in findings}.values())
     facts = [Facts("Trials and versions", list(_provenance(trials).items()))]
     for sweep in sweeps:
-        of = f" of {sweep.question.rstrip('?')}" if len(sweeps) > 1 else ""
-        if isinstance(sweep, Design):
-            rows = [(cell, describe(point) or "the base's settings") for cell, point in sweep.cells.items()]
-            facts.append(Facts(f"Cells{of}: what each sets ({format.several(sweep.seeds, 'seeds')})", rows))
-        elif isinstance(sweep, Search):
-            rows = [(path, str(dimension)) for path, dimension in sweep.space.items()]
-            rows += [(f"known point: {name}", describe(point)) for name, point in sweep.first.items()]
-            facts.append(Facts(f"Space{of}", rows))
-        settings = flatten(sweep.base.to_record()).items()
-        facts.append(
-            Facts(f"Settings{of}, where a cell or point sets no other", [(k, _setting(v)) for k, v in settings])
-        )
+        of = f": {sweep.question}" if len(sweeps) > 1 else ""
+        facts.append(Facts(f"{sweep.settings_title}{of}", sweep.settings_rows()))
+        settings = [(name, _setting(value)) for name, value in flatten(sweep.base.to_record()).items()]
+        facts.append(Facts(f"Settings where a cell or point sets no other{of}", settings))
     return facts
 
 

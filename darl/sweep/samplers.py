@@ -8,7 +8,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import RandomSampler, TPESampler
 
 from darl.sweep.search import Search
-from darl.sweep.space import Choice, Point, Space, draw
+from darl.sweep.space import Point, Space, draw
 
 __all__ = ["propose", "sampler", "settings"]
 
@@ -25,7 +25,7 @@ def settings(sweep: Search) -> dict[str, Any]:
     multivariate: dimensions are drawn together; group: also where some exist for one choice only. constant_liar:
     several trials run at a time, and the sampler must not propose the same place to all of them.
     """
-    group = any(isinstance(part, Choice) for part in sweep.space.values())
+    group = any(dimension.alternatives for dimension in sweep.space.values())
     return {"multivariate": True, "group": group, "constant_liar": True, "n_startup_trials": STARTUP}
 
 

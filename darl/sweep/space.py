@@ -4,7 +4,7 @@ A *point* says what an experiment changes of a sweep's base, by dotted path: `{"
 dimension draws its part of a point from whatever has Optuna's `suggest_float` and `suggest_categorical`, and gives the
 numbers that stand for a point back. The two need not be the same numbers: a Beta schedule may be searched by its mean
 and concentration, and is recorded by a and b in any case. Numbers are rounded to four digits: what is drawn is what a
-table shows, and an equal place is an equal trial.
+table shows, and an equal point is an equal trial.
 """
 
 import math
@@ -12,7 +12,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 from darl.errors import UserError
 from darl.variants import Record, Variant, require
@@ -21,19 +21,9 @@ if TYPE_CHECKING:
     from optuna.trial import FixedTrial
 
 __all__ = [
-    "BetaByMean",
-    "BetaByShape",
-    "Choice",
-    "Dimension",
-    "LogUniform",
-    "Point",
-    "Space",
-    "Trial",
-    "draw",
-    "known",
-    "parameters",
-    "read",
-]
+    "BetaByMean", "BetaByShape", "Choice", "Dimension", "LogUniform", "Point", "Space", "Trial", "draw", "known",
+    "parameters", "read",
+]  # fmt: skip
 
 Point = dict[str, Any]
 """Values by dotted path of the experiment: numbers, texts of variants (`"round_robin:block=4"`), or None."""
@@ -69,9 +59,22 @@ class Dimension(ABC):
     def part(self, path: str, experiment: Any) -> Point | None:
         """The part of a point that an experiment has at this path; None where it is of no such kind."""
 
+    @property
+    def alternatives(self) -> "Mapping[str, Space]":
+        """The dimensions that exist for one option only, by option; none where there are no options."""
+        return {}
+
     def to_record(self) -> Record:
         """Plain JSON values; `read` is the inverse."""
         return {"kind": self.kind, **asdict(self)}
+
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """The inverse of `to_record`; raises UserError."""
+        try:
+            return cls(**{name: value for name, value in record.items() if name != "kind"})
+        except TypeError as error:
+            raise UserError(f"space must have the fields of this version of darl ({error})") from None
 
 
 Space = Mapping[str, Dimension]
@@ -213,7 +216,9 @@ class Choice(Dimension):
     options: Mapping[str, Space]
 
     def __str__(self) -> str:
-        shown = [f"{name} ({'; '.join(map(str, space.values()))})" if space else name for name, space in self._items()]
+        shown = [
+            f"{name} ({'; '.join(map(str, space.values()))})" if space else name for name, space in self.options.items()
+        ]
         return "one of " + ", ".join(shown)
 
     def draw(self, path: str, trial: Trial) -> Point:
@@ -228,46 +233,48 @@ class Choice(Dimension):
     def part(self, path: str, experiment: Any) -> Point | None:
         """The option that the experiment's variant is, with its own part."""
         value = _at(experiment, path)
-        for text, space in self._items():
-            if not isinstance(value, Variant):
-                return None
-            family = cast("type[Variant]", type(value).__mro__[_family_depth(value)])
+        if not isinstance(value, Variant):
+            return None
+        family = cast("type[Variant]", type(value).__mro__[_family_depth(value)])
+        for text, space in self.options.items():
             if space and family.of(text) is type(value):
-                parts = [dimension.part(below, experiment) for below, dimension in space.items()]
-                whole = [part for part in parts if part is not None]
-                if len(whole) == len(parts):
-                    return {path: text} | {name: number for part in whole for name, number in part.items()}
+                parts = [dimension.part(own, experiment) for own, dimension in space.items()]
+                known_parts = [part for part in parts if part is not None]
+                if len(known_parts) == len(parts):
+                    return {path: text} | {name: number for part in known_parts for name, number in part.items()}
             elif not space and family.parse(text) == value:
                 return {path: text}
         return None
 
+    @property
+    def alternatives(self) -> Mapping[str, Space]:
+        """Those of each option."""
+        return self.options
+
     def to_record(self) -> Record:
         """Plain JSON values."""
+        options = self.options.items()
         return {
             "kind": self.kind,
-            "options": {
-                name: {below: part.to_record() for below, part in space.items()} for name, space in self._items()
-            },
+            "options": {name: {path: part.to_record() for path, part in space.items()} for name, space in options},
         }
 
-    def _items(self) -> list[tuple[str, Space]]:
-        return list(self.options.items())
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """The inverse of `to_record`."""
+        options = record["options"].items()
+        return cls(options={name: {path: read(part) for path, part in space.items()} for name, space in options})
 
 
 def read(record: Record) -> Dimension:
     """The inverse of `Dimension.to_record`; raises UserError."""
-    if record.get("kind") == Choice.kind:
-        return Choice(
-            options={
-                name: {below: read(part) for below, part in space.items()} for name, space in record["options"].items()
-            }
-        )
-    kinds = {kind.kind: kind for kind in (LogUniform, BetaByShape, BetaByMean)}
-    require(record.get("kind") in kinds, "space", f"have kinds among {', '.join(kinds)}", record.get("kind"))
-    try:
-        return kinds[record["kind"]](**{name: value for name, value in record.items() if name != "kind"})
-    except TypeError as error:
-        raise UserError(f"space must have the fields of this version of darl ({error})") from None
+    kind = record.get("kind", "")
+    require(kind in KINDS, "space", f"have kinds among {', '.join(KINDS)}", kind)
+    return KINDS[kind].from_record(record)
+
+
+KINDS: Mapping[str, type[Dimension]] = {kind.kind: kind for kind in (LogUniform, BetaByShape, BetaByMean, Choice)}
+"""The kinds of dimensions, by name."""
 
 
 def rounded(value: float) -> float:

@@ -20,7 +20,6 @@ from darl.report.figures import (
 )
 from darl.report.figures.figure import Picture
 from darl.report.figures.style import applied
-from darl.sweep.search import Search
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
@@ -52,14 +51,12 @@ def pictures(findings: "Sequence[Findings]", curves: pd.DataFrame) -> list[Pictu
 
 
 def headings(findings: "Sequence[Findings]") -> list[str]:
-    """What tells several findings apart, each its own: a design's group, a search's data; nothing of a single one."""
+    """What tells several findings apart, one text each: a design's group, a search's data; empty for a single one."""
     if len(findings) < 2:
         return ["" for _ in findings]
     names: list[str] = []
     for one in findings:
-        group = "" if one.table.empty else str(one.table["group"].iloc[0])
-        data = one.sweep.base.data.rstrip("/").rpartition("/")[2]
-        name = f"search on {data}" if isinstance(one.sweep, Search) else group or one.sweep.name
+        name = one.sweep.heading(one.comparison.group)
         names.append(name if name not in names else f"{name} ({len(names) + 1})")
     return names
 

@@ -11,7 +11,6 @@ from darl.report.figures.looks import finished, looks
 from darl.report.figures.style import MUTED, Look, new_figure, wrapped
 from darl.report.figures.units import Quantity, quantity
 from darl.report.format import above, seeds
-from darl.sweep.search import Search
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
@@ -30,8 +29,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     if len(table) < 2:
         return None
     single = finished(findings).loc[:, ["cell", "seed", findings.metric]]
-    if isinstance(findings.sweep, Search):  # its own seed chose the contenders, and flatters them
-        single = single.loc[single["seed"] != findings.sweep.base.seed]
+    single = single.loc[single["seed"].isin(findings.sweep.compared_seeds)]
     paired = any(table["difference"].notna())
     lines = sum(1 + _label(row).count("\n") for row in table.to_dict("records"))
     figure = new_figure(7.2, 1.4 + 0.16 * (len(table) + lines))
@@ -130,7 +128,7 @@ def _caption(table: pd.DataFrame, findings: "Findings", paired: bool) -> str:
         ]
     if not all(table["complete"]):
         parts += ["Hollow marks: not all seeds have finished."]
-    if isinstance(findings.sweep, Search):
+    if findings.comparison.race:
         parts += ["On fresh seeds: the search's own seed chose these cells, and flatters them."]
     if len(findings.table) > len(table):
         parts += [f"{len(table)} of {len(findings.table)} cells are shown."]

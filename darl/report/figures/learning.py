@@ -10,9 +10,8 @@ from darl.report.figures.figure import Picture
 from darl.report.figures.looks import experiments, looks, notable, roles
 from darl.report.figures.style import GROUND, INK, MUTED, Look, new_figure, wrapped
 from darl.report.figures.units import Quantity, quantity
-from darl.report.format import several
-from darl.sweep.early_stopping import verdict
-from darl.sweep.search import Search
+from darl.sweep.early_stopping import pilot_of
+from darl.sweep.wording import several
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
@@ -23,8 +22,7 @@ __all__ = ["draw_cells", "draw_rungs", "draw_trials", "paint", "reports"]
 def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     """A search's trials on its own seed one by one, a design's cells by their mean over seeds."""
     rows = reports(findings.trials, curves)
-    if isinstance(findings.sweep, Search):
-        rows = rows.loc[rows["seed"] == findings.sweep.base.seed]
+    rows = rows.loc[rows["seed"].isin(findings.sweep.explored_seeds)]
     panels = [
         name
         for name in dict.fromkeys((findings.metric, "knn_top1"))
@@ -97,14 +95,14 @@ def draw_rungs(rungs: Mapping[int, str], axes: Axes, used: Collection[int]) -> N
 
 def _draw_panel(findings: "Findings", rows: pd.DataFrame, curves: pd.DataFrame, metric: str, axes: Axes) -> None:
     every = looks(findings)
-    if isinstance(findings.sweep, Search):
+    if findings.sweep.fixed_cells:
+        draw_cells(rows, axes, metric, {cell: every[cell] for cell in notable(findings)})
+    else:
         named = {cell: (f"{role}: {cell}", every[cell]) for cell, role in roles(findings).items()}
         draw_trials(rows, axes, metric, named)
-        pilot = verdict(findings.sweep, findings.trials, curves)
-        rungs = {epoch: by for epoch, by in findings.sweep.rungs.items() if by == metric}
-        draw_rungs(rungs, axes, frozenset() if pilot is None else pilot.rungs)
-    else:
-        draw_cells(rows, axes, metric, {cell: every[cell] for cell in notable(findings)})
+    pilot = pilot_of(findings.sweep, findings.trials, curves)
+    rungs = {epoch: by for epoch, by in findings.sweep.rungs.items() if by == metric}
+    draw_rungs(rungs, axes, frozenset() if pilot is None else pilot.rungs)
     axes.set(xlabel="epoch   (0: before training)", title=quantity(metric).axis)
     axes.grid(True)
 
@@ -123,7 +121,7 @@ def _alt(findings: "Findings", rows: pd.DataFrame, told: Quantity) -> str:
 
 
 def _caption(findings: "Findings") -> str:
-    if isinstance(findings.sweep, Search):
+    if not findings.sweep.fixed_cells:
         stopped = " A cross ends a trial that was stopped there." if findings.counts.get("stopped", 0) else ""
         return (
             "A line for each trial on the search's seed, straight between evaluations. Dotted: where trials may be "
