@@ -1,4 +1,4 @@
-"""What a sweep would run, what that would cost, and what it could tell: `--dry-run`."""
+"""`--dry-run`: what a sweep would run, what that would cost, and which differences it could detect."""
 
 import argparse
 import math
@@ -22,13 +22,14 @@ from darl.training.pretrain import step_seconds
 __all__ = ["print_plan"]
 
 GPU_FLOPS = 1e14
-"""Assumed of a GPU, per second."""
+"""Floating-point operations per second that are assumed of a GPU."""
 
 ASSUMED_SD = 0.01
-"""At least, of a paired difference between two seeds' accuracies, where no trials say better."""
+"""The least standard deviation, from seed to seed, of the difference between two cells' accuracies; used where no
+trials show how large it is."""
 
 ASSUMED_TOP1 = 0.8
-"""An accuracy, for what chance does to it on few validation images."""
+"""The accuracy from which the noise of few validation images is computed."""
 
 SHOWN = 12
 """Cells that are named one by one."""
@@ -108,7 +109,7 @@ def _measured_sd(stage: Sweep, results: Results) -> float | None:
 
 
 def _flops(experiment: Experiment, dataset: Dataset, stage: Sweep) -> float:
-    """Of training and of the evaluations' passes over all images."""
+    """Floating-point operations of training, and of the evaluations' passes over all images."""
     size = experiment.batch_size
     trained = steps_per_epoch(len(dataset.train), size) * size * experiment.epochs
     evaluated = (len(dataset.train) + 2 * len(dataset.validation)) * (2 + len(stage.schedule))

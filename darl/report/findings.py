@@ -51,7 +51,7 @@ class Findings:
     verdicts: tuple[Verdict, ...]
     """What follows: usually one; of a search whose race has not ended two, on the search and on the race so far."""
     notes: list[str]
-    """What one should know beside it."""
+    """What a reader should know beside the answer."""
 
     @property
     def sentence(self) -> str:
@@ -110,7 +110,7 @@ def rank(trials: pd.DataFrame, metric: str = "probe_top1") -> pd.DataFrame:
 
 
 def gained(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """With `gain` over random initialisation: for a loss, of the linear probe; none where it was not measured then."""
+    """Rows with `gain` over random initialisation: of the linear probe for a loss; NaN where that was not measured."""
     probe = "probe_top1" if is_loss(metric) else metric
     return rows.assign(gain=rows[probe] - rows[f"init_{probe}"] if f"init_{probe}" in rows else math.nan)
 
@@ -217,7 +217,7 @@ def _measures(metric: str) -> list[str]:
 
 
 def _numeric(rows: pd.DataFrame, *metrics: str) -> pd.DataFrame:
-    """A reader that finds nothing but nulls in a column does not know that they are numbers."""
+    """Rows with metrics as floats: a Parquet reader does not know that a column of nulls alone holds numbers."""
     return rows.astype(dict.fromkeys([name for metric in metrics for name in _measures(metric)], "float64"))
 
 

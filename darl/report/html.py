@@ -1,7 +1,7 @@
-"""The report as one HTML file that asks nothing of the network.
+"""The report as one HTML file that loads nothing from the network.
 
-The answer stands first, then the ranked cells, what one should know beside them, the pictures, and what was run. The
-words are those of `darl.report.answer`. Every text of a user or a trial is escaped by the template engine, and the
+The answer stands first, then the ranked cells, notes on them, the pictures, and what was run. The words are those of
+`darl.report.answer`. Every text of a user or a trial is escaped by the template engine, and the
 page's policy runs no script but its own, known by its hash.
 """
 
@@ -19,7 +19,7 @@ import pandas as pd
 from darl import __version__
 from darl.experiment import flatten
 from darl.report import answer, format
-from darl.report.figures import Picture, headings, pictures
+from darl.report.figures import ReportFigure, headings, pictures
 from darl.report.figures.looks import baseline_of
 from darl.report.figures.units import Quantity, quantity
 from darl.report.findings import Findings
@@ -65,7 +65,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """What there is on one of the findings."""
+    """What the page says about one of the findings."""
 
     heading: str
     question: str
@@ -73,7 +73,7 @@ class Section:
     counts: str
     notes: list[str]
     tables: list[Table]
-    pictures: list[Picture] = field(default_factory=list[Picture])
+    pictures: list[ReportFigure] = field(default_factory=list[ReportFigure])
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ class Facts:
 def render(
     findings: Sequence[Findings],
     curves: pd.DataFrame,
-    shown: Sequence[Picture] | None = None,
-    place: str | None = None,
+    shown: Sequence[ReportFigure] | None = None,
+    folder: str | None = None,
 ) -> str:
     """The whole page.
 
     findings: at least one, as `find` gives them, of all sweeps of a folder. shown: the pictures, if they are drawn
-    already. place: the folder of the tables, as readers would name it (default `results/NAME`).
+    already. folder: the folder of the tables, as readers would name it (default `results/NAME`).
     """
     drawn = pictures(findings, curves) if shown is None else shown
     trials = pd.concat([one.trials for one in findings]).drop_duplicates(["trial_id", "attempt"])
@@ -107,7 +107,7 @@ def render(
         sections=[_section(one, name, last.question, drawn) for one, name in zip(findings, names, strict=True)],
         about=_about(findings, trials),
         failures=_failures(trials),
-        snippet=_snippet(findings[0], place or f"results/{last.name}"),
+        snippet=_snippet(findings[0], folder or f"results/{last.name}"),
         version=__version__,
     )
 
@@ -123,7 +123,7 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _section(one: Findings, heading: str, question: str, drawn: Iterable[Picture]) -> Section:
+def _section(one: Findings, heading: str, question: str, drawn: Iterable[ReportFigure]) -> Section:
     tables = [_comparison(one)] if len(one.table) else []
     if len(one.found):
         tables.append(_found(one, folded=bool(tables)))
@@ -251,12 +251,12 @@ def _failures(trials: pd.DataFrame) -> list[tuple[str, str, str]]:
     return [(row["trial_id"], str(row["cell"]), str(row["error"] or "")) for row in rows]
 
 
-def _snippet(one: Findings, place: str) -> str:
+def _snippet(one: Findings, folder: str) -> str:
     """Code that reads the tables."""
     return (
         "import pandas as pd\n\n"
-        f"trials = pd.read_parquet({json.dumps(f'{place}/trials')})   # one row per attempt of a trial\n"
-        f"curves = pd.read_parquet({json.dumps(f'{place}/curves')})   # one row per report\n"
+        f"trials = pd.read_parquet({json.dumps(f'{folder}/trials')})   # one row per attempt of a trial\n"
+        f"curves = pd.read_parquet({json.dumps(f'{folder}/curves')})   # one row per report\n"
         'finished = trials[trials.status == "finished"]\n'
         f"finished.sort_values({json.dumps(one.metric)}, ascending={quantity(one.metric).rising is False})"
     )

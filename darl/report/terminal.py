@@ -17,10 +17,10 @@ from darl.variants import Record
 __all__ = ["WIDE", "plain", "print_findings", "print_plain", "search_summary", "summary", "wide_console"]
 
 WIDE = 132
-"""Characters that a whole table takes."""
+"""The width in characters of a table with all its columns."""
 
 _TESTED = 100
-"""Characters from which there is room for p and verdict."""
+"""The width in characters from which there is room for p and verdict."""
 
 
 def summary(findings: Findings, *, width: int = WIDE) -> Table:

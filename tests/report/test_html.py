@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from darl.report import html
-from darl.report.figures import Picture
+from darl.report.figures import ReportFigure
 from darl.report.figures.style import new_figure
 from darl.report.findings import Findings, find
 from darl.results.schema import curves_schema, trials_schema
@@ -61,7 +61,7 @@ def frame(*rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame([one for some in rows for one in some]).reindex(columns=trials_schema().names)
 
 
-def rendered(*findings: Findings, shown: Sequence[Picture] | None = ()) -> str:
+def rendered(*findings: Findings, shown: Sequence[ReportFigure] | None = ()) -> str:
     return html.render(findings, NO_CURVES, shown)
 
 
@@ -121,7 +121,7 @@ def test_a_search_tells_what_it_found_and_what_held(search: Findings) -> None:
 def test_nothing_that_a_user_wrote_is_markup(design: Findings) -> None:
     named = replace(ORDERS, name="orders", question=f"Which {EVIL}?")
     evil = replace(design, sweep=named, comparison=replace(design.comparison, group=EVIL), notes=[EVIL])
-    picture = Picture("p", EVIL, EVIL, EVIL, new_figure(2, 1))
+    picture = ReportFigure("p", EVIL, EVIL, EVIL, new_figure(2, 1))
     read = Read(rendered(evil, shown=[picture]))
     assert len(list(read.of("script"))) == 1
     assert [image["alt"] for image in read.of("img")] == [EVIL]

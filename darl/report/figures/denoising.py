@@ -9,17 +9,17 @@ from matplotlib.axes import Axes
 from darl.errors import UserError
 from darl.experiment import flatten
 from darl.metrics import require_comparable
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import experiments, finished, looks, notable, roles
 from darl.report.figures.style import Look, new_figure, wrapped
 from darl.report.findings import Findings
 
-__all__ = ["by_gamma", "draw_losses", "paint"]
+__all__ = ["by_gamma", "draw", "draw_losses"]
 
 _PREFIX = "val_loss_gamma_"
 
 
-def paint(findings: Findings, curves: pd.DataFrame) -> Picture | None:
+def draw(findings: Findings, curves: pd.DataFrame) -> ReportFigure | None:
     """Where the losses are comparable, for the best, the baseline and what else is notable."""
     try:
         require_comparable("val_loss", [flatten(json.loads(text)) for text in findings.trials["config"]])
@@ -39,7 +39,7 @@ def paint(findings: Findings, curves: pd.DataFrame) -> Picture | None:
     )
     if len(named) < len(experiments(findings)):
         caption += f" {len(named)} of {len(experiments(findings))} cells are shown."
-    return Picture("denoising", "Validation loss by signal fraction", _alt(losses, findings), caption, figure)
+    return ReportFigure("denoising", "Validation loss by signal fraction", _alt(losses, findings), caption, figure)
 
 
 def by_gamma(trials: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.axes import Axes
 
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import finished
 from darl.report.figures.style import BLUE, SKY, new_figure
 from darl.report.figures.units import quantity
@@ -14,10 +14,10 @@ from darl.report.importance import conditional_importances, importances
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw_importances", "paint"]
+__all__ = ["draw", "draw_importances"]
 
 
-def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """Of a search with trials enough; parameters that only some trials have in panels of their own."""
     sweep = findings.sweep
     panels = {"all trials": importances(sweep, findings.trials, findings.metric)}
@@ -43,7 +43,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
         "these are few. The shares add up to 100 % even where trials differ by chance alone: see whether the map "
         "shows a pattern. A parameter that the search hardly varied seems to matter little."
     )
-    return Picture("importance", "What matters", alt, caption, figure)
+    return ReportFigure("importance", "What matters", alt, caption, figure)
 
 
 def draw_importances(weights: pd.Series, axes: Axes, color: str = BLUE) -> None:

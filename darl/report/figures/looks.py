@@ -1,6 +1,6 @@
-"""What all pictures ask of a sweep's findings: which cell is the best, which the baseline, and how each looks.
+"""What all figures need of a sweep's findings: which cell is the best, which the baseline, and how each looks.
 
-The same variant looks the same in every picture and in every sweep: a patch order, say, has the colour of its place
+The same variant looks the same in every picture and in every sweep: a patch order, say, has the colour of its index
 among the patch orders. Noise schedules that readers know by name have colours of their own.
 """
 
@@ -126,7 +126,7 @@ def known_look(noise: Noise | None) -> Look | None:
 
 
 def _by_variant(cells: dict[str, Experiment]) -> dict[str, Look]:
-    """By the variant's place in its family where one family tells the cells apart, else by the cell's place."""
+    """By the variant's index in its family where one family tells the cells apart, else by the cell's index."""
     for family in _FAMILIES:
         variants: dict[str, Variant | None] = {cell: getattr(one, family) for cell, one in cells.items()}
         kinds = {variant.kind for variant in variants.values() if variant is not None}
@@ -135,7 +135,7 @@ def _by_variant(cells: dict[str, Experiment]) -> dict[str, Look]:
     if _noise_decides(cells):
         rest = iter((BEST, *_REST))
         return _told_apart({cell: known_look(one.noise) or next(rest, Look(MUTED)) for cell, one in cells.items()})
-    return _told_apart({cell: LOOKS[place % len(LOOKS)] for place, cell in enumerate(cells)})
+    return _told_apart({cell: LOOKS[index % len(LOOKS)] for index, cell in enumerate(cells)})
 
 
 def _noise_decides(cells: dict[str, Experiment]) -> bool:
@@ -146,7 +146,7 @@ def _noise_decides(cells: dict[str, Experiment]) -> bool:
 
 
 def look_of(variant: Variant | None) -> Look:
-    """By the variant's place in its family; of schedules that readers know, their own."""
+    """By the variant's index in its family; noise schedules that readers know have their own."""
     if variant is None:
         return Look(MUTED)
     if isinstance(variant, Noise) and (look := known_look(variant)):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.style import VALUES, new_figure
 from darl.report.figures.units import Quantity, quantity
 from darl.sweep.base import Sweep, describe
@@ -17,10 +17,10 @@ from darl.sweep.base import Sweep, describe
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw_matrix", "matrix", "paint"]
+__all__ = ["draw", "draw_matrix", "matrix"]
 
 
-def paint(findings: "Sequence[Findings]") -> Picture | None:
+def draw(findings: "Sequence[Findings]") -> ReportFigure | None:
     """Of a design's groups that have cells in common."""
     if len(findings) < 2 or not findings[0].sweep.fixed_cells:
         return None
@@ -39,7 +39,7 @@ def paint(findings: "Sequence[Findings]") -> Picture | None:
     )
     if (table.notna() & ~complete).to_numpy().any():
         caption += " In brackets: cells that lack some of their seeds; they are never framed."
-    return Picture("matrix", f"{told.name.capitalize()} by cell and group", _alt(table, told), caption, figure)
+    return ReportFigure("matrix", f"{told.name.capitalize()} by cell and group", _alt(table, told), caption, figure)
 
 
 def matrix(sweep: Sweep, table: pd.DataFrame, column: str = "mean") -> pd.DataFrame:

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
 from darl.model.noise import Beta
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import KNOWN, finished
 from darl.report.figures.style import INK, VALUES, VERMILLION, new_figure, plain_log
 from darl.report.figures.surface import LEAST, Surface, fit_surface
@@ -20,7 +20,7 @@ from darl.sweep.wording import several
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw_map", "draw_uncertainty", "paint"]
+__all__ = ["draw", "draw_map", "draw_uncertainty"]
 
 _POINT = ["noise_a", "noise_b"]
 
@@ -28,10 +28,10 @@ _MANY = 20
 """Trials from which the worst tenth no longer decides the colours of the others."""
 
 
-def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
-    """Where a and b both vary. Of a search, its own seed's trials: later ones are of a few places only.
+def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
+    """Where a and b both vary. Of a search, the trials on its own seed: those of the race are of a few points only.
 
-    A few places are no map, unless a search of Beta schedules alone has just begun.
+    A few points are no map, unless a search of Beta schedules alone has just begun.
     """
     beta, explored = findings.trials["noise"] == "beta", findings.sweep.explored_seeds
     alone, fixed = bool(beta.all()), bool(findings.sweep.fixed_cells)
@@ -54,7 +54,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     draw_map(trials, axes, findings.metric, surface, missing=alone)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     title = f"{told.name.capitalize()} over the noise schedule"
-    return Picture("map", title, _alt(done, trials, told, surface), _caption(surface, trials, done), figure)
+    return ReportFigure("map", title, _alt(done, trials, told, surface), _caption(surface, trials, done), figure)
 
 
 def draw_map(
@@ -141,7 +141,7 @@ def _scatter(points: pd.DataFrame, axes: Axes, size: float, *, marker: str, **st
 
 
 def _points(done: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """By place: the metric's mean, and whether it is `lacking` seeds."""
+    """By point: the metric's mean, and whether it is `lacking` seeds."""
     by: Any = done.assign(lacking=done.get("lacking", False)).groupby(_POINT, as_index=False)
     return by.agg({metric: "mean", "lacking": "all"})
 
@@ -204,7 +204,7 @@ def _caption(surface: Surface | None, trials: pd.DataFrame, done: pd.DataFrame) 
     if any(done["lacking"]):
         also = f" Small: cells that lack some of their seeds; they are never the best.{also}"
     if surface is None:
-        return f"No surface: it takes finished trials at {LEAST} different places.{also}"
+        return f"No surface: it takes finished trials at {LEAST} different points.{also}"
     if surface.flat:
         return (
             "A Gaussian process over log a and log b takes all differences between the finished trials for noise: the "
