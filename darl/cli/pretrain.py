@@ -23,10 +23,10 @@ from darl.errors import named
 from darl.evaluation.protocol import evenly
 from darl.evaluation.standard import standard
 from darl.experiment import Experiment
-from darl.report.format import several
 from darl.results.rows import curve_row, image_flops, now, provenance, trial_row
 from darl.results.tables import Results
 from darl.storage.address import below
+from darl.sweep.wording import several
 from darl.training import checkpoint
 from darl.training.events import Evaluated
 from darl.training.pretrain import fit

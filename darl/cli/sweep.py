@@ -23,18 +23,16 @@ from darl.cli.flags import (
 from darl.data import Dataset
 from darl.errors import UserError
 from darl.evaluation.protocol import Need, Protocol
-from darl.experiment import Experiment, flatten
+from darl.experiment import Experiment
 from darl.metrics import VALIDATION_LOSS
 from darl.report.collect import stages_of
-from darl.report.format import several
 from darl.report.publish import present
 from darl.results.tables import Results
 from darl.sweep.base import Sweep
-from darl.sweep.comparability import require_comparable, require_comparable_over
-from darl.sweep.design import Design
+from darl.sweep.comparability import require_comparable_over
 from darl.sweep.record import SWEEP_FILE, to_json
 from darl.sweep.samplers import Sampler
-from darl.sweep.search import Search
+from darl.sweep.wording import several
 from darl.training.trackers.base import check, local_folder
 from darl.variants import require
 
@@ -124,10 +122,9 @@ def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
         metric=flags.objective_metric,
         evaluations=flags.evaluations,
     )
-    if isinstance(sweep, Search):
-        sampler = Sampler.parse(flags.sampler)
-        return replace(sweep, early=not flags.no_early_stopping, sampler=sampler)
-    return sweep
+    if sweep.searched_space:
+        sweep = replace(sweep, sampler=Sampler.parse(flags.sampler))
+    return sweep.without_early_stopping() if flags.no_early_stopping else sweep
 
 
 def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
@@ -145,26 +142,12 @@ def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
 
 
 def _require_comparable(stage: Sweep, metric: str) -> None:
-    if isinstance(stage, Search):
-        require_comparable_over(metric, [path.replace(".", "_") for path in stage.space])
-    for group in _groups(stage):
-        require_comparable(metric, [flatten(experiment.to_record()) for experiment in group])
-
-
-def _groups(stage: Sweep) -> list[list[Experiment]]:
-    """The experiments that are compared with each other."""
-    if not isinstance(stage, Design):
-        return []
-    names = dict.fromkeys(stage.groups.get(label, "") for label in stage.cells)
-    return [
-        [stage.experiment(point) for label, point in stage.cells.items() if stage.groups.get(label, "") == name]
-        for name in names
-    ]
+    for fields in stage.compared_fields():
+        require_comparable_over(metric, fields)
 
 
 def _experiments(stage: Sweep) -> list[Experiment]:
-    points = stage.cells.values() if isinstance(stage, Design) else [{}]
-    return [stage.experiment(point) for point in points]
+    return [stage.experiment(point) for point in stage.fixed_cells.values() or [{}]]
 
 
 def _require_labels(dataset: Dataset, stage: Sweep, data: str) -> None:
@@ -193,7 +176,7 @@ def _run(
     for stage in stages:
         images = len(datasets[stage.base.data_key].train), len(datasets[stage.base.data_key].validation)
         what = f"{several(stage.base.epochs, 'epochs')} on {stage.base.data} ({images[0]:,} + {images[1]:,} images)"
-        print(f"{stage.name}: {_trials(stage)} of {what}", flush=True)
+        print(f"{stage.name}: {stage.trials_in_words} of {what}", flush=True)
     with results.claimed():
         results.prepare()
         print("starting Ray", flush=True)
@@ -202,7 +185,7 @@ def _run(
         cluster.connect()
         cluster.require_resources(flags.workers, flags.gpus_per_worker)
         cluster.require_shared(results.path)
-        searches = any(isinstance(stage, Search) for stage in stages)
+        searches = any(stage.searched_space for stage in stages)
         shared = session.begin(results, datasets, workers_of(flags), flags, searches=searches)
         results.keep(SWEEP_FILE, to_json(stages).encode())
         if session.run_all(stages, shared):
@@ -212,12 +195,3 @@ def _run(
         if shared.budget.ended_by:
             print(f"ended by --{shared.budget.ended_by}; the same command goes on", file=sys.stderr)
         present(stages_of(results), results)
-
-
-def _trials(stage: Sweep) -> str:
-    if isinstance(stage, Design):
-        cells, seeds = several(len(stage.cells), "cells"), several(stage.seeds, "seeds")
-        return f"{several(len(stage.planned()), 'trials')} ({cells}, {seeds})"
-    assert isinstance(stage, Search)
-    again = f", then the best on {several(stage.seeds - 1, 'fresh seeds')}," if stage.seeds > 1 else ""
-    return f"{several(stage.trials, 'trials')}{again}"

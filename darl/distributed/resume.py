@@ -1,4 +1,4 @@
-"""What the tables and checkpoints of a folder say about a sweep that goes on."""
+"""What the tables and checkpoints in a folder hold of a sweep that is run again."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class State:
 
 
 def read_state(sweep: Sweep, results: Results) -> State:
-    """The state of a folder; cleans up after trials whose driver was killed between their row and their cleaning."""
+    """The state of a folder's trials; cleans up behind a driver that was killed just after it had written a row."""
     store = CheckpointStore(results.path)
     rows: list[dict[str, Any]] = results.trials().sort_values("attempt").to_dict("records")
     last: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in rows}
@@ -41,10 +41,12 @@ def read_state(sweep: Sweep, results: Results) -> State:
     failures = Counter(row["trial_id"] for row in rows if row["status"] == "failed")
     done = {key for key, row in last.items() if row["status"] != "failed" or failures[key] >= ATTEMPTS}
     started = store.started()
-    for one in started:
-        if one.trial_id in last and last[one.trial_id]["status"] != "failed":  # killed between its row and its cleaning
-            store.finish(one.trial_id, keep_weights=last[one.trial_id]["status"] == "finished")
-    return State(last, attempts, frozenset(done), [one for one in started if one.trial_id not in last])
+    for experiment in started:
+        row = last.get(experiment.trial_id)
+        if row is not None and row["status"] != "failed":  # the driver was killed between its row and its cleaning
+            store.finish(experiment.trial_id, keep_weights=row["status"] == "finished")
+    unfinished = [experiment for experiment in started if experiment.trial_id not in last]
+    return State(last, attempts, frozenset(done), unfinished)
 
 
 def known_trials(sweep: Search, state: State, results: Results) -> list[KnownTrial]:
@@ -59,8 +61,9 @@ def known_trials(sweep: Search, state: State, results: Results) -> list[KnownTri
             curve = curves.get((row["trial_id"], row["attempt"]))
             values = {} if curve is None else scores(sweep, curve)
             lasted = (_local(row["started_at"]), _local(ended(row)))
-            one = KnownTrial(trial_id=row["trial_id"], point=point, status=row["status"], values=values, lasted=lasted)
-            known.append(one)
+            known.append(
+                KnownTrial(trial_id=row["trial_id"], point=point, status=row["status"], values=values, lasted=lasted)
+            )
     return known
 
 
@@ -69,11 +72,12 @@ def _local(time: pd.Timestamp) -> datetime:
 
 
 def queue_of(sweep: Search, state: State) -> list[Point]:
-    """What runs before the sampler has a say: unfinished trials, failed ones to try again, and the known points."""
+    """What runs before the sampler draws points: unfinished trials, failed ones to try again, and the known points."""
     seed = sweep.base.seed
     failed = [row["config"] for key, row in state.last.items() if row["status"] == "failed" and key not in state.done]
-    open_trials = [*state.unfinished, *(one for one in sweep.experiments(failed) if one is not None)]
-    again = [point for one in open_trials if one.seed == seed and (point := sweep.point_of(one)) is not None]
+    waiting = [*state.unfinished, *(experiment for experiment in sweep.experiments(failed) if experiment is not None)]
+    points = [sweep.point_of(experiment) for experiment in waiting if experiment.seed == seed]
+    again = [point for point in points if point is not None]
     first = [dict(point) for point in sweep.first.values() if sweep.experiment(point).trial_id not in state.last]
     queue: list[Point] = []
     for point in [*again, *first]:

@@ -1,14 +1,14 @@
 """Running a sweep: Ray Tune over a search or a design, going on from whatever the tables hold.
 
 The tables are the memory. Trials with a row are not run again (a failed one is, up to `ATTEMPTS` times), trials that
-were started and have no row go on from their checkpoints, and the sampler is told all of it. Tune's own state is thrown
-away: its restore starts unfinished trials anew.
+were started and have no row go on from their checkpoints, and the sampler learns from all of them. Tune's own state is
+thrown away: its restore starts unfinished trials anew.
 """
 
 import errno
 import json
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +41,7 @@ from darl.training.trackers.base import Tracking
 __all__ = ["SAMPLER_FILE", "Run", "keep_study", "run_sweep"]
 
 SAMPLER_FILE = "sampler.json"
-"""In RESULTS/SWEEP: by which settings a search has drawn its points."""
+"""In RESULTS/SWEEP: the settings of the sampler that has drawn a search's points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,20 +61,18 @@ class Run:
 
 def run_sweep(sweep: Sweep, run: Run) -> None:
     """Run what is missing of a sweep, and write its rows. Stops early where the budget is used up."""
-    _KINDS[type(sweep)](sweep, run)
+    _KINDS[type(sweep)].run(sweep, run)
 
 
 def keep_study(sweep: Sweep, run: Run) -> None:
-    """Tell Optuna's storage what the tables know of a search that is not gone on with."""
-    if isinstance(sweep, Search):
-        state = read_state(sweep, run.results)
-        _proposals(sweep, run, state, known_trials(sweep, state, run.results))
+    """Give Optuna's storage the trials that the tables hold of a sweep that is not gone on with."""
+    _KINDS[type(sweep)].keep_study(sweep, run)
 
 
 def _design(sweep: Design, run: Run) -> None:
     state = read_state(sweep, run.results)
     plan = sweep.planned()
-    missing = [one for one in plan if sweep.experiment(one[1], one[2]).trial_id not in state.done]
+    missing = [trial for trial in plan if sweep.experiment(trial[1], trial[2]).trial_id not in state.done]
     board = ProgressDisplay(sweep, len(plan) - len(missing), len(plan))
     if missing:
         _tune(sweep, run, state, PlannedSearcher(sweep, missing), FIFOScheduler(), len(missing), board)
@@ -90,7 +88,7 @@ def _search(sweep: Search, run: Run) -> None:
     run.results.keep(SAMPLER_FILE, json.dumps(proposals.study.user_attrs["sampler"], indent=1).encode())
     board = ProgressDisplay(sweep, len(known), max(len(known), sweep.trials))
     if missing > 0:
-        scheduler = Asha(sweep, known) if sweep.rungs and sweep.early else FIFOScheduler()
+        scheduler = Asha(sweep, known) if sweep.stops_early else FIFOScheduler()
         _tune(sweep, run, state, proposals, scheduler, missing, board)
     else:
         board.tell_known()
@@ -98,7 +96,7 @@ def _search(sweep: Search, run: Run) -> None:
         _race(sweep, run)
 
 
-def _proposals(sweep: Search, run: Run, state: "State", known: list[KnownTrial]) -> OptunaSearcher:
+def _proposals(sweep: Search, run: Run, state: State, known: list[KnownTrial]) -> OptunaSearcher:
     missing = sweep.trials - len(known)
     return OptunaSearcher(sweep, queue_of(sweep, state), known, missing, run.study, lambda: run.budget.used_up)
 
@@ -126,13 +124,31 @@ def _race(sweep: Search, run: Run) -> None:
         board.tell_known()
 
 
-_KINDS: Mapping[type[Sweep], Any] = {Design: _design, Search: _search}
+def _keep_study(sweep: Search, run: Run) -> None:
+    state = read_state(sweep, run.results)
+    _proposals(sweep, run, state, known_trials(sweep, state, run.results))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """What running a kind of sweep takes."""
+
+    run: Callable[[Any, Run], None]
+    keep_study: Callable[[Any, Run], None] = lambda sweep, run: None
+    """For kinds without a sampler there is no study."""
+
+
+_KINDS: Mapping[type[Sweep], _Kind] = {
+    Design: _Kind(run=_design),
+    Search: _Kind(run=_search, keep_study=_keep_study),
+}
+"""The one place where a kind of sweep is told how it runs."""
 
 
 def _tune(
     sweep: Sweep,
     run: Run,
-    state: "State",
+    state: State,
     searcher: Searcher,
     scheduler: TrialScheduler,
     trials: int,
@@ -145,7 +161,7 @@ def _tune(
     recorder = Recorder(job, run.results, CheckpointStore(run.results.path), state.attempts, run.budget)
     trials = int(min(trials, run.budget.trials))
     trainable = tune.with_parameters(run_trial, job=job, shared=run.shared)
-    with tempfile.TemporaryDirectory(prefix="darl-tune-") as place, board, _whole_or_said(run.results.path):
+    with tempfile.TemporaryDirectory(prefix="darl-tune-") as folder, board, _disk_errors_named(run.results.path):
         tune.Tuner(
             tune.with_resources(trainable, resources(run.workers)),
             tune_config=tune.TuneConfig(
@@ -156,7 +172,7 @@ def _tune(
                 reuse_actors=run.workers.count == 1,  # a stopped TorchTrainer ends with its actor only
             ),
             run_config=tune.RunConfig(
-                storage_path=place,
+                storage_path=folder,
                 name="sweep",
                 verbose=0,
                 stop=run.budget,
@@ -175,8 +191,8 @@ def _tune(
 
 
 @contextmanager
-def _whole_or_said(path: str) -> Generator[None]:
-    """A disk that is full or has gone is the user's to mend, whoever wrote last: our tables, Optuna's journal, Tune."""
+def _disk_errors_named(path: str) -> Generator[None]:
+    """Name the folder where a disk is full or has gone, whoever wrote last: our tables, Optuna's journal, or Tune."""
     try:
         yield
     except OSError as error:

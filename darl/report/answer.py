@@ -1,38 +1,33 @@
-"""The words of a report: numbers as people read them, and an answer that is hedged as the numbers demand.
+"""The words of a report: each verdict as sentences, and notes beside it.
 
-Accuracies are fractions in frames, percent in texts, and their differences points; losses are as they are. Tables of
-comparisons have the columns that `darl.report.findings.Findings` tells of, best first.
+An answer says what leads and by how much, then what that is worth, and what would make it surer. Each kind and state of
+a verdict (`darl.report.verdict`) has whole sentences of its own, as templates below.
+
+Accuracies are fractions in frames, percent in texts, and their differences points; losses are as they are.
 """
 
-import math
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
 from typing import Any
 
 import pandas as pd
 
 from darl.metrics import METRICS
-from darl.report.format import above, amount, between, measured, probability, score, several, value
+from darl.report.format import above, amount, between, measured, probability, score, value
+from darl.report.verdict import (
+    Compared,
+    NextStep,
+    Nothing,
+    Ranked,
+    Selected,
+    Significance,
+    Standing,
+    Verdict,
+)
 from darl.sweep.statistics import FEWEST
+from darl.sweep.wording import several
 
-__all__ = [
-    "AHEAD",
-    "FORMER",
-    "LACKS",
-    "baseline_of",
-    "chosen",
-    "compared",
-    "counted",
-    "failures",
-    "nothing",
-    "ranking",
-    "shortfalls",
-    "versions",
-]
-
-AHEAD = "ahead in the race, which has not ended,"
-"""What the first cell of a race is that was cut short."""
-
-FORMER = "best so far, though no longer in the race, which has not ended,"
-"""The same, where the search has found better ones since."""
+__all__ = ["LACKS", "answer", "counted", "failures", "sentences", "shortfalls", "versions"]
 
 LACKS = {
     "dropped": "dropped by the race after {seeds} of {planned} seeds",
@@ -42,12 +37,193 @@ LACKS = {
 }
 """Why a cell has fewer seeds than planned, in a note."""
 
-_ALONE = "there is nothing to compare it with"
+ONE_SEED = "One seed decides nothing, and the best of many looks better than it is"
 
-_LUCK = "one seed decides nothing, and the best of many looks better than it is"
+LEADS = {
+    Standing.COMPLETE: "{leader} leads with {mean}",
+    Standing.INCOMPLETE: "No cell has all its {planned} {seeds} yet; so far {leader} leads with {mean}",
+    Standing.SPENT: "No cell has all its {planned} {seeds}; {leader} leads with {mean}",
+    Standing.RACE_OVER: "{leader} leads after the race with {mean}",
+    Standing.RACE_OPEN: "{leader} leads the race, which has not ended, with {mean}",
+    Standing.RACE_LEFT: "{leader} leads so far, though the search has found better since, with {mean}",
+}
+
+GAP = "{lead}, {gap} {baseline}{interval}."
+
+GAP_OF_NEXT = "{lead}; the next is {rival}, {gap}{interval}."
+"""Where the leader is the baseline."""
+
+GAP_ON_COMMON_SEEDS = "{lead}; on the seeds that both have, {rival} is {gap} it{interval}."
+"""Where the leader is the baseline, and has seeds that no other cell has."""
+
+LEADS_BEHIND_FEWER = (
+    "{ahead} has a better mean, {ahead_mean}, but only {ahead_seeds} of {planned} {seeds}. Of the others, "
+)
+"""Before `LEADS`, where a cell has a better mean but lacks seeds."""
+
+WORTH = {
+    Significance.BETTER: "The difference is significant ({p}).",
+    Significance.WORSE: "The difference is significant ({p}).",
+    Significance.INCONCLUSIVE: "The difference is not significant ({p}): raise --seeds to narrow the interval.",
+    Significance.NO_COMMON_SEED: "{rival} and {baseline} have no seed in common, so they are not compared.",
+    Significance.NO_BASELINE: "There is no baseline, so the differences are not tested.",
+    Significance.BASELINE_WITHOUT_RESULT: "{baseline}, the baseline, has no result, so the differences are not tested.",
+    Significance.NO_RIVAL: "There is nothing to compare it with.",
+    Significance.RIVALS_WITHOUT_RESULT: "No other cell has a result to compare it with.",
+}
+"""What the difference is worth, but for too few seeds."""
+
+TOO_FEW = {
+    Significance.ONE_SEED: ONE_SEED,
+    Significance.TOO_FEW_SEEDS: "With {pairs} {seeds} no difference counts as significant",
+}
+"""What it is worth with too few seeds; `REMEDY` or `UNFINISHED` goes on."""
+
+REMEDY = ": use at least {fewest} (--seeds {more})."
+
+UNFINISHED = ": {planned} are planned, and the same command goes on with them."
+
+SELECTED = "{cell} is the best of {points} points by {metric} with {value} (one seed)"
+
+NEXT = {
+    NextStep.NO_RACE: "--seeds {more} runs the best again on {fewest} fresh seeds.",
+    NextStep.RACE_AHEAD: "The best have yet to run again on all fresh seeds; the same command goes on with them.",
+    NextStep.RACE_WITHOUT_RESULT: "No trial on a fresh seed gave a result.",
+}
 
 
-def counted(counts: dict[str, int]) -> str:
+def answer(verdicts: Sequence[Verdict], group: str = "") -> str:
+    """The sentences of a report: of a search whose race has not ended, on the search and then on the race."""
+    text = " ".join(map(sentences, verdicts))
+    return f"{group}: {text}" if group else text
+
+
+@singledispatch
+def sentences(verdict: Verdict) -> str:
+    """A verdict in words."""
+    raise TypeError(f"no sentences for {verdict!r}")
+
+
+@sentences.register
+def _(verdict: Nothing) -> str:
+    if verdict.failed and not verdict.stopped:
+        return f"No trial has finished ({verdict.failed} failed), so there is nothing to compare."
+    return "No trial has finished yet, so there is nothing to compare."
+
+
+@sentences.register
+def _(verdict: Selected) -> str:
+    texts = {"cell": verdict.cell, "points": verdict.points, "metric": METRICS[verdict.metric].name}
+    has = score(verdict.value, verdict.metric)
+    if verdict.points == 1:
+        return _joined(f"{verdict.cell} has {has} (one seed). There is nothing to compare it with.", _gain(verdict))
+    first = SELECTED.format(**texts, value=has)
+    if verdict.is_baseline:
+        first += ", which is the baseline"
+    elif verdict.ahead is not None:
+        first += f", {above(verdict.ahead, verdict.metric)} {verdict.baseline}"
+    then = NEXT[verdict.next_step].format(more=verdict.more_seeds, fewest=FEWEST)
+    return _joined(f"{first}.", f"{ONE_SEED}.", then, _gain(verdict, "The best"))
+
+
+@sentences.register
+def _(verdict: Compared) -> str:
+    alone = verdict.significance in (Significance.NO_RIVAL, Significance.RIVALS_WITHOUT_RESULT)
+    first = _alone(verdict) if alone else _leads(verdict)
+    return _joined(first, _worth(verdict), _of_all(verdict), _gain(verdict, "It" if alone else "The leader"))
+
+
+@sentences.register
+def _(verdict: Ranked) -> str:
+    has = f"{score(verdict.value, verdict.metric)} ({several(verdict.seeds, 'seeds')})"
+    if verdict.configurations == 1:
+        return _joined(f"The only configuration has {has}. There is nothing to compare it with.", _gain(verdict))
+    named = ", ".join(f"{name} {value(setting)}" for name, setting in verdict.settings)
+    first = f"Best of {verdict.configurations} by {METRICS[verdict.metric].name}: {named} with {has}."
+    worth = f"{ONE_SEED}." if verdict.one_seed_each else "The differences are not tested."
+    return _joined(first, worth, _gain(verdict))
+
+
+def _joined(*texts: str) -> str:
+    return " ".join(filter(None, texts))
+
+
+def _texts(verdict: Compared) -> dict[str, Any]:
+    """What the templates of a comparison name."""
+    leader = verdict.leader
+    return {
+        "leader": f"{leader.cell}, the baseline," if verdict.leads_as_baseline else leader.cell,
+        "mean": f"{measured(vars(leader), verdict.metric)} ({several(leader.seeds, verdict.seed_noun)})",
+        "planned": leader.planned,
+        "seeds": verdict.seed_noun,
+        "rival": verdict.rival.cell if verdict.rival else "",
+        "baseline": verdict.baseline,
+    }
+
+
+def _alone(verdict: Compared) -> str:
+    return f"{verdict.leader.cell} has {_texts(verdict)['mean']}."
+
+
+def _leads(verdict: Compared) -> str:
+    """What leads, and how far it is from the baseline; from the next cell, where it is the baseline."""
+    texts, gap = _texts(verdict), verdict.difference
+    lead = _behind_fewer(verdict) + LEADS[verdict.standing].format(**texts)
+    if verdict.rival is None and verdict.second is not None:
+        return f"{lead}, before {verdict.second.cell} with {measured(vars(verdict.second), verdict.metric)}."
+    if gap is None:
+        return f"{lead}."
+    template = GAP
+    if verdict.leads_as_baseline:
+        template = GAP_OF_NEXT if verdict.rival_is_ranked else GAP_ON_COMMON_SEEDS
+    ends = between(vars(gap), verdict.metric)
+    interval = f" (95 % interval {ends})" if ends else ""
+    return template.format(**texts, lead=lead, gap=above(gap.difference, verdict.metric), interval=interval)
+
+
+def _behind_fewer(verdict: Compared) -> str:
+    """What stands before the leader: a cell with a better mean that lacks seeds."""
+    ahead = verdict.ahead_on_fewer
+    if ahead is None:
+        return ""
+    own = {"ahead": ahead.cell, "ahead_mean": measured(vars(ahead), verdict.metric), "ahead_seeds": ahead.seeds}
+    return LEADS_BEHIND_FEWER.format(**own, **_texts(verdict))
+
+
+def _worth(verdict: Compared) -> str:
+    """What the difference is worth, and what to do about it."""
+    texts, gap = _texts(verdict), verdict.difference
+    if verdict.significance in TOO_FEW and gap is not None:
+        template = TOO_FEW[verdict.significance] + (UNFINISHED if verdict.more_seeds is None else REMEDY)
+        return template.format(**texts, pairs=gap.pairs, more=verdict.more_seeds, fewest=FEWEST)
+    chance = "" if gap is None else probability(gap.p)
+    equals = "" if chance.startswith("<") else "= "
+    return WORTH[verdict.significance].format(**texts, p=f"Holm-corrected p {equals}{chance}")
+
+
+def _of_all(verdict: Compared) -> str:
+    """What holds for all cells, where there are several and it says more than the rest of the answer."""
+    if verdict.others < 2 or verdict.difference is None:
+        return ""
+    counts = verdict.better, verdict.worse
+    if any(counts):
+        of = f"{verdict.better} of {verdict.others} cells"
+        return f"Significantly better than {verdict.baseline}: {of}; significantly worse: {verdict.worse}."
+    if verdict.significance == Significance.INCONCLUSIVE and verdict.bound_informs:
+        most = amount(verdict.bound, verdict.metric)
+        return f"No cell differs from {verdict.baseline} by more than {most} (95 % confidence for each)."
+    return ""
+
+
+def _gain(verdict: Selected | Compared | Ranked, whose: str = "It") -> str:
+    """What pretraining gave."""
+    if pd.isna(verdict.gain):
+        return ""
+    probe = "" if verdict.metric in ("probe_top1", "knn_top1") else " by linear probe"
+    return f"{whose} is {above(verdict.gain, 'probe_top1')} random initialisation{probe}."
+
+
+def counted(counts: Mapping[str, int]) -> str:
     """`12 finished, 3 stopped early, 1 failed`, and what is missing."""
     text = f"{counts['finished']} finished, {counts['stopped']} stopped early, {counts['failed']} failed"
     return f"{text}, {counts['missing']} missing" if counts.get("missing") else text
@@ -70,142 +246,3 @@ def shortfalls(table: pd.DataFrame) -> list[str]:
     """Notes on the cells of a comparison that do not have all their seeds."""
     rows = table.loc[table["seeds"] < table["planned"]].to_dict("records")
     return [f"{row['cell']}: {LACKS[row['lacks']].format(**row)}" for row in rows]
-
-
-def baseline_of(table: pd.DataFrame) -> str | None:
-    """The cell that a comparison is made with."""
-    return next(iter(table.loc[table["verdict"] == "baseline", "cell"]), None)
-
-
-def nothing(counts: dict[str, int]) -> str:
-    """The answer where nothing has finished."""
-    if counts["failed"] and not counts["stopped"]:
-        return f"No trial has finished ({counts['failed']} failed), so there is nothing to compare."
-    return "No trial has finished yet, so there is nothing to compare."
-
-
-def chosen(found: pd.DataFrame, metric: str, baseline: str | None, planned: int, *, over: bool = False) -> str:
-    """The answer of a search before its race, on seeds of which `planned` are: `found` as in `Findings`, not empty.
-
-    over: whether the race has been, and has given nothing.
-    """
-    best, rest = found.iloc[0], found.loc[found["cell"] == baseline, "value"].tolist()
-    if len(found) == 1:
-        return f"{best['cell']} has {score(best['value'], metric)} (one seed); {_ALONE}.{_over_random(best, metric)}"
-    apart = ""
-    if best["cell"] == baseline:
-        apart = ", which is the baseline"
-    elif rest:
-        apart = f", {above(best['value'] - rest[0], metric)} {baseline}"
-    again = "more --seeds run the best again on fresh ones"
-    if over:
-        again = "no trial on a fresh seed gave a result"
-    elif planned > 1:
-        again = "the best have yet to run again on all fresh seeds"
-    return (
-        f"{best['cell']} is the best of {len(found)} by {METRICS[metric].name} with {score(best['value'], metric)}"
-        f"{apart}; {_LUCK}: {again}.{_over_random(best, metric, 'The best')}"
-    )
-
-
-def compared(table: pd.DataFrame, metric: str, noun: str = "seeds", best: str = "best") -> str:
-    """The answer of a comparison in which at least one cell has a mean.
-
-    noun: what its seeds are called. best: what its first cell is.
-    """
-    known = table.loc[table["mean"].notna()]
-    first, baseline = known.iloc[0], baseline_of(table)
-    has = f"{measured(first, metric)} ({several(first['seeds'], noun)})"
-    if len(known) == 1:
-        alone = _ALONE if len(table) == 1 else "nothing else has a result to compare it with"
-        return f"{first['cell']} has {has}; {alone}.{_over_random(first, metric)}"
-    if pd.isna(first["rank"]):
-        yet, so_far = (" yet", "so far ") if any(table["lacks"] == "incomplete") else ("", "")
-        head = f"No cell has all its {first['planned']} {noun}{yet}; {so_far}{first['cell']} leads"
-    else:
-        head = f"{first['cell']}{', the baseline,' if first['cell'] == baseline else ''} is {best}"
-    against = _against(known, metric, baseline)
-    return (
-        f"{_higher(known, metric, noun, baseline)}{head} with {has}{against}.{_over_random(first, metric, 'The best')}"
-    )
-
-
-def ranking(rows: list[dict[str, Any]], fields: list[str], metric: str) -> str:
-    """The answer of a ranking by configuration, best first: `fields` are those that vary."""
-    best, most = rows[0], max(row["seeds"] for row in rows)
-    named = ", ".join(f"{name} {value(best[name])}" for name in fields)
-    has = f"{score(best[metric], metric)} ({several(best['seeds'], 'seeds')})"
-    gained = _over_random(best, metric)
-    if len(rows) == 1:
-        return f"The only configuration has {has}; {_ALONE}.{gained}"
-    hedge = _LUCK if most == 1 else "the differences are not tested"
-    return f"Best of {len(rows)} by {METRICS[metric].name}: {named} with {has}; {hedge}.{gained}"
-
-
-def _against(known: pd.DataFrame, metric: str, baseline: str | None) -> str:
-    """The first cell beside the baseline; the next one, where it is the baseline."""
-    first, second = known.iloc[0], known.iloc[1]
-    if baseline not in known["cell"].tolist():
-        why = "there is no baseline" if baseline is None else f"{baseline}, the baseline, has no result"
-        before = f", before {second['cell']} with {measured(second, metric)}"
-        before = before if pd.isna(first["rank"]) or pd.notna(second["rank"]) else ""
-        return f"{before}; {why}, so the differences are not tested"
-    row = second if first["cell"] == baseline else first
-    if not row["pairs"]:
-        return f"; {row['cell']} and {baseline} have no seed in common"
-    apart, interval = above(row["difference"], metric), between(row, metric)
-    text = f", {apart} {baseline}"
-    if row is second:
-        behind = row["complete"] or pd.isna(first["rank"])
-        text = f"; next is {row['cell']}, {apart}" if behind else f"; {row['cell']} is {apart} it on the seeds of both"
-    text += f" (95 %: {interval})" if interval else ""
-    return text + _hedge(row) + _others(known, metric, str(baseline))
-
-
-def _higher(known: pd.DataFrame, metric: str, noun: str, baseline: str | None) -> str:
-    """A cell that lacks seeds and yet stands above the first, which has all of them; by common seeds where it can."""
-    first, rest = known.iloc[0], known.loc[~known["complete"]]
-    apart = rest["mean"] - first["mean"]
-    if first["cell"] == baseline:
-        apart = apart.where((rest["pairs"] == 0) | (rest["difference"] * apart > 0), 0.0)
-    rest = rest.loc[apart > 0 if METRICS[metric].higher_is_better else apart < 0]
-    if pd.isna(first["rank"]) or rest.empty:
-        return ""
-    top, end = rest.iloc[0], "highest" if METRICS[metric].higher_is_better else "lowest"
-    so_far = f"{top['seeds']} of {top['planned']} {noun}"
-    return f"{top['cell']} stands {end} with {measured(top, metric)}, but on {so_far} only; of the cells with all, "
-
-
-def _hedge(row: Any) -> str:
-    """What the difference is worth."""
-    if row["verdict"] == "one seed":
-        return f"; {_LUCK}"
-    if row["verdict"] != "inconclusive":
-        return f": {row['verdict']}, with a Holm-corrected p of {probability(row['p_holm'])}"
-    if row["pairs"] < FEWEST:
-        return ": inconclusive with fewer than six seeds"
-    return f": inconclusive, with a Holm-corrected p of {probability(row['p_holm'])}"
-
-
-def _others(known: pd.DataFrame, metric: str, baseline: str) -> str:
-    """What holds for all cells: how many differ from the baseline, or how much they differ at most."""
-    cells = known.loc[known["verdict"] != "baseline"].to_dict("records")
-    better, worse = (sum(cell["verdict"] == word for cell in cells) for word in ("better", "worse"))
-    if better or worse:
-        return f"; of {len(cells)}, {better} better and {worse} worse than {baseline}" if len(cells) > 1 else ""
-    bounds = [abs(cell[name]) for cell in cells for name in ("difference_low", "difference_high")]
-    if any(math.isnan(bound) for bound in bounds) or max(bounds) >= METRICS[metric].unit.highest:
-        return ""  # values never differ by more
-    most = amount(max(bounds), metric)
-    if len(cells) == 1:
-        return f"; no difference larger than {most} at 95 %"
-    return f"; no difference to {baseline} larger than {most} (each at 95 %)"
-
-
-def _over_random(row: Any, metric: str, whose: str = "It") -> str:
-    """A sentence on what pretraining gave."""
-    if pd.isna(row["gain"]):
-        return ""
-    gain = METRICS[METRICS[metric].gain_by or metric]
-    by = "" if gain.column == metric else f" by {gain.name}"
-    return f" {whose} is {above(row['gain'], gain.column)} random initialisation{by}."

@@ -9,17 +9,15 @@ from darl.metrics import ENLARGED_PROBE
 from darl.report.findings import Findings, find
 from darl.results.tables import Results
 from darl.sweep.base import Sweep
-from darl.sweep.design import Design
-from darl.sweep.early_stopping import verdict
+from darl.sweep.early_stopping import pilot_of
 from darl.sweep.record import SWEEP_FILE, from_json
-from darl.sweep.search import Search
 from darl.variants import Record
 
 __all__ = ["findings_of", "stages_of"]
 
 
 def stages_of(results: Results) -> list[Sweep]:
-    """The sweeps that the last command in a folder of results asked for; none where it tells of none."""
+    """The sweeps that the last command in a folder of results asked for; none where nothing says so."""
     text = results.text(SWEEP_FILE)
     return [] if text is None else from_json(text)
 
@@ -27,19 +25,19 @@ def stages_of(results: Results) -> list[Sweep]:
 def findings_of(
     stages: Sequence[Sweep], trials: pd.DataFrame, curves: pd.DataFrame, metric: str | None = None
 ) -> list[Findings]:
-    """What was found by all sweeps of a folder, a design before the searches that it was made of."""
-    found: list[Findings] = []
+    """The findings of all sweeps of a folder, those of a sweep that concludes first; see `Sweep.concludes`."""
+    findings: list[Findings] = []
     for stage in stages:
-        theirs = {trial for finding in found for trial in finding.trials["trial_id"]}
-        own = trials["seed"].between(stage.base.seed, stage.base.seed + stage.seeds - 1)
-        found += find(stage, trials.loc[own | ~trials["trial_id"].isin(list(theirs))], metric)
-    for finding in found:
-        finding.notes.extend(_on_the_way(finding, trials, curves))
-    found = sorted(found, key=lambda finding: isinstance(finding.sweep, Search))
+        earlier = {trial for finding in findings for trial in finding.trials["trial_id"]}
+        own = trials["seed"].isin(stage.all_seeds)
+        findings += find(stage, trials.loc[own | ~trials["trial_id"].isin(list(earlier))], metric)
+    for finding in findings:
+        finding.notes.extend(_beside_the_answer(finding, trials, curves))
+    findings = sorted(findings, key=lambda finding: not finding.sweep.concludes)
     cells = zip(*(stage.labels(trials["config"]) for stage in stages), strict=True)
     others = [config for config, own in zip(trials["config"], cells, strict=True) if all(cell is None for cell in own)]
-    found[0].notes.extend([_left_out(stages, others)] if others else [])
-    return found
+    findings[0].notes.extend([_left_out(stages, others)] if others else [])
+    return findings
 
 
 def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
@@ -50,8 +48,8 @@ def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
             for name, value in min((_apart(stage, experiment) for stage in stages), key=len).items():
                 values.setdefault(name, set()).add(str(value))
     named = [
-        f"{name} {next(iter(some))}" if len(some) == 1 else f"{len(some)} other values of {name}"
-        for name, some in values.items()
+        f"{name} {next(iter(others))}" if len(others) == 1 else f"{len(others)} other values of {name}"
+        for name, others in values.items()
     ]
     which = f" ({', '.join(named)}); run with those settings, the sweep reports them" if named else ""
     return f"rows of other settings lie here too, and are not counted: {len(configs)}{which}"
@@ -59,9 +57,7 @@ def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
 
 def _apart(stage: Sweep, experiment: Experiment) -> Record:
     """The fields, but for those that a sweep varies, in which an experiment is not like its base."""
-    cells = stage.cells.values() if isinstance(stage, Design) else []
-    paths = stage.space if isinstance(stage, Search) else [path for cell in cells for path in cell]
-    varied = ("seed", *(path.replace(".", "_") for path in paths))
+    varied = ("seed", *(path.replace(".", "_") for path in stage.varied_paths))
     base = flatten(stage.base.to_record())
     return {
         name: value
@@ -70,15 +66,15 @@ def _apart(stage: Sweep, experiment: Experiment) -> Record:
     }
 
 
-def _on_the_way(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
-    """A search's pilot, and the answer on enlarged images where a design has measured it."""
+def _beside_the_answer(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
+    """Notes on the pilot where trials may be stopped early, and on enlarged images where they were measured."""
     sweep = finding.sweep
-    if isinstance(sweep, Search) and sweep.early and sweep.rungs and len(finding.trials):
-        pilot = verdict(sweep, trials, curves)
-        few = f"fewer than {sweep.pilot} trials have finished whole, too few for a pilot: none was stopped early"
+    if sweep.stops_early and len(finding.trials):
+        pilot, number = pilot_of(sweep, trials, curves), sweep.pilot_trials
+        few = f"fewer than {number} trials have finished whole, too few for a pilot: none was stopped early"
         return [few if pilot is None else pilot.describe()]
     enlarged = ENLARGED_PROBE.column
     if sweep.enlarged and finding.metric == sweep.metric and not finding.trials[enlarged].dropna().empty:
-        same = [one for one in find(sweep, trials, enlarged) if set(one.table["cell"]) == set(finding.table["cell"])]
-        return [f"on images 1.5 times as large: {one.sentence}" for one in same]
+        same = [other for other in find(sweep, trials, enlarged) if other.comparison == finding.comparison]
+        return [f"on images 1.5 times as large: {other.sentence}" for other in same]
     return []

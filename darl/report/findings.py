@@ -1,8 +1,9 @@
 """From the table of trials to an answer: pure functions of frames.
 
 The frame is what `darl.results.load` or `pandas.read_parquet` gives. `find` compares the cells of a sweep over their
-seeds; trials that were stopped early or failed are counted, and never averaged with the finished ones. A folder that
-tells of no sweep is ranked by configuration: `rank`.
+seeds: a cell is what trials have in common that differ in nothing but their seed. Trials that were stopped early or
+failed are counted, and never averaged with the finished ones. A folder that tells of no sweep is ranked by
+configuration: `rank`.
 """
 
 import json
@@ -15,11 +16,11 @@ from darl.aspects import Aspect
 from darl.experiment import flatten
 from darl.metrics import KNN, METRICS, PROBE, VALIDATION_LOSS
 from darl.report import answer
-from darl.sweep.base import ATTEMPTS, Sweep
+from darl.report.judgement import compare, select
+from darl.report.verdict import NextStep, Nothing, Standing, Verdict
+from darl.sweep.base import ATTEMPTS, Comparison, Sweep
 from darl.sweep.comparability import require_comparable
-from darl.sweep.design import Design
-from darl.sweep.search import Search
-from darl.sweep.statistics import differences, fallen, means
+from darl.sweep.statistics import FEWEST, differences, means
 from darl.variants import require
 
 __all__ = ["Findings", "counts", "find", "gained", "rank"]
@@ -27,7 +28,7 @@ __all__ = ["Findings", "counts", "find", "gained", "rank"]
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What a sweep's trials say, or those of one group of its cells.
+    """What a sweep's trials say on one comparison of its cells.
 
     table: one row per cell, best first, those without all their seeds last and without a rank. Columns: `rank`, `cell`,
     `group`, what `darl.sweep.statistics.means` and `differences` give (to the baseline; whose own `verdict` is
@@ -38,6 +39,7 @@ class Findings:
     """
 
     sweep: Sweep
+    comparison: Comparison
     metric: str
     """What is ranked by."""
     trials: pd.DataFrame
@@ -46,15 +48,20 @@ class Findings:
     found: pd.DataFrame
     """Of a search: finished trials on its own seed, best first."""
     counts: dict[str, int]
-    """Trials that are finished, stopped, failed (by last attempt), and missing (of a design)."""
-    sentence: str
-    """The answer."""
+    """Trials that are finished, stopped, failed (by last attempt), and missing (of cells that wait for seeds)."""
+    verdicts: tuple[Verdict, ...]
+    """What follows: usually one; of a search whose race has not ended two, on the search and on the race so far."""
     notes: list[str]
-    """What one should know beside it."""
+    """What a reader should know beside the answer."""
+
+    @property
+    def sentence(self) -> str:
+        """The answer in words."""
+        return answer.answer(self.verdicts, self.comparison.group)
 
 
 def find(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -> list[Findings]:
-    """The findings on each group of a design's cells (usually one), or on a search.
+    """The findings on each comparison of a sweep: each group of a design's cells (usually one), or a search's race.
 
     trials: the whole table of the sweep's folder. Raises UserError for a metric that does not order these trials.
     """
@@ -66,15 +73,14 @@ def find(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -> list[
     trials = trials.assign(cell=cells, final=(trials["status"] != "failed") | given_up)
     rows = _numeric(_last(trials.loc[cells.notna()]), metric, sweep.metric)
     _require_values(metric, rows)
-    if isinstance(sweep, Design):
-        groups: dict[str, list[str]] = {}
-        for cell in sweep.cells:
-            groups.setdefault(sweep.groups.get(cell, ""), []).append(cell)
-        if sweep.across and Aspect.INPUT not in METRICS[metric].not_across:
-            groups[sweep.across] = list(sweep.baselines.values())
-        return [_of_design(sweep, rows, metric, group, cells) for group, cells in groups.items()]
-    assert isinstance(sweep, Search)
-    return [_of_search(sweep, rows, metric)]
+    comparisons = sweep.comparisons(rows.loc[rows["seed"].isin(sweep.all_seeds)].to_dict("records"))
+    return [
+        _compared(
+            sweep, rows if len(comparisons) == 1 else rows.loc[rows["cell"].isin(comparison.cells)], metric, comparison
+        )
+        for comparison in comparisons
+        if not (comparison.accuracies_only and Aspect.INPUT in METRICS[metric].not_across)
+    ]
 
 
 def counts(trials: pd.DataFrame) -> dict[str, int]:
@@ -106,59 +112,58 @@ def rank(trials: pd.DataFrame, metric: str = PROBE.column) -> pd.DataFrame:
 
 
 def gained(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """With `gain` over random initialisation: for a loss, of the linear probe; none where it was not measured then."""
+    """Rows with `gain` over random initialisation: of the linear probe for a loss; NaN where that was not measured."""
     by = METRICS[METRICS[metric].gain_by or metric]
     return rows.assign(gain=rows[by.column] - rows[by.initial_column] if by.initial_column in rows else math.nan)
 
 
-def _of_design(sweep: Design, rows: pd.DataFrame, metric: str, group: str, cells: list[str]) -> Findings:
-    baseline = cells[0] if group == sweep.across else sweep.baselines.get(group, sweep.baseline)
-    rows, notes = _planned(sweep, rows.loc[rows["cell"].isin(cells)], metric)
-    table = _comparison(rows, cells, metric, baseline, sweep.seeds)
-    number = counts(rows) | {"missing": len(cells) * sweep.seeds - len(rows)}
-    said = answer.compared(table, metric) if any(table["seeds"]) else answer.nothing(number)
-    said = f"{group}: {said}" if group else said
-    found = _found(rows.head(0), metric)
-    return Findings(sweep, metric, rows, table.assign(group=group), found, number, said, notes + _notes(table, rows))
-
-
-def _of_search(sweep: Search, rows: pd.DataFrame, metric: str) -> Findings:
+def _compared(sweep: Sweep, rows: pd.DataFrame, metric: str, comparison: Comparison) -> Findings:
     rows, notes = _planned(sweep, rows, metric)
-    fresh = rows.loc[rows["seed"] > sweep.base.seed]
-    found = _found(rows.loc[rows["seed"] == sweep.base.seed], metric)
-    racing, dropped = _race(sweep, rows, fresh)
-    cells = list(dict.fromkeys([*racing, *fresh["cell"]])) if len(fresh) else []
-    table = _comparison(fresh, cells, metric, sweep.baseline, sweep.seeds - 1).assign(group="")
-    table["lacks"] = table["lacks"].mask((table["lacks"] != "") & ~table["cell"].isin(racing), "overtaken")
-    table["lacks"] = table["lacks"].mask((table["lacks"] != "") & table["cell"].isin(dropped), "dropped")
-    table["complete"] |= table["lacks"] == "dropped"
-    table = table.sort_values("lacks", key=lambda lacks: lacks.isin(["overtaken", "dropped"]), kind="stable")
-    table = table.reset_index(drop=True)
-    open_cells = table.loc[table["lacks"] == "incomplete", "cell"]
-    number = counts(rows) | {"missing": len(open_cells) * (sweep.seeds - 1) - int(fresh["cell"].isin(open_cells).sum())}
-    over = len(table) > 0 and open_cells.empty
-    if metric != sweep.metric and len(fresh):
+    compared = rows.loc[rows["seed"].isin(sweep.compared_seeds)]
+    found = _found(rows.loc[rows["seed"].isin(sweep.selection_seeds)], metric)
+    table = _table(compared, comparison, metric, len(sweep.compared_seeds))
+    waiting = table.loc[table["lacks"] == "incomplete", "cell"]
+    missing = len(waiting) * len(sweep.compared_seeds) - int(compared["cell"].isin(waiting).sum())
+    number = counts(rows) | {"missing": missing}
+    if comparison.race and metric != sweep.metric and len(compared):
         notes.append(f"the search and its race went by {METRICS[sweep.metric].name}")
-    said = answer.nothing(number)
-    if len(found):
-        said = answer.chosen(found, metric, sweep.baseline, sweep.seeds, over=over)
-    if any(table["seeds"]):
-        ahead = answer.AHEAD if table["cell"].iloc[0] in racing else answer.FORMER
-        race = answer.compared(table, metric, "fresh seeds", "best after the race" if over else ahead)
-        said = f"{said} {race}" if len(open_cells) and len(found) else race
-    return Findings(sweep, metric, rows, table, found, number, said, notes + _notes(table, rows))
+    verdicts = _verdicts(sweep, metric, comparison, table, found) or (
+        Nothing(failed=number["failed"], stopped=number["stopped"]),
+    )
+    notes += [*answer.shortfalls(table), *answer.versions(rows), *answer.failures(rows)]
+    return Findings(sweep, comparison, metric, rows, table, found, number, verdicts, notes)
 
 
-def _race(sweep: Search, rows: pd.DataFrame, fresh: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The cells of a race, and those of them that have fallen behind, as the search has it: by its own metric."""
-    racing = [sweep.label_of(point) for point in sweep.racing(rows.to_dict("records"))] or [*fresh["cell"].unique()]
-    values = _finished(fresh.loc[fresh["cell"].isin(racing)], sweep.metric)
-    return racing, [*fallen(values, METRICS[sweep.metric].direction) - {sweep.baseline}]
+def _verdicts(
+    sweep: Sweep, metric: str, comparison: Comparison, table: pd.DataFrame, found: pd.DataFrame
+) -> tuple[Verdict, ...]:
+    """On the search while its comparison is open, and on the comparison once it has a mean."""
+    verdicts: tuple[Verdict, ...] = ()
+    has_mean, is_open = any(table["seeds"]), any(table["lacks"] == "incomplete")
+    more_seeds = sweep.seeds_for(FEWEST)
+    if len(found) and (is_open or not has_mean):
+        then = NextStep.RACE_AHEAD if len(sweep.compared_seeds) else NextStep.NO_RACE
+        if len(table) and not is_open:
+            then = NextStep.RACE_WITHOUT_RESULT
+        verdicts += (select(found, metric, comparison.baseline, then, more_seeds),)
+    if has_mean:
+        standing = _standing(comparison, str(table["cell"].iloc[0]), is_open=is_open)
+        verdicts += (compare(table, metric, standing, seed_noun=sweep.seed_noun, more_seeds=more_seeds),)
+    return verdicts
 
 
-def _comparison(rows: pd.DataFrame, cells: list[str], metric: str, baseline: str | None, planned: int) -> pd.DataFrame:
-    """`Findings.table` but for the group."""
-    done = _finished(rows, metric)
+def _standing(comparison: Comparison, leader: str, *, is_open: bool) -> Standing:
+    """How a leader leads that has all its seeds."""
+    if not comparison.race:
+        return Standing.COMPLETE
+    if not is_open:
+        return Standing.RACE_OVER
+    return Standing.RACE_LEFT if comparison.left.get(leader) == "overtaken" else Standing.RACE_OPEN
+
+
+def _table(rows: pd.DataFrame, comparison: Comparison, metric: str, planned: int) -> pd.DataFrame:
+    """`Findings.table`."""
+    done, baseline, cells = _finished(rows, metric), comparison.baseline, comparison.cells
     against = differences(done, baseline or "", METRICS[metric].direction)
     table = means(done).join(against).reindex(pd.Index(cells, name="cell"))
     table["verdict"] = table["verdict"].fillna("inconclusive").mask(table.index == baseline, "baseline")
@@ -171,7 +176,17 @@ def _comparison(rows: pd.DataFrame, cells: list[str], metric: str, baseline: str
     ascending = [False, not METRICS[metric].higher_is_better]
     table = table.sort_values(["complete", "mean"], ascending=ascending).reset_index()
     table.insert(0, "rank", pd.Series(range(1, len(table) + 1), dtype="Int64").where(table["complete"]))
-    return table
+    return _without_left(table, comparison).assign(group=comparison.group)
+
+
+def _without_left(table: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
+    """Cells that get no more seeds stand last, and say why; those that a race has dropped are complete."""
+    reasons = [comparison.left.get(cell, "") for cell in table["cell"]]
+    left = pd.Series(reasons, table.index, dtype="str").where(table["lacks"] != "", "")
+    table["lacks"] = table["lacks"].mask(left != "", left)
+    table["complete"] |= left == "dropped"
+    order = (left != "").argsort(kind="stable")
+    return table.iloc[order].reset_index(drop=True)
 
 
 def _finished(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -189,16 +204,11 @@ def _found(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _planned(sweep: Sweep, rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, list[str]]:
     """The rows on the sweep's seeds, and a note on others: another search's own seed would pass for a fresh one."""
-    first, last = sweep.base.seed, sweep.base.seed + sweep.seeds - 1
-    own = rows.loc[rows["seed"].between(first, last)]
+    own = rows.loc[rows["seed"].isin(sweep.all_seeds)]
     require_comparable(metric, [flatten(json.loads(text)) for text in own["config"]])
-    others = len(rows) - len(own)
-    said = f"trials on seeds other than {first} to {last} are left out: {others}"
-    return own, [said] if others and sweep.seeds > 1 else []
-
-
-def _notes(table: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
-    return [*answer.shortfalls(table), *answer.versions(rows), *answer.failures(rows)]
+    others, first, last = len(rows) - len(own), sweep.all_seeds[0], sweep.all_seeds[-1]
+    note = f"trials on seeds other than {first} to {last} are left out: {others}"
+    return own, [note] if others and sweep.seeds > 1 else []
 
 
 def _last(trials: pd.DataFrame) -> pd.DataFrame:
@@ -212,7 +222,7 @@ def _measures(metric: str) -> list[str]:
 
 
 def _numeric(rows: pd.DataFrame, *metrics: str) -> pd.DataFrame:
-    """A reader that finds nothing but nulls in a column does not know that they are numbers."""
+    """Rows with metrics as floats: a Parquet reader does not know that a column of nulls alone holds numbers."""
     return rows.astype(dict.fromkeys([name for metric in metrics for name in _measures(metric)], "float64"))
 
 

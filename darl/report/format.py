@@ -16,7 +16,6 @@ __all__ = [
     "score",
     "seconds",
     "seeds",
-    "several",
     "value",
 ]
 
@@ -61,11 +60,6 @@ def probability(p: float) -> str:
 def seconds(time: float) -> str:
     """`12 s`; nothing for NaN."""
     return "" if pd.isna(time) else f"{time:.0f} s"
-
-
-def several(count: int, things: str) -> str:
-    """`3 fresh seeds`, `one fresh seed`."""
-    return f"one {things.removesuffix('s')}" if count == 1 else f"{count:,} {things}"
 
 
 def seeds(row: Any) -> str:

@@ -1,7 +1,7 @@
-"""The report as one HTML file that asks nothing of the network.
+"""The report as one HTML file that loads nothing from the network.
 
-The answer stands first, then the ranked cells, what one should know beside them, the pictures, and what was run. The
-words are those of `darl.report.answer`. Every text of a user or a trial is escaped by the template engine, and the
+The answer stands first, then the ranked cells, notes on them, the pictures, and what was run. The words are those of
+`darl.report.answer`. Every text of a user or a trial is escaped by the template engine, and the
 page's policy runs no script but its own, known by its hash.
 """
 
@@ -20,12 +20,9 @@ from darl import __version__
 from darl.experiment import flatten
 from darl.metrics import KNN, METRICS, Metric
 from darl.report import answer, format
-from darl.report.figures import Picture, headings, pictures
+from darl.report.figures import ReportFigure, headings, pictures
 from darl.report.figures.looks import baseline_of
 from darl.report.findings import Findings
-from darl.sweep.base import describe
-from darl.sweep.design import Design
-from darl.sweep.search import Search
 from darl.variants import Record
 
 __all__ = ["render"]
@@ -68,7 +65,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """What there is on one of the findings."""
+    """What the page says about one of the findings."""
 
     heading: str
     question: str
@@ -76,7 +73,7 @@ class Section:
     counts: str
     notes: list[str]
     tables: list[Table]
-    pictures: list[Picture] = field(default_factory=list[Picture])
+    pictures: list[ReportFigure] = field(default_factory=list[ReportFigure])
 
 
 @dataclass(frozen=True)
@@ -90,13 +87,13 @@ class Facts:
 def render(
     findings: Sequence[Findings],
     curves: pd.DataFrame,
-    shown: Sequence[Picture] | None = None,
-    place: str | None = None,
+    shown: Sequence[ReportFigure] | None = None,
+    folder: str | None = None,
 ) -> str:
     """The whole page.
 
     findings: at least one, as `find` gives them, of all sweeps of a folder. shown: the pictures, if they are drawn
-    already. place: the folder of the tables, as readers would name it (default `results/NAME`).
+    already. folder: the folder of the tables, as readers would name it (default `results/NAME`).
     """
     drawn = pictures(findings, curves) if shown is None else shown
     trials = pd.concat([one.trials for one in findings]).drop_duplicates(["trial_id", "attempt"])
@@ -110,7 +107,7 @@ def render(
         sections=[_section(one, name, last.question, drawn) for one, name in zip(findings, names, strict=True)],
         about=_about(findings, trials),
         failures=_failures(trials),
-        snippet=_snippet(findings[0], place or f"results/{last.name}"),
+        snippet=_snippet(findings[0], folder or f"results/{last.name}"),
         version=__version__,
     )
 
@@ -126,9 +123,9 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _section(one: Findings, heading: str, question: str, drawn: Iterable[Picture]) -> Section:
+def _section(one: Findings, heading: str, question: str, drawn: Iterable[ReportFigure]) -> Section:
     tables = [_comparison(one)] if len(one.table) else []
-    if isinstance(one.sweep, Search) and len(one.found):
+    if len(one.found):
         tables.append(_found(one, folded=bool(tables)))
     return Section(
         heading=heading,
@@ -170,7 +167,7 @@ def _comparison(one: Findings) -> Table:
         ]
     spent = Column("in all", lambda row: format.seconds(row["trials_seconds"]), lambda row: row["trials_seconds"])
     columns += [*_costs(), spent]
-    caption = f"{'On fresh seeds, b' if isinstance(one.sweep, Search) else 'B'}est first, by {measure.name}"
+    caption = f"{'On fresh seeds, b' if one.comparison.race else 'B'}est first, by {measure.name}"
     return Table(caption, columns, [_row(row, columns) for row in one.table.to_dict("records")])
 
 
@@ -219,18 +216,10 @@ def _about(findings: Sequence[Findings], trials: pd.DataFrame) -> list[Facts]:
     sweeps = list({id(one.sweep): one.sweep for one in findings}.values())
     facts = [Facts("Trials and versions", list(_provenance(trials).items()))]
     for sweep in sweeps:
-        of = f" of {sweep.question.rstrip('?')}" if len(sweeps) > 1 else ""
-        if isinstance(sweep, Design):
-            rows = [(cell, describe(point) or "the base's settings") for cell, point in sweep.cells.items()]
-            facts.append(Facts(f"Cells{of}: what each sets ({format.several(sweep.seeds, 'seeds')})", rows))
-        elif isinstance(sweep, Search):
-            rows = [(path, str(dimension)) for path, dimension in sweep.space.items()]
-            rows += [(f"known point: {name}", describe(point)) for name, point in sweep.first.items()]
-            facts.append(Facts(f"Space{of}", rows))
-        settings = flatten(sweep.base.to_record()).items()
-        facts.append(
-            Facts(f"Settings{of}, where a cell or point sets no other", [(k, _setting(v)) for k, v in settings])
-        )
+        of = f": {sweep.question}" if len(sweeps) > 1 else ""
+        facts.append(Facts(f"{sweep.settings_title}{of}", sweep.settings_rows()))
+        settings = [(name, _setting(value)) for name, value in flatten(sweep.base.to_record()).items()]
+        facts.append(Facts(f"Settings where a cell or point sets no other{of}", settings))
     return facts
 
 
@@ -262,12 +251,12 @@ def _failures(trials: pd.DataFrame) -> list[tuple[str, str, str]]:
     return [(row["trial_id"], str(row["cell"]), str(row["error"] or "")) for row in rows]
 
 
-def _snippet(one: Findings, place: str) -> str:
+def _snippet(one: Findings, folder: str) -> str:
     """Code that reads the tables."""
     return (
         "import pandas as pd\n\n"
-        f"trials = pd.read_parquet({json.dumps(f'{place}/trials')})   # one row per attempt of a trial\n"
-        f"curves = pd.read_parquet({json.dumps(f'{place}/curves')})   # one row per report\n"
+        f"trials = pd.read_parquet({json.dumps(f'{folder}/trials')})   # one row per attempt of a trial\n"
+        f"curves = pd.read_parquet({json.dumps(f'{folder}/curves')})   # one row per report\n"
         'finished = trials[trials.status == "finished"]\n'
         f"finished.sort_values({json.dumps(one.metric)}, ascending={not METRICS[one.metric].higher_is_better})"
     )

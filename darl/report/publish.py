@@ -10,7 +10,7 @@ import pandas as pd
 from darl.errors import UserError, reason
 from darl.report import html
 from darl.report.collect import findings_of
-from darl.report.figures import Picture, is_ours, pictures, save
+from darl.report.figures import ReportFigure, is_ours, pictures, save
 from darl.report.findings import Findings
 from darl.report.terminal import print_findings, wide_console
 from darl.results.tables import FIGURES, Results
@@ -32,11 +32,11 @@ def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) ->
     if files and any(len(finding.trials) for finding in findings):
         drawn = pictures(findings, curves)
         results.keep(PAGE_FILE, html.render(findings, curves, drawn, _from_here(results)).encode())
-        with tempfile.TemporaryDirectory() as place:
-            for path in save(drawn, place):
+        with tempfile.TemporaryDirectory() as folder:
+            for path in save(drawn, folder):
                 results.keep(f"{FIGURES}/{path.name}", path.read_bytes())
         new = {f"{picture.name}.png" for picture in drawn}
-        results.drop(FIGURES, lambda name: is_ours(name) and name not in new)  # of what was asked here before
+        results.drop(FIGURES, lambda name: is_ours(name) and name not in new)  # figures of an earlier command
         console.print(f"\nReport: {below(results.path, PAGE_FILE)}", highlight=False, soft_wrap=True)
     console.print(f"Tables: {results.path}\n", highlight=False, soft_wrap=True)
     console.print(f'  pandas.read_parquet("{results.trials_path}")', highlight=False, soft_wrap=True)
@@ -47,14 +47,14 @@ def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) ->
 
 
 def _from_here(results: Results) -> str:
-    """The folder of results as one who works in this folder would name it."""
+    """The folder of results, relative to the working folder where it lies below that."""
     if "://" in results.path:
         return results.path
     path, here = Path(results.path).absolute(), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def write_pictures(drawn: list[Picture], folder: str) -> None:
+def write_pictures(drawn: list[ReportFigure], folder: str) -> None:
     """The pictures in a folder of the user's choice; raises UserError where it cannot be written."""
     try:
         save(drawn, folder)
@@ -63,7 +63,7 @@ def write_pictures(drawn: list[Picture], folder: str) -> None:
 
 
 def write_page(
-    findings: Sequence[Findings], curves: pd.DataFrame, file: str, drawn: list[Picture], results: Results
+    findings: Sequence[Findings], curves: pd.DataFrame, file: str, drawn: list[ReportFigure], results: Results
 ) -> None:
     """The page as a file of the user's choice; raises UserError where it cannot be written."""
     try:

@@ -10,33 +10,31 @@ from rich.table import Table
 from darl.metrics import KNN, METRICS, PROBE
 from darl.report import answer, format
 from darl.report.findings import Findings, counts, gained, rank
-from darl.sweep.design import Design
-from darl.sweep.search import Search
+from darl.report.judgement import baseline_of, rank_best
+from darl.report.verdict import Nothing, Verdict
 from darl.variants import Record
 
 __all__ = ["WIDE", "plain", "print_findings", "print_plain", "search_summary", "summary", "wide_console"]
 
 WIDE = 132
-"""Characters that a whole table takes."""
+"""The width in characters of a table with all its columns."""
 
 _TESTED = 100
-"""Characters from which there is room for p and verdict."""
+"""The width in characters from which there is room for p and verdict."""
 
 
 def summary(findings: Findings, *, width: int = WIDE) -> Table:
     """The comparison for the terminal; cells without all their seeds stand last, marked and without a rank.
 
-    Without rows for a search whose race has not begun. width: characters that it may take; with few of them it shows
-    no more than what the answer rests on.
+    It has no rows for a search whose race has not begun. width: characters that it may take; a narrow table shows no
+    more than what the answer rests on.
     """
     metric, side = findings.metric, _side(findings.metric) if width >= WIDE else {}
-    tested = answer.baseline_of(findings.table) is not None
-    title = next((group for group in findings.table["group"] if group), "Cells")
-    title = "Best again on fresh seeds" if isinstance(findings.sweep, Search) else title
+    tested = baseline_of(findings.table) is not None
     against = ("difference\n(95 %)", *(("p\n(Holm)", "verdict") if width >= _TESTED else ())) if tested else ()
     headers = ("", "cell", METRICS[metric].name, "seeds", *against, *side)
     more = "" if width >= WIDE else "; a wider terminal shows more"
-    table = _empty(f"{title} by {METRICS[metric].name}", _caption(findings) + more, headers)
+    table = _empty(f"{findings.comparison.title} by {METRICS[metric].name}", _caption(findings) + more, headers)
     for row in findings.table.to_dict("records"):
         verdict = row["verdict"] if row["pairs"] or row["verdict"] == "baseline" else ""
         apart = (format.difference(row, metric), format.probability(row["p_holm"]), verdict)[: len(against)]
@@ -55,9 +53,12 @@ def search_summary(findings: Findings, top: int = 10) -> Table:
     metric, found, side = findings.metric, findings.found, _side(findings.metric)
     title = f"Found by {METRICS[metric].name}, one seed each: the best {min(top, len(found))} of {len(found)}"
     table = _empty(title, _caption(findings), ("", "cell", METRICS[metric].name, *side))
-    for place, row in enumerate(found.head(top).to_dict("records"), start=1):
+    for rank_of, row in enumerate(found.head(top).to_dict("records"), start=1):
         table.add_row(
-            str(place), escape(row["cell"]), format.score(row["value"], metric), *(show(row) for show in side.values())
+            str(rank_of),
+            escape(row["cell"]),
+            format.score(row["value"], metric),
+            *(show(row) for show in side.values()),
         )
     return table
 
@@ -75,7 +76,10 @@ def plain(trials: pd.DataFrame, metric: str = PROBE.column, top: int = 10) -> tu
         table.add_row(
             *shown, format.score(row[metric], metric), format.seeds(row), *(show(row) for show in side.values())
         )
-    return table, answer.ranking(rows, fields, metric) if rows else answer.nothing(counts(trials))
+    number = counts(trials)
+    nothing = Nothing(failed=number["failed"], stopped=number["stopped"])
+    verdict: Verdict = rank_best(rows, fields, metric) if rows else nothing
+    return table, answer.sentences(verdict)
 
 
 def _caption(findings: Findings) -> str:
@@ -92,7 +96,7 @@ def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
 
 
 def _side(metric: str) -> dict[str, Callable[[Record], str]]:
-    """What every table says beside the metric, by header."""
+    """The columns that every table has beside the metric, by header."""
     side: dict[str, Callable[[Record], str]] = {
         KNN.name: lambda row: KNN.text(row[KNN.column]),
         "gain\n(points)": lambda row: format.points(row["gain"]),
@@ -108,13 +112,13 @@ def wide_console() -> Console:
 
 
 def print_findings(console: Console, findings: Sequence[Findings]) -> None:
-    """Tables, notes and sentences; searches before the design that was made of what they found."""
+    """Tables, notes and sentences; a sweep that concludes stands last, see `Sweep.concludes`."""
     several = len({finding.sweep.question for finding in findings}) > 1
-    for finding in sorted(findings, key=lambda finding: isinstance(finding.sweep, Design)):
+    for finding in sorted(findings, key=lambda finding: finding.sweep.concludes):
         console.print()
         if several:
             console.print(finding.sweep.question, highlight=False, markup=False, style="bold underline")
-        if isinstance(finding.sweep, Search) and len(finding.found):
+        if len(finding.found):
             console.print(search_summary(finding))
         if len(finding.table):
             console.print(summary(finding, width=console.width))

@@ -1,7 +1,7 @@
 """The record of a folder's sweeps: `sweep.json`."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from darl.errors import UserError
 from darl.sweep.base import Sweep
@@ -10,8 +10,11 @@ from darl.sweep.search import Search
 
 __all__ = ["SWEEP_FILE", "from_json", "to_json"]
 
+KINDS: Mapping[str, type[Sweep]] = {kind.kind: kind for kind in (Design, Search)}
+"""The kinds of sweeps, by name."""
+
 SWEEP_FILE = "sweep.json"
-"""In RESULTS/SWEEP: what the last command there asked for, `to_json`."""
+"""In RESULTS/SWEEP: what the last command there asked for, as `to_json` writes it."""
 
 
 def to_json(stages: Iterable[Sweep]) -> str:
@@ -21,8 +24,7 @@ def to_json(stages: Iterable[Sweep]) -> str:
 
 def from_json(text: str) -> list[Sweep]:
     """The inverse of `to_json`; raises UserError where it is of another version of darl."""
-    kinds = {kind.kind: kind for kind in (Design, Search)}
     try:
-        return [kinds[stage["kind"]].from_record(stage) for stage in json.loads(text)["stages"]]
+        return [KINDS[stage["kind"]].from_record(stage) for stage in json.loads(text)["stages"]]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{SWEEP_FILE} must be of this version of darl, got {error!r}; run the sweep again") from None

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from darl.sweep.space import Choice, Point, Space, draw
+from darl.sweep.space import Point, Space, draw
 from darl.variants import Record, Variant, require
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Tpe(Sampler):
 
     def settings(self, space: Space) -> Record:
         """The keyword arguments of Optuna's TPESampler, but for the seed."""
-        choices = any(isinstance(dimension, Choice) for dimension in space.values())
+        choices = any(dimension.alternatives for dimension in space.values())
         return {
             "multivariate": self.multivariate,
             "group": self.group and self.multivariate and choices,

@@ -1,16 +1,23 @@
-"""A search for the best point of a space, then a race of its best on fresh seeds."""
+"""A search for the best point of a space, then a race of its best points.
+
+The *race* runs the best points of the search (its *contenders*) and the known ones again, on fresh seeds that the
+search has not seen, in pairs; a contender that has fallen behind the leader gets no more seeds. Before trials of the
+search may be stopped early, a *pilot* of whole trials must have shown that early results foretell late ones; the epochs
+after which a trial may then be stopped are its *rungs*.
+"""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from darl.evaluation.protocol import Protocols
 from darl.experiment import Experiment
 from darl.metrics import METRICS
-from darl.sweep.base import Sweep, arguments_of, describe, experiment_of
+from darl.sweep.base import Comparison, Sweep, arguments_of, describe, experiment_of
 from darl.sweep.samplers import Sampler, Tpe
 from darl.sweep.space import Point, Space, read
+from darl.sweep.wording import several
 from darl.variants import Record, require
 
 __all__ = ["Search"]
@@ -25,11 +32,15 @@ class Search(Sweep):
     """
 
     kind: ClassVar[str] = "search"
+    seed_noun: ClassVar[str] = "fresh seeds"
+    no_seeds: ClassVar[str] = "no race"
+
     space: Space
     trials: int = 16  # pyright: ignore[reportIncompatibleVariableOverride]
     first: Mapping[str, Point] = field(default_factory=dict[str, Point])
     """Known points by label; they run first and are never stopped early."""
     contenders: int = 3
+    """How many of the search's best points run in the race."""
     reduction: int = 3
     """Early stopping keeps about one in this many at each rung."""
     early: bool = True
@@ -67,6 +78,137 @@ class Search(Sweep):
         """At each rung, no more than what decides there."""
         return {epoch: Protocols.only(metric) for epoch, metric in self.rungs.items()}
 
+    @property
+    def stops_early(self) -> bool:
+        """Where that is asked for, and there is an epoch to stop after."""
+        return self.early and bool(self.rungs)
+
+    @property
+    def pilot_trials(self) -> int:
+        """As it was asked for."""
+        return self.pilot
+
+    def without_early_stopping(self) -> Self:
+        """The same search, of which every trial runs whole."""
+        return replace(self, early=False)
+
+    @property
+    def searched_space(self) -> Space:
+        """Its space."""
+        return self.space
+
+    @property
+    def known_points(self) -> Mapping[str, Point]:
+        """The first points."""
+        return self.first
+
+    @property
+    def varied_paths(self) -> frozenset[str]:
+        """The paths of its space."""
+        return frozenset(self.space)
+
+    def possible_trials(self) -> list[Experiment]:
+        """Of the search, and of a race in which nobody falls behind."""
+        return [self.base] * (self.trials + self.whole_seeds * self.compared_cells)
+
+    def count_ended(self, rows: Iterable[Record]) -> int:
+        """Of the search no more than it has now, and those of the race."""
+        ended = list(rows)
+        labels = zip(self.labels(row["config"] for row in ended), ended, strict=True)
+        seeds = [int(row["seed"]) for label, row in labels if label is not None]
+        searched = sum(seed in self.selection_seeds for seed in seeds)
+        return min(searched, self.trials) + sum(seed in self.compared_seeds for seed in seeds)
+
+    def plan_lines(self, most: int) -> list[str]:
+        """Space, known points, trials, the length of each, and when one is stopped early."""
+        lines = [f"  {path}: {dimension}" for path, dimension in self.space.items()]
+        lines += [f"  first: {name}: {describe(point)}" for name, point in self.first.items()]
+        again = f", then the best {self.contenders} and the first ones on {several(self.seeds - 1, 'fresh seeds')}"
+        points = several(self.trials, "points")
+        lines.append(f"trials: {points} on seed {self.base.seed}{again if self.seeds > 1 else ''}")
+        lines.append(f"each: {several(self.base.epochs, 'epochs')} of {self.base.data}")
+        if self.stops_early:
+            rungs = " and ".join(f"{epoch} (by {metric})" for epoch, metric in self.rungs.items())
+            lines.append(
+                f"those not in the best 1/{self.reduction} are stopped after epochs {rungs}, not the first ones, and "
+                f"only where {self.pilot} pilot trials show that early results foretell late ones"
+            )
+        return lines
+
+    @property
+    def trials_in_words(self) -> str:
+        """`12 trials, then the best on 3 fresh seeds,`."""
+        again = f", then the best on {several(self.seeds - 1, 'fresh seeds')}," if self.seeds > 1 else ""
+        return f"{several(self.trials, 'trials')}{again}"
+
+    @property
+    def compared_seeds(self) -> range:
+        """The fresh ones, on which the race is run."""
+        return self.all_seeds[1:]
+
+    @property
+    def selection_seeds(self) -> range:
+        """The base's: the search's own."""
+        return self.all_seeds[:1]
+
+    def comparisons(self, rows: Sequence[Record]) -> list[Comparison]:
+        """The race: of the known points and the best, and of former contenders that better points have overtaken."""
+        fresh = [row for row in rows if row["seed"] in self.compared_seeds]
+        ran = list(dict.fromkeys(str(row["cell"]) for row in fresh))
+        racing = [self.label_of(point) for point in self.racing(rows)] or ran
+        dropped = self.fallen_behind(
+            (row["cell"], row["seed"], float(row[self.metric]))
+            for row in fresh
+            if row["cell"] in racing and row["status"] == "finished" and _is_number(row[self.metric])
+        )
+        left = dict.fromkeys((cell for cell in ran if cell not in racing), "overtaken")
+        return [
+            Comparison(
+                cells=list(dict.fromkeys([*racing, *ran])) if fresh else [],
+                baseline=self.baseline,
+                title="Best again on fresh seeds",
+                race=True,
+                left=left | dict.fromkeys(dropped, "dropped"),
+            )
+        ]
+
+    def fallen_behind(self, values: Iterable[tuple[str, int, float]]) -> frozenset[str]:
+        """The cells of a race that are behind its leader, but for the baseline.
+
+        values: cell, seed and metric of what has run on fresh seeds.
+        """
+        from darl.sweep.statistics import fallen, values_frame
+
+        return frozenset(fallen(values_frame(values), self.mode)) - {self.baseline or ""}
+
+    @property
+    def compared_cells(self) -> int:
+        """The contenders and the known points."""
+        return self.contenders + len(self.first)
+
+    @property
+    def whole_seeds(self) -> int:
+        """Of a contender that does not fall behind."""
+        return len(self.compared_seeds)
+
+    def compared_fields(self) -> list[list[str]]:
+        """What the search varies."""
+        return [[path.replace(".", "_") for path in self.space]]
+
+    def heading(self, group: str) -> str:
+        """The data that was searched on."""
+        return f"search on {self.base.data.rstrip('/').rpartition('/')[2]}"
+
+    @property
+    def settings_title(self) -> str:
+        """The space."""
+        return "Space"
+
+    def settings_rows(self) -> list[tuple[str, str]]:
+        """Dimensions, and known points."""
+        rows = [(path, str(dimension)) for path, dimension in self.space.items()]
+        return rows + [(f"known point: {name}", describe(point)) for name, point in self.first.items()]
+
     def label(self, experiment: Experiment) -> str | None:
         """A known point's name, else the point's numbers."""
         point = self.point_of(experiment)
@@ -94,14 +236,15 @@ class Search(Sweep):
 
     def ranked(self, rows: Iterable[Record]) -> list[Point]:
         """The points of those rows of `trials` that have run whole on the search's own seed, best first."""
-        found: list[tuple[float, Point]] = []
+        valued: list[tuple[float, Point]] = []
         for row in rows:
             value = row[self.metric]
-            if row["status"] == "finished" and value is not None and math.isfinite(value):
-                one = experiment_of(row["config"])
-                point = self.point_of(one) if one is not None and one.seed == self.base.seed else None
-                found += [] if point is None else [(float(value), point)]
-        return [point for _, point in sorted(found, key=lambda pair: pair[0], reverse=self.mode == "max")]
+            if row["status"] == "finished" and _is_number(value):
+                experiment = experiment_of(row["config"])
+                own = experiment is not None and experiment.seed == self.base.seed
+                point = self.point_of(experiment) if experiment is not None and own else None
+                valued += [] if point is None else [(float(value), point)]
+        return [point for _, point in sorted(valued, key=lambda pair: pair[0], reverse=self.mode == "max")]
 
     def to_record(self) -> Record:
         """Plain JSON values."""
@@ -116,3 +259,7 @@ class Search(Sweep):
         arguments["space"] = {path: read(part) for path, part in record["space"].items()}
         arguments["sampler"] = Sampler.parse(record.get("sampler", Tpe.kind))  # older ones have none
         return cls(**arguments)
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

@@ -1,10 +1,10 @@
-"""What a search may choose, as plain data: numbers, alternatives, and Beta schedules in coordinates of one's choice.
+"""What a search may choose, as plain data: numbers, alternatives, and Beta noise schedules in several coordinates.
 
 A *point* says what an experiment changes of a sweep's base, by dotted path: `{"noise.a": 0.03, "order": "hilbert"}`. A
-dimension draws its part of a point from whatever has Optuna's `suggest_float` and `suggest_categorical`, and gives the
-numbers that stand for a point back. The two need not be the same numbers: a Beta schedule may be searched by its mean
-and concentration, and is recorded by a and b in any case. Numbers are rounded to four digits: what is drawn is what a
-table shows, and an equal place is an equal trial.
+dimension draws its part of a point from whatever has Optuna's `suggest_float` and `suggest_categorical`, and gives back
+the numbers that a point was drawn from. The two may differ: a Beta schedule may be searched by its mean and
+concentration, and is recorded by a and b in any case. Numbers are rounded to four digits: what is drawn is what a
+table shows, and an equal point is an equal trial.
 """
 
 import math
@@ -12,7 +12,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 from darl.errors import UserError
 from darl.variants import Record, Variant, require
@@ -21,26 +21,16 @@ if TYPE_CHECKING:
     from optuna.trial import FixedTrial
 
 __all__ = [
-    "BetaByMean",
-    "BetaByShape",
-    "Choice",
-    "Dimension",
-    "LogUniform",
-    "Point",
-    "Space",
-    "Trial",
-    "draw",
-    "known",
-    "parameters",
-    "read",
-]
+    "BetaByMean", "BetaByShape", "Choice", "Dimension", "LogUniform", "Point", "Space", "Trial", "draw", "known",
+    "parameters", "read",
+]  # fmt: skip
 
 Point = dict[str, Any]
 """Values by dotted path of the experiment: numbers, texts of variants (`"round_robin:block=4"`), or None."""
 
 
 class Trial(Protocol):
-    """What a dimension draws from: an Optuna trial, or one that repeats what is known."""
+    """What a dimension draws from: an Optuna trial, or one that repeats a known point."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """A number."""
@@ -63,15 +53,28 @@ class Dimension(ABC):
 
     @abstractmethod
     def parameters(self, path: str, point: Point) -> dict[str, Any]:
-        """What would draw this part of a point, whether it lies inside or not."""
+        """The numbers that this part of a point is drawn from, whether it lies inside of the space or not."""
 
     @abstractmethod
     def part(self, path: str, experiment: Any) -> Point | None:
-        """The part of a point that an experiment has at this path; None where it is of no such kind."""
+        """The part of a point that an experiment has at this path; None where this dimension cannot have drawn it."""
+
+    @property
+    def alternatives(self) -> "Mapping[str, Space]":
+        """The dimensions that exist for one option only, by option; none where there are no options."""
+        return {}
 
     def to_record(self) -> Record:
         """Plain JSON values; `read` is the inverse."""
         return {"kind": self.kind, **asdict(self)}
+
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """The inverse of `to_record`; raises UserError."""
+        try:
+            return cls(**{name: value for name, value in record.items() if name != "kind"})
+        except TypeError as error:
+            raise UserError(f"space must have the fields of this version of darl ({error})") from None
 
 
 Space = Mapping[str, Dimension]
@@ -84,7 +87,7 @@ def draw(space: Space, trial: Trial) -> Point:
 
 
 def parameters(space: Space, point: Point) -> dict[str, Any]:
-    """What would draw this point, whether it lies in the space or not."""
+    """The numbers that this point is drawn from, by name, whether it lies in the space or not."""
     return {name: value for path, part in space.items() for name, value in part.parameters(path, point).items()}
 
 
@@ -130,8 +133,17 @@ class LogUniform(Dimension):
         return {path: value} if isinstance(value, float) else None
 
 
+class BetaDimension(Dimension, ABC):
+    """Beta(a, b) schedules, in whatever coordinates."""
+
+    def part(self, path: str, experiment: Any) -> Point | None:
+        """a and b of a Beta schedule."""
+        values = {name: _at(experiment, name) for name in (f"{path}.a", f"{path}.b")}
+        return values if all(isinstance(value, float) for value in values.values()) else None
+
+
 @dataclass(frozen=True, kw_only=True)
-class BetaByShape(Dimension):
+class BetaByShape(BetaDimension):
     """Beta(a, b) schedules by log a and log b, between `low_…` and `high_…`."""
 
     kind: ClassVar[str] = "beta_by_shape"
@@ -157,17 +169,13 @@ class BetaByShape(Dimension):
         """The numbers themselves."""
         return {name: point[name] for name in (f"{path}.a", f"{path}.b")}
 
-    def part(self, path: str, experiment: Any) -> Point | None:
-        """a and b of a Beta schedule."""
-        return _beta_at(path, experiment)
-
 
 @dataclass(frozen=True, kw_only=True)
-class BetaByMean(Dimension):
+class BetaByMean(BetaDimension):
     """Beta(a, b) schedules by mean m = a / (a + b), uniform in its logit, and concentration a + b, uniform in its log.
 
-    The mean is the expected signal fraction, what `noise` means in a word; the concentration is how alike the patches
-    of an image are in it. The default reaches about the same schedules as `BetaByShape`'s.
+    The mean is the expected signal fraction of a patch; the larger the concentration, the more alike the patches of an
+    image are in it. The default ranges hold about the same schedules as those of `BetaByShape`.
     """
 
     kind: ClassVar[str] = "beta_by_mean"
@@ -200,20 +208,18 @@ class BetaByMean(Dimension):
         a, b = point[f"{path}.a"], point[f"{path}.b"]
         return {f"{path}.logit_mean": math.log(a / b), f"{path}.concentration": a + b}
 
-    def part(self, path: str, experiment: Any) -> Point | None:
-        """a and b of a Beta schedule."""
-        return _beta_at(path, experiment)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Dimension):
-    """One of several variants by their texts, each with the dimensions that it alone has."""
+    """One of several variants, by their texts; an option may have dimensions of its own."""
 
     kind: ClassVar[str] = "choice"
     options: Mapping[str, Space]
 
     def __str__(self) -> str:
-        shown = [f"{name} ({'; '.join(map(str, space.values()))})" if space else name for name, space in self._items()]
+        shown = [
+            f"{name} ({'; '.join(map(str, space.values()))})" if space else name for name, space in self.options.items()
+        ]
         return "one of " + ", ".join(shown)
 
     def draw(self, path: str, trial: Trial) -> Point:
@@ -228,46 +234,49 @@ class Choice(Dimension):
     def part(self, path: str, experiment: Any) -> Point | None:
         """The option that the experiment's variant is, with its own part."""
         value = _at(experiment, path)
-        for text, space in self._items():
-            if not isinstance(value, Variant):
-                return None
-            family = cast("type[Variant]", type(value).__mro__[_family_depth(value)])
+        if not isinstance(value, Variant):
+            return None
+        ancestry = type(value).__mro__
+        family = cast("type[Variant]", ancestry[ancestry.index(Variant) - 1])  # the family stands just below `Variant`
+        for text, space in self.options.items():
             if space and family.of(text) is type(value):
-                parts = [dimension.part(below, experiment) for below, dimension in space.items()]
-                whole = [part for part in parts if part is not None]
-                if len(whole) == len(parts):
-                    return {path: text} | {name: number for part in whole for name, number in part.items()}
+                parts = [dimension.part(own, experiment) for own, dimension in space.items()]
+                known_parts = [part for part in parts if part is not None]
+                if len(known_parts) == len(parts):
+                    return {path: text} | {name: number for part in known_parts for name, number in part.items()}
             elif not space and family.parse(text) == value:
                 return {path: text}
         return None
 
+    @property
+    def alternatives(self) -> Mapping[str, Space]:
+        """Those of each option."""
+        return self.options
+
     def to_record(self) -> Record:
         """Plain JSON values."""
+        options = self.options.items()
         return {
             "kind": self.kind,
-            "options": {
-                name: {below: part.to_record() for below, part in space.items()} for name, space in self._items()
-            },
+            "options": {name: {path: part.to_record() for path, part in space.items()} for name, space in options},
         }
 
-    def _items(self) -> list[tuple[str, Space]]:
-        return list(self.options.items())
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """The inverse of `to_record`."""
+        options = record["options"].items()
+        return cls(options={name: {path: read(part) for path, part in space.items()} for name, space in options})
 
 
 def read(record: Record) -> Dimension:
     """The inverse of `Dimension.to_record`; raises UserError."""
-    if record.get("kind") == Choice.kind:
-        return Choice(
-            options={
-                name: {below: read(part) for below, part in space.items()} for name, space in record["options"].items()
-            }
-        )
-    kinds = {kind.kind: kind for kind in (LogUniform, BetaByShape, BetaByMean)}
-    require(record.get("kind") in kinds, "space", f"have kinds among {', '.join(kinds)}", record.get("kind"))
-    try:
-        return kinds[record["kind"]](**{name: value for name, value in record.items() if name != "kind"})
-    except TypeError as error:
-        raise UserError(f"space must have the fields of this version of darl ({error})") from None
+    kind = record.get("kind", "")
+    require(kind in KINDS, "space", f"have kinds among {', '.join(KINDS)}", kind)
+    return KINDS[kind].from_record(record)
+
+
+KINDS: Mapping[str, type[Dimension]] = {kind.kind: kind for kind in (LogUniform, BetaByShape, BetaByMean, Choice)}
+"""The kinds of dimensions, by name."""
 
 
 def rounded(value: float) -> float:
@@ -287,13 +296,3 @@ def _at(experiment: Any, path: str) -> Any:
     for name in path.split("."):
         experiment = getattr(experiment, name, None)
     return experiment
-
-
-def _beta_at(path: str, experiment: Any) -> Point | None:
-    values = {name: _at(experiment, name) for name in (f"{path}.a", f"{path}.b")}
-    return values if all(isinstance(value, float) for value in values.values()) else None
-
-
-def _family_depth(value: Variant) -> int:
-    """Where in its ancestry the family of a variant stands: just below `Variant`."""
-    return type(value).__mro__.index(Variant) - 1

@@ -1,12 +1,13 @@
 """What the values of a few seeds say: pure functions of frames with the columns `cell`, `seed` and `value`.
 
-Seeds are paired: cells that share a seed share initialisation, data order and probe split, so cells are compared by
-their differences on common seeds. Intervals are Student's t at 95 %: with three seeds, bootstraps cover 70 to 73 %.
-Values that do not vary (an accuracy is a count of images) do not say how much they would vary, and have no interval.
+A cell is what trials have in common that differ in nothing but their seed. Seeds are paired: cells that share a seed
+share initialisation, data order and probe split, so cells are compared by their differences on common seeds. Intervals
+are Student's t at 95 %: with three seeds, bootstraps cover 70 to 73 %. Values that do not vary (an accuracy is a count
+of images) do not say how much they would vary, and have no interval.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,11 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-__all__ = ["FEWEST", "Kendall", "detectable", "differences", "fallen", "kendall", "means", "seed_sd"]
+__all__ = ["FEWEST", "Kendall", "detectable", "differences", "fallen", "kendall", "means", "seed_sd", "values_frame"]
 
 FEWEST = 6
-"""Paired seeds below which no difference is called one: with five, not even equal signs make p < 0.05."""
+"""Paired seeds below which no difference is called significant: even five differences of the same sign may be chance
+with p > 0.05 (sign test)."""
 
 
 def means(values: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +74,7 @@ def detectable(seeds: int, sd: float, comparisons: int, power: float = 0.8, alph
 
 @dataclass(frozen=True)
 class Kendall:
-    """How far one ranking foretells another: tau-b, its 95 % interval, and the number of pairs `n`."""
+    """How far one ranking foretells another: tau-b, its 95 % interval from `low` to `high`, and the number of pairs."""
 
     tau: float
     low: float
@@ -102,6 +104,11 @@ def kendall(early: Sequence[float], final: Sequence[float], resamples: int = 200
     low, high = np.percentile([_tau(orders[np.ix_(draw, draw)]) for draw in draws], [2.5, 97.5])
     tau: Any = stats.kendalltau(*scores.T)
     return Kendall(float(tau.statistic), float(low), float(high), n)
+
+
+def values_frame(values: Iterable[tuple[str, int, float]]) -> pd.DataFrame:
+    """The frame of these cells, seeds and values that this module's functions take."""
+    return pd.DataFrame(list(values), columns=["cell", "seed", "value"])
 
 
 def fallen(values: pd.DataFrame, mode: str) -> set[str]:

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from darl.report.findings import find
-from darl.report.format import above, difference, measured, points, probability, score, seconds, several, value
+from darl.report.format import above, difference, measured, points, probability, score, seconds, value
 from darl.results.schema import trials_schema
 from darl.sweep.base import Sweep
+from darl.sweep.wording import several
 from tests.report.example_trials import ORDERS, THREE, Row, cell, lost
 
 
@@ -24,35 +25,56 @@ class TestSentence:
     def test_two_cells(self):
         cells = {name: ORDERS.cells[name] for name in ("raster", "hilbert")}
         assert self.of(frame(*THREE[:2]), replace(ORDERS, cells=cells)) == (
-            "hilbert is best with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster (95 %: -0.5 to 4.5): inconclusive "
-            "with fewer than six seeds; no difference larger than 4.5 points at 95 %. "
-            "The best is 33.0 points above random initialisation."
+            "hilbert leads with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster (95 % interval -0.5 to 4.5). With 3 "
+            "seeds no difference counts as significant: use at least 6 (--seeds 6). "
+            "The leader is 33.0 points above random initialisation."
         )
 
-    def test_the_largest_difference_is_over_all_cells(self):
-        assert "; no difference to raster larger than 11.5 points (each at 95 %)." in self.of(frame(*THREE))
+    def test_a_bound_on_all_differences_is_told_where_it_is_small(self):
+        raster, hilbert = cell("raster", *[0.6] * 6), cell("hilbert", 0.6, 0.62, 0.59, 0.61, 0.6, 0.6)
+        near, far = (
+            cell("spiral", *(apart + value for value in (0.6, 0.61, 0.59, 0.6, 0.6, 0.6))) for apart in (0.0, 0.02)
+        )
+        sweep = replace(ORDERS, seeds=6)
+        assert (
+            "(Holm-corrected p = 0.93): raise --seeds to narrow the interval. No cell differs from raster by more than "
+            "1.4 points (95 % confidence for each)."
+        ) in self.of(frame(raster, hilbert, near), sweep)
+        assert "No cell differs" not in self.of(frame(raster, hilbert, far), sweep)
+        assert "No cell differs" not in self.of(frame(*THREE))  # of too few seeds
 
     def test_the_baseline_is_best(self):
         rows = cell("raster", 0.62, 0.64, 0.63), cell("hilbert", 0.60, 0.63, 0.61), cell("spiral", 0.5, 0.51, 0.5)
         text = self.of(frame(*rows))
-        assert text.startswith("raster, the baseline, is best with 63.0 % ± 2.5 (3 seeds); next is hilbert, 1.7 points")
-        assert "below (95 %: -3.1 to -0.2): inconclusive with fewer than six seeds; no difference to raster" in text
+        assert text.startswith(
+            "raster, the baseline, leads with 63.0 % ± 2.5 (3 seeds); the next is hilbert, 1.7 points below "
+            "(95 % interval -3.1 to -0.2). With 3 seeds no difference counts as significant"
+        )
 
     def test_one_seed_decides_nothing(self):
         rows = cell("raster", 0.6), cell("hilbert", 0.62), cell("spiral", 0.5)
         assert self.of(frame(*rows), replace(ORDERS, seeds=1)) == (
-            "hilbert is best with 62.0 % (one seed), 2.0 points above raster; one seed decides nothing, and the best "
-            "of many looks better than it is. The best is 32.0 points above random initialisation."
+            "hilbert leads with 62.0 % (one seed), 2.0 points above raster. One seed decides nothing, and the best of "
+            "many looks better than it is: use at least 6 (--seeds 6). The leader is 32.0 points above random "
+            "initialisation."
         )
 
     def test_seeds_without_a_significant_difference(self):
         spiral = cell("spiral", 0.5, 0.51, 0.49, 0.5, 0.5, 0.5)
         rows = cell("raster", *[0.6] * 6), cell("hilbert", 0.6, 0.62, 0.59, 0.61, 0.6, 0.6), spiral
         text = self.of(frame(*rows), replace(ORDERS, seeds=6))
-        assert ": inconclusive, with a Holm-corrected p of 0.47; of 2, 0 better and 1 worse than raster." in text
+        assert "The difference is not significant (Holm-corrected p = 0.47): raise --seeds" in text
+        assert "Significantly better than raster: 0 of 2 cells; significantly worse: 1." in text
+
+    def test_planned_seeds_are_run_before_more_are_asked_for(self):
+        text = self.of(frame(cell("raster", 0.6, 0.61), cell("hilbert", 0.62, 0.64)), replace(ORDERS, seeds=8))
+        assert "no difference counts as significant: 8 are planned, and the same command goes on with them." in text
 
     def test_differences_that_do_not_vary_bound_nothing(self):
-        assert "no difference" not in self.of(frame(THREE[0], THREE[0], cell("hilbert", 0.61, 0.62, 0.63)))
+        raster, hilbert = cell("raster", *[0.6] * 6), cell("hilbert", 0.6, 0.62, 0.59, 0.61, 0.6, 0.6)
+        text = self.of(frame(raster, hilbert, cell("spiral", *[0.6] * 6)), replace(ORDERS, seeds=6))
+        assert "not significant" in text
+        assert "No cell differs" not in text
 
     def test_no_cell_is_complete(self):
         rows = cell("raster", 0.6), cell("hilbert", 0.62, 0.63)
@@ -61,23 +83,23 @@ class TestSentence:
 
     def test_the_baseline_has_no_result(self):
         text = self.of(frame(*THREE[1:]))
-        assert ", before spiral with 52.0 % ± 4.3; raster, the baseline, has no result, so the differences" in text
+        assert ", before spiral with 52.0 % ± 4.3. raster, the baseline, has no result, so the differences" in text
 
     def test_no_baseline(self):
         text = self.of(frame(*THREE), replace(ORDERS, baseline=None))
-        assert ", before raster with 61.0 % ± 2.5; there is no baseline, so the differences are not tested." in text
+        assert ", before raster with 61.0 % ± 2.5. There is no baseline, so the differences are not tested." in text
 
     def test_no_seed_in_common(self):
         text = self.of(frame(cell("raster", 0.6), cell("hilbert", 0.7, first=1)))
-        assert "; hilbert and raster have no seed in common." in text
+        assert "(one seed). hilbert and raster have no seed in common, so they are not compared." in text
 
     def test_one_cell(self):
         alone = replace(ORDERS, cells={"raster": {}}, seeds=1)
         assert self.of(frame(cell("raster", 0.2, sweep=alone)), alone) == (
-            "raster has 20.0 % (one seed); there is nothing to compare it with. "
+            "raster has 20.0 % (one seed). There is nothing to compare it with. "
             "It is 10.0 points below random initialisation."
         )
-        assert "; nothing else has a result to compare it with." in self.of(frame(THREE[0]))
+        assert "(3 seeds). No other cell has a result to compare it with." in self.of(frame(THREE[0]))
 
     def test_losses_without_labels(self):
         cells = {name: {"position": name} for name in ("absent", "rope2d", "learned")}
@@ -90,8 +112,8 @@ class TestSentence:
             for one in cell(name, None, sweep=sweep, first=place, val_loss=loss, **nothing)
         ]
         assert self.of(frame(rows), sweep) == (
-            "rope2d is best with 0.19 ± 0.127 (2 seeds), 0.015 below absent (95 %: -0.0785 to 0.0485): inconclusive "
-            "with fewer than six seeds; no difference to absent larger than 0.159 (each at 95 %)."
+            "rope2d leads with 0.19 ± 0.127 (2 seeds), 0.015 below absent (95 % interval -0.0785 to 0.0485). With 2 "
+            "seeds no difference counts as significant: use at least 6 (--seeds 6)."
         )
 
     def test_nothing_finished(self):

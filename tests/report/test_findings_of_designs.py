@@ -39,8 +39,10 @@ class TestDesign:
         )
         (found,) = find(replace(ORDERS, seeds=6), make(*rows))
         assert column(found, "verdict") == {"hilbert": "better", "raster": "baseline", "spiral": "inconclusive"}
-        assert "above raster (95 %: 4.5 to 6.0): better, with a Holm-corrected p of < 0.001" in found.sentence
-        assert "; of 2, 1 better and 0 worse than raster." in found.sentence
+        assert "above raster (95 % interval 4.5 to 6.0). The difference is significant (Holm-corrected p < 0.001)." in (
+            found.sentence
+        )
+        assert "Significantly better than raster: 1 of 2 cells; significantly worse: 0." in found.sentence
 
     def test_an_incomplete_cell_is_not_ranked(self, make: Make):
         trials = make(*THREE[:2], cell("spiral", 0.99, 0.98))
@@ -51,20 +53,20 @@ class TestDesign:
         assert found.notes == ["spiral: 2 of 3 seeds"]
         assert found.counts["missing"] == 1
         assert found.sentence.startswith(
-            "spiral stands highest with 98.5 % ± 6.4, but on 2 of 3 seeds only; of the cells with all, hilbert is best "
-            "with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster"
+            "spiral has a better mean, 98.5 % ± 6.4, but only 2 of 3 seeds. Of the others, hilbert leads with "
+            "63.0 % ± 5.0 (3 seeds), 2.0 points above raster"
         )
 
     def test_a_bound_that_any_accuracy_keeps_is_not_told(self, make: Make):
         (found,) = find(replace(ORDERS, seeds=2), make(cell("raster", 0.3, 0.5), cell("hilbert", 0.45, 0.5)))
         assert found.sentence.startswith(
-            "hilbert is best with 47.5 % ± 31.8 (2 seeds), 7.5 points above raster (95 %: -87.8 to "
+            "hilbert leads with 47.5 % ± 31.8 (2 seeds), 7.5 points above raster (95 % interval -87.8 to "
         )
-        assert "no difference" not in found.sentence
+        assert "No cell differs" not in found.sentence
 
     def test_one_that_stands_lower_is_not_in_the_way(self, make: Make):
         (found,) = find(ORDERS, make(*THREE[:2], cell("spiral", 0.5, 0.4)))
-        assert found.sentence.startswith("hilbert is best with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster")
+        assert found.sentence.startswith("hilbert leads with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster")
 
     def test_cells_without_any_result_are_in_the_table(self, make: Make):
         rows = [lost("spiral", repeat, "OutOfMemoryError: too wide") for repeat in range(3)]
@@ -132,7 +134,7 @@ class TestDesign:
         assert across.table["cell"].tolist() == ["hilbert", "raster"]
         assert column(across, "verdict")["raster"] == "baseline"
         assert column(across, "difference")["hilbert"] == pytest.approx(0.02)
-        assert across.sentence.startswith("shape: hilbert is best with 63.0 %")
+        assert across.sentence.startswith("shape: hilbert leads with 63.0 %")
         alone = replace(design, groups={name: name for name in ORDERS.cells})  # losses compare within groups only
         assert [one.table["group"].iloc[0] for one in find(alone, make(*THREE), "val_loss")] == list(ORDERS.cells)
 
@@ -142,8 +144,8 @@ class TestDesign:
         assert found.table["cell"].tolist()[0] == "hilbert"
         assert found.table["mean"].tolist()[:2] == [0.55, 0.5]
         assert found.sentence == (  # random initialisation is not measured on enlarged images
-            "hilbert is best with 55.0 % (one seed), 5.0 points above raster; one seed decides nothing, and the best "
-            "of many looks better than it is."
+            "hilbert leads with 55.0 % (one seed), 5.0 points above raster. One seed decides nothing, and the best of "
+            "many looks better than it is: use at least 6 (--seeds 6)."
         )
 
 

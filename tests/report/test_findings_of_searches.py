@@ -35,16 +35,16 @@ class TestSearch:
         assert found.table.empty
         assert found.counts == {"finished": 2, "stopped": 1, "failed": 0, "missing": 0}
         assert found.sentence == (
-            "a=0.1, b=2 is the best of 2 by linear probe with 70.0 %, 10.0 points above paper; one seed decides "
-            "nothing, and the best of many looks better than it is: more --seeds run the best again on fresh ones. "
-            "The best is 40.0 points above random initialisation."
+            "a=0.1, b=2 is the best of 2 points by linear probe with 70.0 % (one seed), 10.0 points above paper. One "
+            "seed decides nothing, and the best of many looks better than it is. --seeds 7 runs the best again on 6 "
+            "fresh seeds. The best is 40.0 points above random initialisation."
         )
-        assert "the best have yet to run again on all fresh seeds." in find(SEARCH, make())[0].sentence
+        assert "The best have yet to run again on all fresh seeds; the same command" in find(SEARCH, make())[0].sentence
 
     def test_the_baseline_leads_before_the_race(self, make: Make):
         (found,) = find(SEARCH, make(cell("a=0.1, b=2", 0.5, sweep=SEARCH), self.FOUND[0]))
         assert found.sentence.startswith(
-            "paper is the best of 2 by linear probe with 60.0 %, which is the baseline; one"
+            "paper is the best of 2 points by linear probe with 60.0 % (one seed), which is the baseline. One"
         )
 
     def test_only_fresh_seeds_are_compared(self, make: Make):
@@ -53,7 +53,7 @@ class TestSearch:
         assert column(found, "mean") == pytest.approx({"a=0.1, b=2": 0.6367, "paper": 0.61}, abs=1e-4)
         assert column(found, "planned") == {"a=0.1, b=2": 3, "paper": 3}
         assert found.sentence.startswith(
-            "a=0.1, b=2 is best after the race with 63.7 % ± 5.2 (3 fresh seeds), 2.7 points above paper (95 %: "
+            "a=0.1, b=2 leads after the race with 63.7 % ± 5.2 (3 fresh seeds), 2.7 points above paper (95 % interval "
         )
         assert found.found["value"].tolist() == [0.7, 0.6]
 
@@ -63,19 +63,19 @@ class TestSearch:
         assert found.table["cell"].tolist() == ["paper", "a=0.1, b=2"]
         assert (found.counts["finished"], found.counts["missing"]) == (5, 3)
         assert "a=0.1, b=2: 0 of 3 seeds" in found.notes
-        assert found.sentence.startswith("a=0.1, b=2 is the best of 2 by linear probe with 70.0 %, 10.0 points above")
-        assert "paper has 61.0 % ± 2.5 (3 fresh seeds); nothing else has a result to compare it" in found.sentence
+        assert found.sentence.startswith("a=0.1, b=2 is the best of 2 points by linear probe with 70.0 % (one")
+        assert "paper has 61.0 % ± 2.5 (3 fresh seeds). No other cell has a result to compare it" in found.sentence
         (found,) = find(SEARCH, make(*self.FOUND, alone, self.fresh("a=0.1, b=2", 0.63)))
         assert (
-            "a=0.1, b=2 stands highest with 63.0 %, but on 1 of 3 fresh seeds only; of the cells with all, paper, the "
-            "baseline, is ahead in the race, which has not ended, with 61.0 % ± 2.5 (3 fresh seeds); a=0.1, b=2 is "
-            "3.0 points above it on the seeds of both"
+            "a=0.1, b=2 has a better mean, 63.0 %, but only 1 of 3 fresh seeds. Of the others, paper, the baseline, "
+            "leads the race, which has not ended, with 61.0 % ± 2.5 (3 fresh seeds); on the seeds that both have, "
+            "a=0.1, b=2 is 3.0 points above it."
         ) in found.sentence
         assert found.counts["missing"] == 2
 
     def test_a_baseline_without_a_fresh_seed_is_missing_and_not_none(self, make: Make):
         (found,) = find(SEARCH, make(*self.FOUND, self.fresh("a=0.1, b=2", 0.63, 0.64, 0.65)))
-        assert "a=0.1, b=2 has 64.0 % ± 2.5 (3 fresh seeds); nothing else has a result to compare it" in found.sentence
+        assert "a=0.1, b=2 has 64.0 % ± 2.5 (3 fresh seeds). No other cell has a result to compare it" in found.sentence
         assert "paper: 0 of 3 seeds" in found.notes
 
     def test_a_dropped_contender_is_not_incomplete(self, make: Make):
@@ -100,12 +100,12 @@ class TestSearch:
         sweep = replace(SEARCH, contenders=1)
         rows = self.fresh("paper", 0.60, 0.61, 0.62), self.fresh("a=0.1, b=2", 0.63, 0.62, 0.61)
         (found,) = find(sweep, make(*self.FOUND, *rows, self.fresh("a=3, b=1", 0.60)))
-        assert found.sentence.startswith("a=0.1, b=2 is best after the race with 62.0 %")
+        assert found.sentence.startswith("a=0.1, b=2 leads after the race with 62.0 %")
         assert found.notes == ["a=3, b=1: 1 of 3 seeds, and no longer among the best of the search"]
         assert found.counts["missing"] == 0
         assert "1 of 3 (overtaken)" in shown(summary(found))
 
-    @pytest.mark.parametrize(("failures", "sentence"), [(3, "best after"), (2, "ahead in")])
+    @pytest.mark.parametrize(("failures", "sentence"), [(3, "leads after the race"), (2, "leads the race, which")])
     def test_a_trial_that_failed_three_times_does_not_either(self, make: Make, failures: int, sentence: str):
         rows = self.fresh("paper", 0.60, 0.61, 0.62), self.fresh("a=0.1, b=2", 0.60, 0.60)
         lost = [
@@ -113,7 +113,7 @@ class TestSearch:
             for attempt in range(failures)
         ]
         (found,) = find(SEARCH, make(*self.FOUND, *rows, *lost))
-        assert f"paper, the baseline, is {sentence} the race" in found.sentence
+        assert f"paper, the baseline, {sentence}" in found.sentence
         assert (found.counts["failed"], found.counts["missing"]) == (1, 0)
         why = ", and the others gave no result" if failures == 3 else ""
         assert found.notes == [f"a=0.1, b=2: 2 of 3 seeds{why}", "failed: E"]
@@ -128,9 +128,7 @@ class TestSearch:
     def test_nor_does_a_former_contender(self, make: Make):
         rows = self.fresh("paper", 0.6), self.fresh("a=0.1, b=2", 0.61), self.fresh("a=3, b=1", 0.59, 0.58, 0.6)
         (found,) = find(replace(SEARCH, contenders=1), make(*self.FOUND, *rows))
-        assert (
-            "a=3, b=1 is best so far, though no longer in the race, which has not ended, with 59.0 %" in found.sentence
-        )
+        assert "a=3, b=1 leads so far, though the search has found better since, with 59.0 %" in found.sentence
 
     def test_a_race_that_gave_nothing(self, make: Make):
         lost = [
@@ -138,11 +136,11 @@ class TestSearch:
             for name in ("paper", "a=0.1, b=2") for first in (1, 2, 3) for attempt in range(3)
         ]  # fmt: skip
         (found,) = find(SEARCH, make(*self.FOUND, *lost))
-        assert "best of many looks better than it is: no trial on a fresh seed gave a result." in found.sentence
+        assert "best of many looks better than it is. No trial on a fresh seed gave a result." in found.sentence
 
     def test_the_race_is_by_the_metric_of_the_search(self, make: Make):
         (found,) = find(replace(SEARCH, seeds=5), make(*self.one_falls_behind()), "knn_top1")
-        assert "is best after the race" in found.sentence
+        assert "leads after the race" in found.sentence
         assert found.notes == [
             "the search and its race went by linear probe",
             "a=3, b=1: dropped by the race after 3 of 4 seeds",

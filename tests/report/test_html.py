@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from darl.report import html
-from darl.report.figures import Picture
+from darl.report.figures import ReportFigure
 from darl.report.figures.style import new_figure
 from darl.report.findings import Findings, find
 from darl.results.schema import curves_schema, trials_schema
@@ -61,7 +61,7 @@ def frame(*rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame([one for some in rows for one in some]).reindex(columns=trials_schema().names)
 
 
-def rendered(*findings: Findings, shown: Sequence[Picture] | None = ()) -> str:
+def rendered(*findings: Findings, shown: Sequence[ReportFigure] | None = ()) -> str:
     return html.render(findings, NO_CURVES, shown)
 
 
@@ -120,13 +120,14 @@ def test_a_search_tells_what_it_found_and_what_held(search: Findings) -> None:
 
 def test_nothing_that_a_user_wrote_is_markup(design: Findings) -> None:
     named = replace(ORDERS, name="orders", question=f"Which {EVIL}?")
-    evil = replace(design, sweep=named, sentence=EVIL, notes=[EVIL])
-    picture = Picture("p", EVIL, EVIL, EVIL, new_figure(2, 1))
+    evil = replace(design, sweep=named, comparison=replace(design.comparison, group=EVIL), notes=[EVIL])
+    picture = ReportFigure("p", EVIL, EVIL, EVIL, new_figure(2, 1))
     read = Read(rendered(evil, shown=[picture]))
     assert len(list(read.of("script"))) == 1
     assert [image["alt"] for image in read.of("img")] == [EVIL]
     assert not [attributes for _, attributes in read.tags if "onerror" in attributes]
-    assert read.text("p").count(EVIL) == 1
+    assert read.text("p").count(evil.sentence) == 1
+    assert evil.sentence.startswith(EVIL)
     assert EVIL in read.text("td")  # the failed trial's error, whole
     assert {name for name, _ in read.tags} <= KNOWN_TAGS
 

@@ -55,7 +55,7 @@ def test_a_search_tells_of_its_pilot() -> None:
     reported = curves(trials, epochs=(0, 1, 3, 5))
     _, whole, begun = findings_of([FIRST, OTHER, FINAL], trials, reported)
     (note,) = [note for note in whole.notes if "Kendall" in note]
-    assert "over 8 pilot trials: after epoch 1: not to be had" in note
+    assert "over 8 pilot trials: after epoch 1: not defined" in note
     assert begun.notes[-1] == "fewer than 8 trials have finished whole, too few for a pilot: none was stopped early"
 
 
@@ -83,7 +83,7 @@ def test_a_design_tells_of_enlarged_images() -> None:
     trials["probe_top1_enlarged"] = trials["probe_top1"] - 0.1
     (found,) = findings_of([design], trials, curves(trials))
     (note,) = [note for note in found.notes if "as large" in note]
-    assert note.startswith("on images 1.5 times as large: other is best with 80.0 % (2 seeds), 10.0 points")
+    assert note.startswith("on images 1.5 times as large: other leads with 80.0 % (2 seeds), 10.0 points")
     assert "random initialisation" not in note  # of enlarged images, that is not measured
 
 

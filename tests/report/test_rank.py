@@ -59,7 +59,7 @@ class TestPlain:
     def test_the_answer(self, make: Make):
         table, answer = plain(make(cell("raster", 0.6), cell("hilbert", 0.65)))
         assert answer == (
-            "Best of 2 by linear probe: order hilbert with 65.0 % (one seed); one seed decides nothing, and the best "
+            "Best of 2 by linear probe: order hilbert with 65.0 % (one seed). One seed decides nothing, and the best "
             "of many looks better than it is. It is 35.0 points above random initialisation."
         )
         text = shown(table)
@@ -68,7 +68,7 @@ class TestPlain:
 
     def test_seeds(self, make: Make):
         table, answer = plain(make(cell("raster", 0.6, 0.7), cell("hilbert", 0.9)))
-        assert "order hilbert with 90.0 % (one seed); the differences are not tested." in answer
+        assert "order hilbert with 90.0 % (one seed). The differences are not tested." in answer
         assert "1 of 2" in shown(table)
 
     def test_how_many_more_there_are(self, make: Make):
@@ -78,12 +78,12 @@ class TestPlain:
 
     def test_one_configuration(self, make: Make):
         answer = plain(make(cell("raster", 0.6)))[1]
-        assert answer.startswith("The only configuration has 60.0 % (one seed); there is nothing to compare it with.")
+        assert answer.startswith("The only configuration has 60.0 % (one seed). There is nothing to compare it with.")
 
     def test_by_loss_without_labels(self, make: Make):
         rows = cell("raster", None, init_probe_top1=None, knn_top1=None)
         table, answer = plain(make(rows), "val_loss")
-        assert answer == "The only configuration has 0.2 (one seed); there is nothing to compare it with."
+        assert answer == "The only configuration has 0.2 (one seed). There is nothing to compare it with."
         assert "nan" not in shown(table).lower()
 
     def test_nothing_finished(self, make: Make):

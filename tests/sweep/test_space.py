@@ -74,7 +74,7 @@ def test_mistakes() -> None:
     with pytest.raises(UserError, match=r"range of b must have 0 < low < high, got \(0, 10.0\)"):
         BetaByShape(low_b=0)
     with pytest.raises(
-        UserError, match="space must have kinds among log_uniform, beta_by_shape, beta_by_mean, got 'x'"
+        UserError, match="space must have kinds among log_uniform, beta_by_shape, beta_by_mean, choice, got 'x'"
     ):
         read({"kind": "x"})
     with pytest.raises(UserError, match="space must have the fields of this version"):

@@ -1,6 +1,6 @@
 """Pictures of a sweep: each takes frames and axes, and reads no files."""
 
 from darl.report.figures.choose import headings, is_ours, pictures
-from darl.report.figures.figure import Picture, save
+from darl.report.figures.figure import ReportFigure, save
 
-__all__ = ["Picture", "headings", "is_ours", "pictures", "save"]
+__all__ = ["ReportFigure", "headings", "is_ours", "pictures", "save"]

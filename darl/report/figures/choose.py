@@ -1,4 +1,4 @@
-"""Which pictures suit a sweep: each kind says itself, by what varies in the trials."""
+"""Which figures suit a sweep: each says itself whether it does, by what varies in the trials."""
 
 import re
 from collections.abc import Sequence
@@ -18,48 +18,45 @@ from darl.report.figures import (
     orders,
     schedules,
 )
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.style import applied
-from darl.sweep.search import Search
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
 __all__ = ["headings", "is_ours", "pictures"]
 
-_PAINTERS = (
-    intervals.paint, noise_map.paint, schedules.paint, orders.paint, importances.paint, enlarged.paint, learning.paint,
-    denoising.paint,
+_FIGURES = (
+    intervals.draw, noise_map.draw, schedules.draw, orders.draw, importances.draw, enlarged.draw, learning.draw,
+    denoising.draw,
 )  # fmt: skip
 """In the order of presentation."""
 
 _NAMES = ("cells", "map", "schedules", "orders", "importance", "enlarged", "learning", "denoising", "matrix")
 
 
-def pictures(findings: "Sequence[Findings]", curves: pd.DataFrame) -> list[Picture]:
+def pictures(findings: "Sequence[Findings]", curves: pd.DataFrame) -> list[ReportFigure]:
     """Those that the trials are enough for; of a design with several groups the matrix first, then each group's.
 
     curves: the table of reports, of these trials among others.
     """
-    found: list[Picture] = []
+    found: list[ReportFigure] = []
     with applied():
         for design in {id(one.sweep): one.sweep for one in findings}.values():
-            whole = matrix.paint([one for one in findings if one.sweep is design])
+            whole = matrix.draw([one for one in findings if one.sweep is design])
             found += [whole] if whole else []
         for one, heading in zip(findings, headings(findings), strict=True):
-            found += [_headed(picture, heading) for paint in _PAINTERS if (picture := paint(one, curves))]
+            found += [_headed(picture, heading) for draw in _FIGURES if (picture := draw(one, curves))]
     return found
 
 
 def headings(findings: "Sequence[Findings]") -> list[str]:
-    """What tells several findings apart, each its own: a design's group, a search's data; nothing of a single one."""
+    """What tells several findings apart, one text each: a design's group, a search's data; empty for a single one."""
     if len(findings) < 2:
         return ["" for _ in findings]
     names: list[str] = []
     for one in findings:
-        group = "" if one.table.empty else str(one.table["group"].iloc[0])
-        data = one.sweep.base.data.rstrip("/").rpartition("/")[2]
-        name = f"search on {data}" if isinstance(one.sweep, Search) else group or one.sweep.name
+        name = one.sweep.heading(one.comparison.group)
         names.append(name if name not in names else f"{name} ({len(names) + 1})")
     return names
 
@@ -69,7 +66,7 @@ def is_ours(file: str) -> bool:
     return re.fullmatch(rf"({'|'.join(_NAMES)})(-[a-z0-9-]+)?\.png", file) is not None
 
 
-def _headed(picture: Picture, heading: str) -> Picture:
+def _headed(picture: ReportFigure, heading: str) -> ReportFigure:
     if not heading:
         return picture
     slug = re.sub(r"[^A-Za-z0-9]+", "-", heading).strip("-").lower()

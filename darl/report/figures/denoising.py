@@ -9,16 +9,16 @@ from matplotlib.axes import Axes
 from darl.errors import UserError
 from darl.experiment import flatten
 from darl.metrics import GAMMA_LOSSES, VALIDATION_LOSS
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import experiments, finished, looks, notable, roles
 from darl.report.figures.style import Look, new_figure, wrapped
 from darl.report.findings import Findings
 from darl.sweep.comparability import require_comparable
 
-__all__ = ["by_gamma", "draw_losses", "paint"]
+__all__ = ["by_gamma", "draw", "draw_losses"]
 
 
-def paint(findings: Findings, curves: pd.DataFrame) -> Picture | None:
+def draw(findings: Findings, curves: pd.DataFrame) -> ReportFigure | None:
     """Where the losses are comparable, for the best, the baseline and what else is notable."""
     try:
         require_comparable(VALIDATION_LOSS.column, [flatten(json.loads(text)) for text in findings.trials["config"]])
@@ -38,7 +38,7 @@ def paint(findings: Findings, curves: pd.DataFrame) -> Picture | None:
     )
     if len(named) < len(experiments(findings)):
         caption += f" {len(named)} of {len(experiments(findings))} cells are shown."
-    return Picture("denoising", "Validation loss by signal fraction", _alt(losses, findings), caption, figure)
+    return ReportFigure("denoising", "Validation loss by signal fraction", _alt(losses, findings), caption, figure)
 
 
 def by_gamma(trials: pd.DataFrame) -> pd.DataFrame:

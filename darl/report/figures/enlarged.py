@@ -8,21 +8,21 @@ from matplotlib.axes import Axes
 
 from darl.evaluation.linear import enlarged_size
 from darl.metrics import ENLARGED_PROBE, PROBE
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import finished, looks
 from darl.report.figures.style import MUTED, Look, new_figure, wrapped
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw_enlarged", "paint"]
+__all__ = ["draw", "draw_enlarged"]
 
 _BOTH = [PROBE.column, ENLARGED_PROBE.column]
 
 _MOST = 24
 
 
-def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """Where it was measured for two cells at least."""
     done = finished(findings)
     if _BOTH[1] not in done:
@@ -44,17 +44,17 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     caption = f"The probe is trained at {size} × {size} pixels; validation images are enlarged to {larger} × {larger}."
     if short := [f"{cell} has {seeds[cell]} of {planned}" for cell in means.loc[means["short"]].index]:
         caption += f" In brackets, and last: cells that lack some of their seeds ({', '.join(short)})."
-    return Picture("enlarged", "Images larger than in training", alt, caption, figure)
+    return ReportFigure("enlarged", "Images larger than in training", alt, caption, figure)
 
 
 def draw_enlarged(means: pd.DataFrame, axes: Axes, looks: Mapping[str, Look]) -> None:
     """A line from the usual size (filled) to the larger one (hollow), by cell; in brackets where it is `short`."""
-    for place, (cell, row) in enumerate(means.iterrows()):
+    for height, (cell, row) in enumerate(means.iterrows()):
         usual, larger = (100 * row[name] for name in _BOTH)
         look = looks[str(cell)]
-        axes.plot([usual, larger], [place, place], color=look.color, linewidth=2)
-        axes.plot(usual, place, marker=look.marker, color=look.color, markersize=8)
-        axes.plot(larger, place, marker=look.marker, color=look.color, markersize=8, markerfacecolor="none")
+        axes.plot([usual, larger], [height, height], color=look.color, linewidth=2)
+        axes.plot(usual, height, marker=look.marker, color=look.color, markersize=8)
+        axes.plot(larger, height, marker=look.marker, color=look.color, markersize=8, markerfacecolor="none")
     axes.plot([], [], "o", color=MUTED, label="size of training")
     axes.plot([], [], "o", color=MUTED, markerfacecolor="none", label="enlarged")
     named = zip(means.index, means["short"].tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""A picture with its words, as a file or as part of a page."""
+"""A figure of the report with its words, as a file or as part of a page."""
 
 import base64
 import io
@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from darl.report.figures.style import DARK, applied
 
-__all__ = ["Picture", "save"]
+__all__ = ["ReportFigure", "save"]
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A figure, and what it says to those who do not see it."""
+class ReportFigure:
+    """A figure with title, caption, and a text for readers who do not see it."""
 
     name: str
     """For a file: letters, digits, dashes."""
@@ -51,13 +51,13 @@ class Picture:
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg().encode()).decode()
 
 
-def save(pictures: Iterable[Picture], folder: str | Path, *, dots: int = 150) -> list[Path]:
+def save(pictures: Iterable[ReportFigure], folder: str | Path, *, dots: int = 150) -> list[Path]:
     """Each as NAME.png in a folder, on a light ground: legible wherever it is shown. The folder is made."""
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
+    directory = Path(folder)
+    directory.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     for picture in pictures:
-        paths.append(place / f"{picture.name}.png")
+        paths.append(directory / f"{picture.name}.png")
         with applied():
             picture.figure.savefig(paths[-1], dpi=dots)
     return paths
@@ -65,7 +65,7 @@ def save(pictures: Iterable[Picture], folder: str | Path, *, dots: int = 150) ->
 
 def _themed(svg: str) -> str:
     """Neutral colours by name, and what the names mean in light and in dark."""
-    names = {light: f"--n{place}" for place, light in enumerate(DARK)}
+    names = {light: f"--n{index}" for index, light in enumerate(DARK)}
     for light, name in names.items():
         svg = svg.replace(light, f"var({name})")
     light_rules = ";".join(f"{name}:{light}" for light, name in names.items())

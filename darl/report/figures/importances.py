@@ -6,25 +6,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from darl.metrics import METRICS
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import finished
 from darl.report.figures.style import BLUE, SKY, new_figure
 from darl.report.importance import conditional_importances, importances
-from darl.sweep.search import Search
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw_importances", "paint"]
+__all__ = ["draw", "draw_importances"]
 
 
-def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """Of a search with trials enough; parameters that only some trials have in panels of their own."""
-    search = findings.sweep
-    if not isinstance(search, Search):
-        return None
-    panels = {"all trials": importances(search, findings.trials, findings.metric)}
-    panels |= conditional_importances(search, findings.trials, findings.metric)
+    sweep = findings.sweep
+    panels = {"all trials": importances(sweep, findings.trials, findings.metric)}
+    panels |= conditional_importances(sweep, findings.trials, findings.metric)
     panels = {name: weights for name, weights in panels.items() if len(weights) > 1}
     if not panels:
         return None
@@ -40,13 +37,13 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     measure, done = METRICS[findings.metric], finished(findings)
     parts = [f"among {name}: {_told(weights)}" for name, weights in panels.items()]
     alt = f"How much of the variation of {measure.name} each parameter explains, {'; '.join(parts)}."
-    count = done["seed"].tolist().count(search.base.seed)
+    count = len(done.loc[done["seed"].isin(sweep.explored_seeds)])
     caption = (
         f"Optuna's importances (fANOVA, a random forest) over the {count} finished trials of the search; rough where "
         "these are few. The shares add up to 100 % even where trials differ by chance alone: see whether the map "
         "shows a pattern. A parameter that the search hardly varied seems to matter little."
     )
-    return Picture("importance", "What matters", alt, caption, figure)
+    return ReportFigure("importance", "What matters", alt, caption, figure)
 
 
 def draw_importances(weights: pd.Series, axes: Axes, color: str = BLUE) -> None:

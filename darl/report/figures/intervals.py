@@ -8,22 +8,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from darl.metrics import METRICS, Metric
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import finished, looks
 from darl.report.figures.style import MUTED, Look, new_figure, wrapped
 from darl.report.format import above, seeds
-from darl.sweep.search import Search
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw_differences", "draw_means", "paint"]
+__all__ = ["draw", "draw_differences", "draw_means"]
 
 _MOST = 24
 """Cells in one picture."""
 
 
-def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """Where at least two cells have a mean."""
     if findings.table.empty:
         return None
@@ -31,8 +30,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     if len(table) < 2:
         return None
     single = finished(findings).loc[:, ["cell", "seed", findings.metric]]
-    if isinstance(findings.sweep, Search):  # its own seed chose the contenders, and flatters them
-        single = single.loc[single["seed"] != findings.sweep.base.seed]
+    single = single.loc[single["seed"].isin(findings.sweep.compared_seeds)]
     paired = any(table["difference"].notna())
     lines = sum(1 + _label(row).count("\n") for row in table.to_dict("records"))
     figure = new_figure(7.2, 1.4 + 0.16 * (len(table) + lines))
@@ -41,17 +39,17 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     if paired:
         draw_differences(table, axes[1], findings.metric, looks(findings))
     title = f"{measure.name.capitalize()} by cell"
-    return Picture("cells", title, _alt(table, measure), _caption(table, findings, paired), figure)
+    return ReportFigure("cells", title, _alt(table, measure), _caption(table, findings, paired), figure)
 
 
 def draw_means(table: pd.DataFrame, single: pd.DataFrame, axes: Axes, metric: str, looks: Mapping[str, Look]) -> None:
     """Means with intervals, the best above; single seeds as small dots, and a line through the baseline's mean."""
     measure = METRICS[metric]
-    for place, row in enumerate(table.to_dict("records")):
+    for height, row in enumerate(table.to_dict("records")):
         look, own = looks[row["cell"]], measure.unit.factor * single.loc[single["cell"] == row["cell"], metric]
-        axes.scatter(own, [place + 0.24] * len(own), s=9, color=MUTED, zorder=2, linewidths=0)
+        axes.scatter(own, [height + 0.24] * len(own), s=9, color=MUTED, zorder=2, linewidths=0)
         _draw_interval(
-            axes, place, [measure.unit.factor * row[name] for name in ("mean", "low", "high")], look, row["complete"]
+            axes, height, [measure.unit.factor * row[name] for name in ("mean", "low", "high")], look, row["complete"]
         )
         if row["verdict"] == "baseline":
             axes.axvline(measure.unit.factor * row["mean"], color=MUTED, linewidth=1.0, dashes=(4, 2), zorder=1)
@@ -68,10 +66,10 @@ def draw_differences(table: pd.DataFrame, axes: Axes, metric: str, looks: Mappin
     """Paired differences with intervals, and a line at zero."""
     measure = METRICS[metric]
     axes.axvline(0, color=MUTED, linewidth=1.0, dashes=(4, 2), zorder=1)
-    for place, row in enumerate(table.to_dict("records")):
+    for height, row in enumerate(table.to_dict("records")):
         values = [measure.unit.factor * row[name] for name in ("difference", "difference_low", "difference_high")]
         if row["verdict"] != "baseline":
-            _draw_interval(axes, place, values, looks[row["cell"]], row["complete"])
+            _draw_interval(axes, height, values, looks[row["cell"]], row["complete"])
     better = "right: better" if measure.higher_is_better else "left: better"
     axes.set(xlabel=f"difference in {measure.unit.differences}  ({better})", title="Paired difference to the baseline")
     axes.tick_params(axis="y", length=0)
@@ -85,14 +83,14 @@ def _label(row: dict[str, Any]) -> str:
     return name if row["seeds"] >= row["planned"] else f"{name}\n{seeds(row)}"
 
 
-def _draw_interval(axes: Axes, place: int, values: list[float], look: Look, complete: bool) -> None:
+def _draw_interval(axes: Axes, height: int, values: list[float], look: Look, complete: bool) -> None:
     mean, low, high = values
     style: dict[str, Any] = {"color": look.color, "zorder": 3}
     if pd.notna(low):
-        axes.plot([low, high], [place, place], linewidth=2.4, solid_capstyle="butt", **style)
+        axes.plot([low, high], [height, height], linewidth=2.4, solid_capstyle="butt", **style)
     face = look.color if complete else "none"
     axes.plot(
-        [mean], [place], marker=look.marker, markersize=8, markerfacecolor=face, markeredgecolor=look.color, zorder=4
+        [mean], [height], marker=look.marker, markersize=8, markerfacecolor=face, markeredgecolor=look.color, zorder=4
     )
 
 
@@ -131,7 +129,7 @@ def _caption(table: pd.DataFrame, findings: "Findings", paired: bool) -> str:
         ]
     if not all(table["complete"]):
         parts += ["Hollow marks: not all seeds have finished."]
-    if isinstance(findings.sweep, Search):
+    if findings.comparison.race:
         parts += ["On fresh seeds: the search's own seed chose these cells, and flatters them."]
     if len(findings.table) > len(table):
         parts += [f"{len(table)} of {len(findings.table)} cells are shown."]

@@ -1,4 +1,4 @@
-"""Learning curves: the probes over epochs, with the rungs at which a search may stop a trial."""
+"""Learning curves: the probes over epochs, with the rungs, the epochs after which a search may stop a trial."""
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
@@ -7,24 +7,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from darl.metrics import KNN, METRICS, Metric
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import experiments, looks, notable, roles
-from darl.report.figures.style import GROUND, INK, MUTED, Look, new_figure, wrapped
-from darl.report.format import several
-from darl.sweep.early_stopping import verdict
-from darl.sweep.search import Search
+from darl.report.figures.style import INK, MUTED, Look, new_figure, wrapped
+from darl.sweep.early_stopping import pilot_of
+from darl.sweep.wording import several
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw_cells", "draw_rungs", "draw_trials", "paint", "reports"]
+__all__ = ["draw", "draw_cells", "draw_rungs", "draw_trials", "reports"]
 
 
-def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """A search's trials on its own seed one by one, a design's cells by their mean over seeds."""
     rows = reports(findings.trials, curves)
-    if isinstance(findings.sweep, Search):
-        rows = rows.loc[rows["seed"] == findings.sweep.base.seed]
+    rows = rows.loc[rows["seed"].isin(findings.sweep.explored_seeds)]
     panels = [
         name
         for name in dict.fromkeys((findings.metric, KNN.column))
@@ -39,7 +37,9 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     lines = {label: line for one in axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
     across = 4 if max(map(len, lines), default=0) < 18 else 3 if max(map(len, lines)) < 26 else 2
     figure.legend(lines.values(), map(wrapped, lines), loc="outside lower center", ncols=across)
-    return Picture("learning", "Learning curves", _alt(findings, rows, METRICS[panels[0]]), _caption(findings), figure)
+    return ReportFigure(
+        "learning", "Learning curves", _alt(findings, rows, METRICS[panels[0]]), _caption(findings), figure
+    )
 
 
 def reports(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
@@ -84,28 +84,29 @@ def draw_cells(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str, 
         axes.plot(steps.index, factor * steps["mean"], **look.line, label=cell)
 
 
-def draw_rungs(rungs: Mapping[int, str], axes: Axes, used: Collection[int]) -> None:
-    """A vertical line where trials may be stopped, and by what; pale and so called where that was not done."""
-    for epoch, metric in rungs.items():
-        axes.axvline(epoch, color=INK if epoch in used else MUTED, linewidth=0.9, dashes=(1.5, 2), zorder=0)
-        label = f"rung: {METRICS[metric].name}{'' if epoch in used else ' (not used)'}"
+def draw_rungs(epochs: Collection[int], axes: Axes, used: Collection[int]) -> None:
+    """A vertical line where trials may be stopped, named above the axes; pale and so called where it was not used."""
+    for epoch in epochs:
+        color, note = (INK, "") if epoch in used else (MUTED, "\n(not used)")
+        axes.axvline(epoch, color=color, linewidth=0.9, dashes=(1.5, 2), zorder=0)
         axes.annotate(
-            label, (epoch, 0.02), (2, 0), xycoords=("data", "axes fraction"), textcoords="offset points", rotation=90,
-            fontsize=8, ha="left", va="bottom", bbox={"facecolor": GROUND, "edgecolor": "none", "pad": 1, "alpha": 0.6},
+            f"rung{note}", (epoch, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+            fontsize=8, ha="center", va="bottom", color=color, annotation_clip=False,
         )  # fmt: skip
 
 
 def _draw_panel(findings: "Findings", rows: pd.DataFrame, curves: pd.DataFrame, metric: str, axes: Axes) -> None:
     every = looks(findings)
-    if isinstance(findings.sweep, Search):
+    if findings.sweep.fixed_cells:
+        draw_cells(rows, axes, metric, {cell: every[cell] for cell in notable(findings)})
+    else:
         named = {cell: (f"{role}: {cell}", every[cell]) for cell, role in roles(findings).items()}
         draw_trials(rows, axes, metric, named)
-        pilot = verdict(findings.sweep, findings.trials, curves)
-        rungs = {epoch: by for epoch, by in findings.sweep.rungs.items() if by == metric}
-        draw_rungs(rungs, axes, frozenset() if pilot is None else pilot.rungs)
-    else:
-        draw_cells(rows, axes, metric, {cell: every[cell] for cell in notable(findings)})
-    axes.set(xlabel="epoch   (0: before training)", title=METRICS[metric].axis)
+    pilot = pilot_of(findings.sweep, findings.trials, curves)
+    rungs = [epoch for epoch, by in findings.sweep.rungs.items() if by == metric]
+    draw_rungs(rungs, axes, frozenset() if pilot is None else pilot.rungs)
+    axes.set(xlabel="epoch   (0: before training)")
+    axes.set_title(METRICS[metric].axis, pad=28 if findings.sweep.rungs else None)  # above the labels of the rungs
     axes.grid(True)
 
 
@@ -123,11 +124,11 @@ def _alt(findings: "Findings", rows: pd.DataFrame, measure: Metric) -> str:
 
 
 def _caption(findings: "Findings") -> str:
-    if isinstance(findings.sweep, Search):
+    if not findings.sweep.fixed_cells:
         stopped = " A cross ends a trial that was stopped there." if findings.counts.get("stopped", 0) else ""
         return (
-            "A line for each trial on the search's seed, straight between evaluations. Dotted: where trials may be "
-            f"stopped and by what, if a pilot has shown that early results foretell late ones.{stopped}"
+            "A line for each trial on the search's seed, straight between evaluations. Dotted: a rung, where trials "
+            f"may be stopped by this metric if a pilot has shown that early results foretell late ones.{stopped}"
         )
     shown, of = len(notable(findings)), len(experiments(findings))
     return "Means over the finished seeds." + (f" {shown} of {of} cells are shown." if shown < of else "")

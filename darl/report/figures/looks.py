@@ -1,6 +1,6 @@
-"""What all pictures ask of a sweep's findings: which cell is the best, which the baseline, and how each looks.
+"""What all figures need of a sweep's findings: which cell is the best, which the baseline, and how each looks.
 
-The same variant looks the same in every picture and in every sweep: a patch order, say, has the colour of its place
+The same variant looks the same in every picture and in every sweep: a patch order, say, has the colour of its index
 among the patch orders. Noise schedules that readers know by name have colours of their own.
 """
 
@@ -15,8 +15,6 @@ import pandas as pd
 from darl.experiment import Experiment
 from darl.model.noise import Beta, Cosine, Linear, Noise
 from darl.report.figures.style import BLUE, GREEN, LOOKS, MUTED, ORANGE, PURPLE, VERMILLION, Look
-from darl.sweep.design import Design
-from darl.sweep.search import Search
 from darl.variants import Variant
 
 if TYPE_CHECKING:
@@ -91,7 +89,7 @@ def experiments(findings: "Findings") -> dict[str, Experiment]:
     """An experiment of each cell that has trials; of a design, in its order."""
     rows = findings.trials.dropna(subset=["cell"]).drop_duplicates("cell")
     found = {str(cell): _read(config) for cell, config in zip(rows["cell"], rows["config"], strict=True)}
-    order = list(findings.sweep.cells) if isinstance(findings.sweep, Design) else list(found)
+    order = list(findings.sweep.fixed_cells) or list(found)
     return {cell: found[cell] for cell in order if cell in found}
 
 
@@ -100,17 +98,17 @@ def notable(findings: "Findings") -> list[str]:
     cells = experiments(findings)
     if len(cells) <= _FEW:
         return list(cells)
-    first = list(findings.sweep.first) if isinstance(findings.sweep, Search) else []
-    wanted = dict.fromkeys([best_of(findings), baseline_of(findings), *first, *findings.table["cell"]])
+    known = findings.sweep.known_points
+    wanted = dict.fromkeys([best_of(findings), baseline_of(findings), *known, *findings.table["cell"]])
     return [cell for cell in wanted if cell in cells][:_FEW]
 
 
 def looks(findings: "Findings") -> dict[str, Look]:
     """How each cell looks; a search's cells that have no name are grey, but for the best."""
     cells = experiments(findings)
-    if isinstance(findings.sweep, Design):
-        own, design = set(findings.table["cell"]), findings.sweep
-        return _by_variant({cell: design.experiment(point) for cell, point in design.cells.items() if cell in own})
+    if fixed := findings.sweep.fixed_cells:
+        own, sweep = set(findings.table["cell"]), findings.sweep
+        return _by_variant({cell: sweep.experiment(point) for cell, point in fixed.items() if cell in own})
     own = {cell: known_look(one.noise) or Look(MUTED) for cell, one in cells.items()} if _noise_decides(cells) else {}
     found = {cell: own.get(cell, Look(MUTED)) for cell in cells}
     named = [(baseline_of(findings), KNOWN["paper"][1]), (best_of(findings), BEST)]
@@ -128,7 +126,7 @@ def known_look(noise: Noise | None) -> Look | None:
 
 
 def _by_variant(cells: dict[str, Experiment]) -> dict[str, Look]:
-    """By the variant's place in its family where one family tells the cells apart, else by the cell's place."""
+    """By the variant's index in its family where one family tells the cells apart, else by the cell's index."""
     for family in _FAMILIES:
         variants: dict[str, Variant | None] = {cell: getattr(one, family) for cell, one in cells.items()}
         kinds = {variant.kind for variant in variants.values() if variant is not None}
@@ -137,7 +135,7 @@ def _by_variant(cells: dict[str, Experiment]) -> dict[str, Look]:
     if _noise_decides(cells):
         rest = iter((BEST, *_REST))
         return _told_apart({cell: known_look(one.noise) or next(rest, Look(MUTED)) for cell, one in cells.items()})
-    return _told_apart({cell: LOOKS[place % len(LOOKS)] for place, cell in enumerate(cells)})
+    return _told_apart({cell: LOOKS[index % len(LOOKS)] for index, cell in enumerate(cells)})
 
 
 def _noise_decides(cells: dict[str, Experiment]) -> bool:
@@ -148,7 +146,7 @@ def _noise_decides(cells: dict[str, Experiment]) -> bool:
 
 
 def look_of(variant: Variant | None) -> Look:
-    """By the variant's place in its family; of schedules that readers know, their own."""
+    """By the variant's index in its family; noise schedules that readers know have their own."""
     if variant is None:
         return Look(MUTED)
     if isinstance(variant, Noise) and (look := known_look(variant)):

@@ -10,26 +10,25 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
 from darl.metrics import METRICS, Metric
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.style import VALUES, new_figure
-from darl.sweep.base import describe
-from darl.sweep.design import Design
+from darl.sweep.base import Sweep, describe
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw_matrix", "matrix", "paint"]
+__all__ = ["draw", "draw_matrix", "matrix"]
 
 
-def paint(findings: "Sequence[Findings]") -> Picture | None:
+def draw(findings: "Sequence[Findings]") -> ReportFigure | None:
     """Of a design's groups that have cells in common."""
-    design = findings[0].sweep if findings else None
-    if len(findings) < 2 or not isinstance(design, Design):
+    if len(findings) < 2 or not findings[0].sweep.fixed_cells:
         return None
+    sweep = findings[0].sweep
     measure, rows = METRICS[findings[0].metric], pd.concat([one.table for one in findings])
     rows["half"] = (rows["high"] - rows["low"]) / 2
-    table, half = matrix(design, rows), matrix(design, rows, "half")
-    complete = matrix(design, rows, "complete") == 1
+    table, half = matrix(sweep, rows), matrix(sweep, rows, "half")
+    complete = matrix(sweep, rows, "complete") == 1
     if not (table.notna().sum(axis=1) > 1).any():
         return None
     figure = new_figure(7.2, 1.6 + 0.4 * len(table))
@@ -40,21 +39,23 @@ def paint(findings: "Sequence[Findings]") -> Picture | None:
     )
     if (table.notna() & ~complete).to_numpy().any():
         caption += " In brackets: cells that lack some of their seeds; they are never framed."
-    return Picture("matrix", f"{measure.name.capitalize()} by cell and group", _alt(table, measure), caption, figure)
+    return ReportFigure(
+        "matrix", f"{measure.name.capitalize()} by cell and group", _alt(table, measure), caption, figure
+    )
 
 
-def matrix(design: Design, table: pd.DataFrame, column: str = "mean") -> pd.DataFrame:
+def matrix(sweep: Sweep, table: pd.DataFrame, column: str = "mean") -> pd.DataFrame:
     """Means by choice (rows) and group (columns), or another column of a comparison of the cells of all groups.
 
     Cells of two groups are the same choice if they set the same, apart from what all cells of their group set. A choice
     is named by its cells' labels without their group's name where these agree, else by what it sets.
     """
     found: dict[str, float] = dict(zip(table["cell"], table[column], strict=True))
-    groups = list(dict.fromkeys(design.groups[cell] for cell in design.cells if cell in design.groups))
+    groups = [group for group in dict.fromkeys(map(sweep.group_of, sweep.fixed_cells)) if group]
     values: dict[str, dict[str, float]] = {}
     names: dict[str, list[str]] = {}
     for group in groups:
-        for cell, point in _own(design, group).items():
+        for cell, point in _own(sweep, group).items():
             key = str(sorted(point.items()))
             values.setdefault(key, {})[group] = found.get(cell, np.nan)
             names.setdefault(key, []).append(_without(cell, group) or describe(point))
@@ -91,10 +92,13 @@ def draw_matrix(
     axes.figure.colorbar(drawn, ax=axes, label=f"behind the best ({measure.unit.differences})")
 
 
-def _own(design: Design, group: str) -> dict[str, dict[str, Any]]:
+def _own(sweep: Sweep, group: str) -> dict[str, dict[str, Any]]:
     """What each cell of a group sets that not all of them set; values as text, since a point may hold anything."""
-    cells = [cell for cell in design.cells if design.groups.get(cell) == group]
-    points = {cell: {path: str(value) for path, value in design.cells[cell].items()} for cell in cells}
+    points = {
+        cell: {path: str(value) for path, value in point.items()}
+        for cell, point in sweep.fixed_cells.items()
+        if sweep.group_of(cell) == group
+    }
     common = set.intersection(*(set(point.items()) for point in points.values()))
     return {cell: dict(item for item in point.items() if item not in common) for cell, point in points.items()}
 

@@ -11,40 +11,35 @@ from matplotlib.ticker import MaxNLocator
 
 from darl.metrics import METRICS, Metric
 from darl.model.noise import Beta
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import KNOWN, finished
 from darl.report.figures.style import INK, VALUES, VERMILLION, new_figure, plain_log
 from darl.report.figures.surface import LEAST, Surface, fit_surface
-from darl.report.format import several
-from darl.sweep.design import Design
-from darl.sweep.search import Search
+from darl.sweep.wording import several
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw_map", "draw_uncertainty", "paint"]
+__all__ = ["draw", "draw_map", "draw_uncertainty"]
 
-_PLACE = ["noise_a", "noise_b"]
+_POINT = ["noise_a", "noise_b"]
 
 _MANY = 20
 """Trials from which the worst tenth no longer decides the colours of the others."""
 
 
-def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
-    """Where a and b both vary. Of a search, its own seed's trials: later ones are of a few places only.
+def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
+    """Where a and b both vary. Of a search, the trials on its own seed: those of the race are of a few points only.
 
-    A few places are no map, unless a search of Beta schedules alone has just begun.
+    A few points are no map, unless a search of Beta schedules alone has just begun.
     """
-    beta = findings.trials["noise"] == "beta"
-    own, alone = beta, bool(beta.all())
-    if isinstance(findings.sweep, Search):
-        own = beta & (findings.trials["seed"] == findings.sweep.base.seed)
-    trials = findings.trials.loc[own]
-    few = len(trials[_PLACE].drop_duplicates()) < LEAST and not (alone and isinstance(findings.sweep, Search))
-    if few or trials.empty or min(len(set(trials[name])) for name in _PLACE) < 2:
+    beta, explored = findings.trials["noise"] == "beta", findings.sweep.explored_seeds
+    alone, fixed = bool(beta.all()), bool(findings.sweep.fixed_cells)
+    trials = findings.trials.loc[beta & findings.trials["seed"].isin(explored)]
+    few = len(trials[_POINT].drop_duplicates()) < LEAST and (fixed or not alone)
+    if few or trials.empty or min(len(set(trials[name])) for name in _POINT) < 2:
         return None
-    designed = isinstance(findings.sweep, Design)
-    short = findings.table.loc[~findings.table["complete"], "cell"].tolist() if designed else []
+    short = findings.table.loc[~findings.table["complete"], "cell"] if explored == findings.sweep.compared_seeds else []
     trials = trials.assign(lacking=trials["cell"].isin(short))
     done, measure = finished(findings), METRICS[findings.metric]
     done = trials.loc[trials.index.isin(done.index)]
@@ -59,7 +54,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     draw_map(trials, axes, findings.metric, surface, missing=alone)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     title = f"{measure.name.capitalize()} over the noise schedule"
-    return Picture("map", title, _alt(done, trials, measure, surface), _caption(surface, trials, done), figure)
+    return ReportFigure("map", title, _alt(done, trials, measure, surface), _caption(surface, trials, done), figure)
 
 
 def draw_map(
@@ -99,7 +94,7 @@ def draw_uncertainty(surface: Surface, trials: pd.DataFrame, axes: Axes, metric:
     half = measure.unit.factor * surface.half_width
     drawn = axes.contourf(surface.a, surface.b, half, 8, cmap="Greys", vmin=0)
     drawn.set_edgecolor("face")
-    axes.scatter(*(trials[name] for name in _PLACE), s=5, color=VERMILLION)
+    axes.scatter(*(trials[name] for name in _POINT), s=5, color=VERMILLION)
     bar = axes.figure.colorbar(drawn, ax=axes, location="bottom", aspect=20, ticks=MaxNLocator(4))
     bar.set_label(f"95 % half-width (± {measure.unit.differences})")
     plain_log(axes)
@@ -110,9 +105,9 @@ def _draw_unfinished(trials: pd.DataFrame, axes: Axes) -> None:
     stopped, failed = (trials.loc[trials["status"] == status] for status in ("stopped", "failed"))
     if len(stopped):
         hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": INK, "s": 24, "linewidths": 1.0}
-        axes.scatter(*(stopped[name] for name in _PLACE), label="stopped early", **hollow)
+        axes.scatter(*(stopped[name] for name in _POINT), label="stopped early", **hollow)
     if len(failed):
-        axes.scatter(*(failed[name] for name in _PLACE), label="failed", marker="x", color=INK, s=24)
+        axes.scatter(*(failed[name] for name in _POINT), label="failed", marker="x", color=INK, s=24)
 
 
 def _draw_points(points: pd.DataFrame, shades: Normalize, axes: Axes, *, missing: bool) -> None:
@@ -140,14 +135,14 @@ def _draw_points(points: pd.DataFrame, shades: Normalize, axes: Axes, *, missing
 
 def _scatter(points: pd.DataFrame, axes: Axes, size: float, *, marker: str, **style: Any) -> None:
     """With white below: a point is seen on a surface of its own colour, too."""
-    x, y = (points[name] for name in _PLACE)
+    x, y = (points[name] for name in _POINT)
     axes.scatter(x, y, s=1.9 * size, marker=marker, color="#ffffff", linewidths=0, zorder=3)
     axes.scatter(x, y, c=points["value"], s=size, marker=marker, **style)
 
 
 def _points(done: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """By place: the metric's mean, and whether it is `lacking` seeds."""
-    by: Any = done.assign(lacking=done.get("lacking", False)).groupby(_PLACE, as_index=False)
+    """By point: the metric's mean, and whether it is `lacking` seeds."""
+    by: Any = done.assign(lacking=done.get("lacking", False)).groupby(_POINT, as_index=False)
     return by.agg({metric: "mean", "lacking": "all"})
 
 
@@ -157,7 +152,7 @@ def _draw_best(points: pd.DataFrame, measure: Metric, axes: Axes) -> None:
         best = points.loc[[points["value"].idxmax() if measure.higher_is_better else points["value"].idxmin()]]
         ring: dict[str, Any] = {"facecolors": "none", "edgecolors": VERMILLION, "linewidths": 2.0, "zorder": 5}
         label = f"best: {measure.text(best[measure.column].iloc[0])}"
-        axes.scatter(*(best[name] for name in _PLACE), s=170, label=label, **ring)
+        axes.scatter(*(best[name] for name in _POINT), s=170, label=label, **ring)
 
 
 def _shades(values: pd.Series, measure: Metric) -> tuple[Normalize, str]:
@@ -209,7 +204,7 @@ def _caption(surface: Surface | None, trials: pd.DataFrame, done: pd.DataFrame) 
     if any(done["lacking"]):
         also = f" Small: cells that lack some of their seeds; they are never the best.{also}"
     if surface is None:
-        return f"No surface: it takes finished trials at {LEAST} different places.{also}"
+        return f"No surface: it takes finished trials at {LEAST} different points.{also}"
     if surface.flat:
         return (
             "A Gaussian process over log a and log b takes all differences between the finished trials for noise: the "

@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 
 from darl.model.orders import Order, inverse
 from darl.model.patches import Grid, grid_of
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import experiments, look_of
 from darl.report.figures.style import INK, VALUES, new_figure
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw_order", "paint"]
+__all__ = ["draw", "draw_order"]
 
 _ACROSS = 4
 
@@ -26,7 +26,7 @@ _ARROWS = 100
 _PATH, _HALO = "#b3001b", "#ffffff"
 
 
-def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """Where orders vary: each order once, on the sweep's own grid."""
     orders = list(dict.fromkeys(one.order for one in experiments(findings).values()))
     if len(orders) < 2:
@@ -36,14 +36,14 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
     kinds = [order.kind for order in orders]
     down = math.ceil(len(orders) / _ACROSS)
     figure = new_figure(7.2, 2.0 * down + 0.1)
-    places = figure.subplots(down, _ACROSS, squeeze=False).ravel()
-    for order, axes in zip(orders, places, strict=False):
+    panels = figure.subplots(down, _ACROSS, squeeze=False).ravel()
+    for order, axes in zip(orders, panels, strict=False):
         draw_order(order, grid, axes, look_of(order).color)
         axes.set_title(str(order) if kinds.count(order.kind) > 1 else order.kind.replace("_", " "))
-    for axes in places[len(orders) :]:
+    for axes in panels[len(orders) :]:
         axes.set_axis_off()
     caption = "Dark patches are predicted first, bright ones last; the ring is the start, the square the end."
-    return Picture("orders", "The patch orders", _alt(orders, grid), caption, figure)
+    return ReportFigure("orders", "The patch orders", _alt(orders, grid), caption, figure)
 
 
 def draw_order(order: Order, grid: Grid, axes: Axes, frame: str = INK) -> None:

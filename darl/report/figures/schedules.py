@@ -15,14 +15,14 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from darl.model.noise import Beta, Noise
-from darl.report.figures.figure import Picture
+from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import KNOWN, experiments, known_look, looks, roles
 from darl.report.figures.style import MUTED, Look, new_figure
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["BANDS", "draw_distributions", "draw_shares", "paint", "shares"]
+__all__ = ["BANDS", "draw", "draw_distributions", "draw_shares", "shares"]
 
 BANDS = {"pure noise": 1e-3, "mostly noise": 0.1, "half and half": 0.9, "mostly signal": 0.999, "clean": 1.0}
 """What a patch is called, and the largest gamma that is called so."""
@@ -32,7 +32,7 @@ _SHADES = ("#1d2733", "#4a5d73", "#8ba0b5", "#c3d0dc", "#f1f4f7")
 _TICKS = (1e-6, 1e-4, 1e-2, 0.1, 0.5, 0.9, 0.99)
 
 
-def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
+def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """Where schedules vary."""
     cells = experiments(findings)
     if len({one.noise for one in cells.values()}) < 2:
@@ -51,7 +51,7 @@ def paint(findings: "Findings", curves: pd.DataFrame) -> Picture | None:
         "Above: how many patches have at most this signal fraction gamma, which is 1 for a clean patch and 0 for pure "
         "noise; a curve that starts high has most of its patches nearly without signal. Below: the same as shares."
     )
-    return Picture("schedules", "What the schedules do to a patch", _alt(shown), caption, figure)
+    return ReportFigure("schedules", "What the schedules do to a patch", _alt(shown), caption, figure)
 
 
 def _title(noise: Noise) -> str:
@@ -84,11 +84,11 @@ def draw_shares(schedules: Mapping[str, Noise], axes: Axes) -> None:
     names = list(schedules)
     table = 100 * np.array([shares(noise) for noise in schedules.values()])
     left = np.zeros(len(names))
-    for place, text in enumerate(_band_texts()):
-        shade, own = _SHADES[place], table[:, place]
+    for index, text in enumerate(_band_texts()):
+        shade, own = _SHADES[index], table[:, index]
         bars = axes.barh(names, own, left=left, color=shade, edgecolor=MUTED, linewidth=0.6, label=text)
         texts = [f"{share:.0f}" if share >= 6 else "" for share in own]
-        axes.bar_label(bars, texts, label_type="center", color="#ffffff" if place < 2 else "#000000", fontsize=9)
+        axes.bar_label(bars, texts, label_type="center", color="#ffffff" if index < 2 else "#000000", fontsize=9)
         left += own
     axes.invert_yaxis()
     axes.set(xlim=(0, 100), xlabel="share of patches (%)")

@@ -62,7 +62,7 @@ LOOKS = (
     Look(BLUE, "o"), Look(VERMILLION, "s"), Look(GREEN, "^"), Look(ORANGE, "D"),
     Look(PURPLE, "v"), Look(SKY, "<"), Look(OLIVE, ">"), Look(INK, "h"),
 )  # fmt: skip
-"""By place; beyond them they come again with other dashes."""
+"""By index; beyond them they come again with other dashes."""
 
 _RC: Any = {
     "font.family": "DejaVu Sans", "font.size": 10, "axes.titlesize": 10.5, "axes.labelsize": 10, "legend.fontsize": 9,

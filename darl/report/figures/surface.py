@@ -1,6 +1,6 @@
 """A metric between the trials: a Gaussian process over log a and log b of the Beta schedules.
 
-It takes every finished trial, so that seeds at one place are repeated measurements. A surface is its mean; what it does
+It takes every finished trial, so that seeds at one point are repeated measurements. A surface is its mean; what it does
 not know is the 95 % half-width of that mean. Where it knows hardly more than how far trials spread at large, it is left
 blank: a guess would look like a finding. Where that is so everywhere, trials differ by no more than noise, and what is
 left is their mean: a flat surface.
@@ -21,7 +21,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 __all__ = ["LEAST", "Surface", "fit_surface"]
 
 LEAST = 5
-"""Places with a finished trial below which there is no surface."""
+"""Points with a finished trial below which there is no surface."""
 
 _IGNORANT = 0.75
 """Of the process's own deviation at large: beyond it, the surface is a guess."""
@@ -52,9 +52,9 @@ class Surface:
 
 def fit_surface(trials: pd.DataFrame, metric: str) -> Surface | None:
     """Of finished trials with `noise_a` and `noise_b`; None where they are too few, on a line, or all equal."""
-    places = trials[["noise_a", "noise_b"]].drop_duplicates()
+    points = trials[["noise_a", "noise_b"]].drop_duplicates()
     alike = len(set(trials[metric])) < 2
-    if alike or len(places) < LEAST or min(len(set(places[name])) for name in places) < 2:
+    if alike or len(points) < LEAST or min(len(set(points[name])) for name in points) < 2:
         return None
     x, y = np.log(trials[["noise_a", "noise_b"]].to_numpy("float64")), trials[metric].to_numpy("float64")
     process = _fit(x, y)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from darl.report.figures import Picture, denoising, enlarged, intervals, learning, noise_map, schedules
+from darl.report.figures import ReportFigure, denoising, enlarged, intervals, learning, noise_map, schedules
 from darl.report.figures import orders as order_paths
 from darl.report.figures.style import applied, new_figure
 from darl.report.findings import Findings, find
@@ -52,16 +52,16 @@ def search_rows(side: int = 5, **values: Any) -> list[Row]:
     return [row(SEARCH.experiment(one), by_noise(*one.values()), **{**GAMMAS, **values}) for one in points]
 
 
-PAINTERS = {
+MODULES = {
     "cells": intervals, "map": noise_map, "schedules": schedules, "orders": order_paths, "enlarged": enlarged,
     "learning": learning, "denoising": denoising,
 }  # fmt: skip
 
 
-def painted(name: str, found: Findings) -> Picture:
+def drawn_figure(name: str, found: Findings) -> ReportFigure:
     """One of the pictures."""
     with applied():
-        picture = PAINTERS[name].paint(found, curves(found.trials))
+        picture = MODULES[name].draw(found, curves(found.trials))
     assert picture is not None
     assert picture.name == name
     return picture

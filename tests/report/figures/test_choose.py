@@ -14,7 +14,7 @@ from darl.report.findings import find
 from darl.sweep.search import Search
 from darl.sweep.space import LogUniform
 from tests.report.example_trials import ORDERS, SEARCH, THREE, cell, lost, row
-from tests.report.figures.example_figures import GAMMAS, by_noise, curves, orders, painted, search_rows, table
+from tests.report.figures.example_figures import GAMMAS, by_noise, curves, drawn_figure, orders, search_rows, table
 
 
 class TestGallery:
@@ -39,12 +39,12 @@ class TestGallery:
         found = orders(
             cell("raster", 0.6, probe_top1_enlarged=0.5), cell("hilbert", 0.7, probe_top1_enlarged=0.4)
         )  # fmt: skip
-        alt = painted("enlarged", found).alt
+        alt = drawn_figure("enlarged", found).alt
         assert alt == "Linear probe at 8 and at 12 pixels: raster 60.0 to 50.0 %; hilbert 70.0 to 40.0 %."
 
     def test_enlarged_images_of_incomplete_cells_stand_last_and_are_named(self) -> None:
         few = cell("hilbert", 0.7, probe_top1_enlarged=0.6)
-        picture = painted("enlarged", orders(cell("raster", 0.6, 0.6, 0.6, probe_top1_enlarged=0.5), few))
+        picture = drawn_figure("enlarged", orders(cell("raster", 0.6, 0.6, 0.6, probe_top1_enlarged=0.5), few))
         assert "pixels: raster 60.0 to 50.0 %; hilbert 70.0 to 60.0 %." in picture.alt
         assert picture.caption.endswith(
             "In brackets, and last: cells that lack some of their seeds (hilbert has 1 of 3)."
@@ -104,7 +104,7 @@ class TestGallery:
 class TestFiles:
     def test_each_picture_is_a_file_on_a_light_ground(self, tmp_path: Path) -> None:
         found = orders(*THREE)
-        drawn = [painted(name, found) for name in ("cells", "orders")]
+        drawn = [drawn_figure(name, found) for name in ("cells", "orders")]
         paths = save(drawn, tmp_path / "new" / "folder")
         assert [path.name for path in paths] == [f"{picture.name}.png" for picture in drawn]
         with Image.open(paths[0]) as image:
@@ -113,9 +113,9 @@ class TestFiles:
 
     def test_an_svg_follows_the_reader(self) -> None:
         found = orders(*THREE)
-        picture = painted("cells", found)
+        picture = drawn_figure("cells", found)
         drawn = picture.svg()
-        assert drawn == painted("cells", found).svg()  # the same findings give the same file
+        assert drawn == drawn_figure("cells", found).svg()  # the same findings give the same file
         head, _, body = drawn.partition("</style>")
         assert "prefers-color-scheme:dark" in head
         assert all(dark in head for dark in DARK.values())

@@ -10,7 +10,7 @@ from darl.report.figures.looks import looks
 from darl.report.figures.style import new_figure
 from darl.report.findings import find
 from tests.report.example_trials import ORDERS, PAPER, SEARCH, THREE, cell, row
-from tests.report.figures.example_figures import GAMMAS, orders, painted, search_rows, table
+from tests.report.figures.example_figures import GAMMAS, drawn_figure, orders, search_rows, table
 
 
 class TestIntervals:
@@ -33,7 +33,7 @@ class TestIntervals:
 
     def test_an_incomplete_cell_is_hollow_and_says_so(self) -> None:
         found = orders(THREE[0], THREE[1], cell("spiral", 0.7, 0.71))
-        shown = painted("cells", found)
+        shown = drawn_figure("cells", found)
         labels = [text.get_text() for text in shown.figure.axes[0].get_yticklabels()]
         assert labels[-1].startswith("spiral\n2 of 3")
         hollow = [line for line in shown.figure.axes[0].lines if line.get_markerfacecolor() == "none"]
@@ -42,7 +42,7 @@ class TestIntervals:
 
     def test_one_seed_has_no_intervals(self) -> None:
         found = orders(cell("raster", 0.6), cell("hilbert", 0.7), sweep=replace(ORDERS, seeds=1))
-        shown = painted("cells", found)
+        shown = drawn_figure("cells", found)
         assert "no intervals" in shown.caption
         assert all(np.isfinite(np.asarray(line.get_xdata())).all() for one in shown.figure.axes for line in one.lines)
 
@@ -50,6 +50,6 @@ class TestIntervals:
         race = [row(SEARCH.experiment(point, repeat), 0.8 + 0.01 * repeat, **GAMMAS)
                 for point in (PAPER, {"noise.a": 0.2, "noise.b": 0.8944}) for repeat in (1, 2, 3)]  # fmt: skip
         (found,) = find(SEARCH, table(search_rows() + race))
-        shown = painted("cells", found)
+        shown = drawn_figure("cells", found)
         assert "fresh seeds" in shown.caption
         assert sum(len(np.asarray(dots.get_offsets())) for dots in shown.figure.axes[0].collections) == 6

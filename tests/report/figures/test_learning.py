@@ -11,7 +11,7 @@ from darl.report.figures.looks import looks
 from darl.report.figures.style import Look
 from darl.report.findings import find
 from tests.report.example_trials import ORDERS, SEARCH, THREE, cell
-from tests.report.figures.example_figures import GAMMAS, axes, curves, orders, painted, search_rows, table
+from tests.report.figures.example_figures import GAMMAS, axes, curves, drawn_figure, orders, search_rows, table
 
 
 class TestLearning:
@@ -38,15 +38,25 @@ class TestLearning:
 
     def test_rungs_stand_where_they_decide(self) -> None:
         (found,) = find(SEARCH, table(search_rows(2)))
-        probe, cheap = painted("learning", found).figure.axes
+        probe, cheap = drawn_figure("learning", found).figure.axes
         at = [[line.get_xdata()[0] for line in one.lines if line.get_zorder() == 0] for one in (probe, cheap)]
         assert SEARCH.rungs == {1: "knn_top1", 3: "probe_top1"}
         assert at == [[3], [1]]
         assert [one.get_title(loc="left") for one in (probe, cheap)] == ["linear probe, top-1 (%)", "kNN, top-1 (%)"]
 
+    def test_the_names_of_rungs_stand_above_the_curves(self) -> None:
+        (found,) = find(SEARCH, table(search_rows(2)))
+        for panel in drawn_figure("learning", found).figure.axes:
+            (name,) = panel.texts
+            assert name.get_text() == "rung\n(not used)"
+            assert name.xy[1] == 1  # pyright: ignore
+            assert name.get_verticalalignment() == "bottom"
+
     def test_a_search_shows_and_tells_its_own_seed_alone(self) -> None:
         searched, fresh = search_rows(2), cell("paper", 0.2, sweep=SEARCH, first=1)
-        alone, both = (painted("learning", find(SEARCH, table(rows))[0]) for rows in (searched, [*searched, *fresh]))
+        alone, both = (
+            drawn_figure("learning", find(SEARCH, table(rows))[0]) for rows in (searched, [*searched, *fresh])
+        )
         assert "The best and the baseline, paper, goes from 30.0 % to 89.7 %" in both.alt
         assert len(both.figure.axes[0].lines) == len(alone.figure.axes[0].lines)
 
@@ -73,7 +83,7 @@ class TestDenoising:
         found = orders(
             cell("absent", 0.6, sweep=design, **steps), cell("rope2d", 0.7, sweep=design, **GAMMAS), sweep=design
         )
-        shown = painted("denoising", found)
+        shown = drawn_figure("denoising", found)
         (own,) = [line for line in shown.figure.axes[0].lines if line.get_label() == "absent"]
         assert list(own.get_xdata()) == [0.0, 0.1, 0.3, 0.5, 0.7, 0.9]
         assert list(own.get_ydata()) == pytest.approx(list(steps.values()))

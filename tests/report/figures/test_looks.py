@@ -9,23 +9,25 @@ from darl.report.figures.looks import looks
 from darl.report.figures.style import DARK, LOOKS
 from darl.report.findings import find
 from tests.report.example_trials import ORDERS, PAPER, SEARCH, THREE, cell
-from tests.report.figures.example_figures import GAMMAS, orders, painted, search_rows, table
+from tests.report.figures.example_figures import GAMMAS, drawn_figure, orders, search_rows, table
 
 
 class TestLooks:
     def test_a_variant_looks_the_same_in_every_picture(self) -> None:
         found = orders(*(cell(name, 0.5, 0.6, 0.7, **GAMMAS) for name in ORDERS.cells))
         raster = looks(found)["raster"]
-        lines = [line for one in painted("learning", found).figure.axes for line in one.lines]
+        lines = [line for one in drawn_figure("learning", found).figure.axes for line in one.lines]
         assert {to_hex(str(line.get_color())) for line in lines if line.get_label() == "raster"} == {raster.color}
         design = replace(ORDERS, cells={name: {"position": name} for name in ("absent", "rope2d")}, baseline="absent")
         placed = orders(*(cell(name, 0.5, sweep=design, **GAMMAS) for name in design.cells), sweep=design)
         for picture in ("learning", "denoising"):
-            lines = [line for one in painted(picture, placed).figure.axes for line in one.lines]
+            lines = [line for one in drawn_figure(picture, placed).figure.axes for line in one.lines]
             seen = {to_hex(str(line.get_color())) for line in lines if line.get_label() == "rope2d"}
             assert seen == {looks(placed)["rope2d"].color}
-        assert to_hex(painted("orders", found).figure.axes[0].spines["left"].get_edgecolor()) == raster.color
-        marks = [line for line in painted("cells", found).figure.axes[0].lines if line.get_marker() == raster.marker]
+        assert to_hex(drawn_figure("orders", found).figure.axes[0].spines["left"].get_edgecolor()) == raster.color
+        marks = [
+            line for line in drawn_figure("cells", found).figure.axes[0].lines if line.get_marker() == raster.marker
+        ]
         assert {line.get_markeredgecolor() for line in marks} == {raster.color}
 
     def test_it_looks_the_same_in_another_sweep(self) -> None:

@@ -11,7 +11,7 @@ from darl.report.figures.noise_map import draw_map
 from darl.report.figures.surface import fit_surface
 from darl.report.findings import find
 from tests.report.example_trials import ORDERS, PAPER, SEARCH, cell, row
-from tests.report.figures.example_figures import GAMMAS, axes, by_noise, orders, painted, search_rows, table
+from tests.report.figures.example_figures import GAMMAS, axes, by_noise, drawn_figure, orders, search_rows, table
 
 
 class TestSurface:
@@ -94,7 +94,7 @@ class TestMap:
     @pytest.mark.parametrize(("side", "surface"), [(1, False), (5, True), (11, True)], ids=["2", "26", "122"])
     def test_any_number_of_trials(self, side: int, surface: bool) -> None:
         (found,) = find(SEARCH, table(search_rows(side)))
-        shown = painted("map", found)
+        shown = drawn_figure("map", found)
         assert any(one.get_title(loc="left") == "How sure it is" for one in shown.figure.axes) is surface
         assert ("Gaussian process" in shown.caption) is surface
         assert ("No surface" in shown.caption) is not surface
@@ -104,7 +104,7 @@ class TestMap:
         noise = np.random.default_rng(2).normal(0.9, 0.01, size=26)
         rows = [one | {"probe_top1": value} for one, value in zip(search_rows(5), noise, strict=True)]
         (found,) = find(SEARCH, table(rows))
-        shown = painted("map", found)
+        shown = drawn_figure("map", found)
         mean = f"{100 * noise.mean():.1f} % ± {196 * noise.std(ddof=1) / 26**0.5:.2g} points"
         title = shown.figure.axes[0].get_title(loc="left")
         assert title == f"No pattern is seen between the trials: their mean is {mean}"
@@ -119,23 +119,23 @@ class TestMap:
             cell(name, *[by_noise(*place)] * 2, sweep=grid) for name, place in zip(cells, space, strict=True)
         )
         lucky = [lucky[0] | {"probe_top1": 0.99}]
-        shown = painted("map", orders(lucky, *others, sweep=grid))
+        shown = drawn_figure("map", orders(lucky, *others, sweep=grid))
         assert "Best linear probe 89.8 % at a = 0.3, b = 1;" in shown.alt
         told = {str(one.get_label()): np.asarray(one.get_offsets()) for one in shown.figure.axes[0].collections}
         assert told["best: 89.8 %"].tolist() == [[0.3, 1.0]]
         assert told["lacks seeds"].tolist() == [[0.03, 0.1]]
         assert "Small: cells that lack some of their seeds" in shown.caption
         paper = [row(grid.experiment(PAPER), 0.99)]
-        starred = painted("map", orders(cell("0.03, 0.1", 0.8, 0.8, sweep=grid), paper, *others[1:], sweep=grid))
+        starred = drawn_figure("map", orders(cell("0.03, 0.1", 0.8, 0.8, sweep=grid), paper, *others[1:], sweep=grid))
         assert "99" not in starred.alt  # nor does the surface run through it
         (star,) = [one for one in starred.figure.axes[0].collections if one.get_label() == "paper (0.03, 1)"]
         assert star.get_sizes().tolist() == pytest.approx([260 / 3])
         assert (
             "Small"
-            not in painted("map", orders(*others, sweep=replace(grid, cells=dict([*cells.items()][1:])))).caption
+            not in drawn_figure("map", orders(*others, sweep=replace(grid, cells=dict([*cells.items()][1:])))).caption
         )
 
     def test_fresh_seeds_are_not_mixed_in(self) -> None:
         fresh = [row(SEARCH.experiment(PAPER, 1), 0.1, **GAMMAS)]
         (found,) = find(SEARCH, table(search_rows(3) + fresh))
-        assert "The paper's point (0.03, 1) has 89.7 %" in painted("map", found).alt
+        assert "The paper's point (0.03, 1) has 89.7 %" in drawn_figure("map", found).alt

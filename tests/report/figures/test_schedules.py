@@ -8,7 +8,7 @@ from darl.report.figures.schedules import draw_distributions, shares
 from darl.report.figures.style import LOOKS
 from darl.report.findings import find
 from tests.report.example_trials import SEARCH
-from tests.report.figures.example_figures import axes, painted, search_rows, table
+from tests.report.figures.example_figures import axes, drawn_figure, search_rows, table
 
 
 class TestSchedules:
@@ -30,6 +30,6 @@ class TestSchedules:
 
     def test_the_best_is_named_where_it_has_no_name(self) -> None:
         (found,) = find(SEARCH, table(search_rows()))
-        told = painted("schedules", found).alt
+        told = drawn_figure("schedules", found).alt
         assert "best: Beta(" in told
         assert "paper (baseline) 93 %" in told

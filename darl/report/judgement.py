@@ -1,0 +1,158 @@
+"""From tables of findings to a verdict: pure functions of frames.
+
+The frames are those of `darl.report.findings.Findings`, best first.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from darl.metrics import METRICS
+from darl.report.verdict import Compared, Difference, Mean, NextStep, Ranked, Selected, Significance, Standing
+from darl.sweep.statistics import FEWEST
+
+__all__ = ["baseline_of", "compare", "rank_best", "select"]
+
+
+def select(found: pd.DataFrame, metric: str, baseline: str | None, next_step: NextStep, more_seeds: int) -> Selected:
+    """The verdict on what a search has found: at least one finished trial, as in `Findings.found`."""
+    best, others = found.iloc[0], found.loc[found["cell"] == baseline, "value"].tolist()
+    is_baseline = best["cell"] == baseline
+    return Selected(
+        metric=metric,
+        cell=best["cell"],
+        value=best["value"],
+        points=len(found),
+        baseline=baseline,
+        is_baseline=is_baseline,
+        ahead=best["value"] - others[0] if others and not is_baseline else None,
+        next_step=next_step,
+        more_seeds=more_seeds,
+        gain=best["gain"],
+    )
+
+
+def compare(
+    table: pd.DataFrame, metric: str, standing: Standing, *, seed_noun: str = "seeds", more_seeds: int = FEWEST
+) -> Compared:
+    """The verdict on a comparison, as in `Findings.table`, in which at least one cell has a mean.
+
+    standing: of a leader that has all its seeds. more_seeds: the setting of `seeds` that gives each cell `FEWEST`.
+    """
+    known = table.loc[table["mean"].notna()]
+    first, baseline = known.iloc[0], baseline_of(table)
+    if pd.isna(first["rank"]):
+        standing = Standing.INCOMPLETE if any(table["lacks"] == "incomplete") else Standing.SPENT
+    leads_as_baseline = first["cell"] == baseline
+    rival = known.iloc[int(leads_as_baseline)] if len(known) > 1 and baseline in set(known["cell"]) else None
+    cells = known.loc[known["verdict"] != "baseline"]
+    return Compared(
+        metric=metric,
+        seed_noun=seed_noun,
+        leader=_mean(first),
+        leads_as_baseline=leads_as_baseline,
+        standing=standing,
+        significance=_untested(table, known, baseline) if rival is None else _tested(rival),
+        difference=None if rival is None or not rival["pairs"] else _difference(rival, str(baseline)),
+        rival=None if rival is None else _mean(rival),
+        rival_is_ranked=rival is not None and bool(rival["complete"] or pd.isna(first["rank"])),
+        baseline=baseline,
+        second=_second(known),
+        ahead_on_fewer=_ahead_on_fewer(known, metric, baseline),
+        others=len(cells),
+        better=int((cells["verdict"] == "better").sum()),
+        worse=int((cells["verdict"] == "worse").sum()),
+        bound=math.nan if rival is None else _bound(cells),
+        more_seeds=None if first["planned"] >= FEWEST else more_seeds,
+        gain=first["gain"],
+    )
+
+
+def rank_best(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], metric: str) -> Ranked:
+    """The verdict on a ranking by configuration, best first: at least one row, as `darl.report.findings.rank` gives.
+
+    fields: those that vary.
+    """
+    best = rows[0]
+    return Ranked(
+        metric=metric,
+        settings=[(name, best[name]) for name in fields],
+        value=best[metric],
+        seeds=best["seeds"],
+        configurations=len(rows),
+        one_seed_each=max(row["seeds"] for row in rows) == 1,
+        gain=best["gain"],
+    )
+
+
+def baseline_of(table: pd.DataFrame) -> str | None:
+    """The cell that a comparison is made with, as in `Findings.table`."""
+    return next(iter(table.loc[table["verdict"] == "baseline", "cell"]), None)
+
+
+def _mean(row: Any) -> Mean:
+    seeds = {"seeds": int(row["seeds"]), "planned": int(row["planned"])}
+    return Mean(cell=row["cell"], mean=row["mean"], low=row["low"], high=row["high"], **seeds)
+
+
+def _difference(row: Any, baseline: str) -> Difference:
+    return Difference(
+        cell=row["cell"],
+        baseline=baseline,
+        difference=row["difference"],
+        difference_low=row["difference_low"],
+        difference_high=row["difference_high"],
+        pairs=int(row["pairs"]),
+        p=row["p_holm"],
+    )
+
+
+def _tested(row: Any) -> Significance:
+    """Of a cell that has a mean, beside a baseline that has one."""
+    if not row["pairs"]:
+        return Significance.NO_COMMON_SEED
+    if row["verdict"] == "inconclusive" and row["pairs"] < FEWEST:
+        return Significance.TOO_FEW_SEEDS
+    return {
+        "one seed": Significance.ONE_SEED,
+        "better": Significance.BETTER,
+        "worse": Significance.WORSE,
+        "inconclusive": Significance.INCONCLUSIVE,
+    }[row["verdict"]]
+
+
+def _untested(table: pd.DataFrame, known: pd.DataFrame, baseline: str | None) -> Significance:
+    """Why there is no difference to the baseline that could be tested."""
+    if len(table) == 1:
+        return Significance.NO_RIVAL
+    if len(known) == 1:
+        return Significance.RIVALS_WITHOUT_RESULT
+    return Significance.NO_BASELINE if baseline is None else Significance.BASELINE_WITHOUT_RESULT
+
+
+def _second(known: pd.DataFrame) -> Mean | None:
+    """The cell behind the leader; None where it lacks seeds that the leader has."""
+    if len(known) < 2:
+        return None
+    alike = pd.isna(known["rank"].iloc[0]) or pd.notna(known["rank"].iloc[1])
+    return _mean(known.iloc[1]) if alike else None
+
+
+def _ahead_on_fewer(known: pd.DataFrame, metric: str, baseline: str | None) -> Mean | None:
+    """A cell that lacks seeds and has a better mean than the leader, which has all of them.
+
+    Beside a leading baseline it must be better on the seeds that both have, too.
+    """
+    first, rest = known.iloc[0], known.loc[~known["complete"]]
+    apart = rest["mean"] - first["mean"]
+    if first["cell"] == baseline:
+        apart = apart.where((rest["pairs"] == 0) | (rest["difference"] * apart > 0), 0.0)
+    rest = rest.loc[apart < 0 if not METRICS[metric].higher_is_better else apart > 0]
+    return None if pd.isna(first["rank"]) or rest.empty else _mean(rest.iloc[0])
+
+
+def _bound(cells: pd.DataFrame) -> float:
+    """The largest end of an interval of these cells' differences; NaN where one has no interval."""
+    return float(cells[["difference_low", "difference_high"]].abs().max(axis=None, skipna=False))
