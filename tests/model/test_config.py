@@ -15,7 +15,7 @@ from darl.model.noise import Beta
 from darl.model.objectives.diffusion import Diffusion
 from darl.model.objectives.mse import Mse
 from darl.model.orders import Raster
-from darl.model.positions import Rotary2d, Sincos2d
+from darl.model.positions import Absent, Rotary2d, Sincos2d
 from darl.results.rows import image_flops
 
 CONFIG = ModelConfig(
@@ -52,7 +52,8 @@ def test_an_experiment_refuses_a_width_that_its_objective_cannot_have() -> None:
         Experiment(
             model=EncoderConfig(width=7, depth=1, heads=7, patch_size=2),
             objective=Diffusion(gamma_conditioning=True),
-        ).changed({"position": "absent"})
+            position=Absent(),
+        )
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

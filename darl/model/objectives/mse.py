@@ -82,5 +82,5 @@ class LearnedQuery(nn.Module):
         nn.init.normal_(self.query, std=0.02)
 
     def forward(self, context: Tensor) -> Tensor:
-        query = self.query.to(context).expand_as(context)
+        query = torch.zeros_like(context) + self.query.to(context)  # no view: without gradients torch's counter trips
         return self.norm(self.blocks(query, self.blocks.prepare(context)))

@@ -60,7 +60,7 @@ class Masked(Objective):
 
 def experiment(**changes: Any) -> Experiment:
     size = EncoderConfig(width=32, depth=2, heads=2, patch_size=2)
-    options = {"objective": Masked(), "noise": None, "causal": False, "epochs": 2, "batch_size": 128, "model": size}
+    options = {"objective": Masked(), "noise": None, "causal": False, "model": size, "epochs": 6, "learning_rate": 1e-2}
     return Experiment(**(options | changes))
 
 
@@ -79,9 +79,9 @@ def test_it_is_found_by_its_name() -> None:
 
 
 def test_it_trains_resumes_exactly_and_its_checkpoint_loads(digits: Dataset, tmp_path: Path) -> None:
-    whole = losses(experiment(), digits, folder=tmp_path, save_every=5)
+    whole = losses(experiment(), digits, folder=tmp_path, save_every=20)
     quarter = len(whole) // 4
-    assert sum(whole[-quarter:]) < 0.8 * sum(whole[:quarter])
+    assert sum(whole[-quarter:]) < 0.85 * sum(whole[:quarter])
     first, *_ = sorted(tmp_path.glob("step-*"))
     resumed = losses(experiment(), digits, resume=first)
     assert 0 < len(resumed) < len(whole)
