@@ -25,8 +25,9 @@ from darl.experiment import Experiment
 from darl.report.format import several
 from darl.results.rows import curve_row, image_flops, now, provenance, trial_row
 from darl.results.tables import Results
-from darl.storage.address import below
+from darl.storage.address import below, is_remote
 from darl.training import checkpoint
+from darl.training.checkpoint_store import CheckpointStore
 from darl.training.events import Evaluated
 from darl.training.pretrain import fit
 from darl.variants import require
@@ -55,7 +56,7 @@ def run(flags: argparse.Namespace) -> None:
         print(f"{experiment.trial_id} is finished already: {results.trials_path}")
         return
     checkpoints = below(results.path, f"checkpoints/{experiment.trial_id}")
-    if checkpoint.begun(checkpoints):
+    if CheckpointStore(results.path).newest(experiment) is not None:
         print("going on from the last checkpoint; what was evaluated before it is told again", flush=True)
     began, evaluations = now(), list[dict[str, Any]]()
 
@@ -88,7 +89,7 @@ def run(flags: argparse.Namespace) -> None:
 def _pretrain_here(
     experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace, tell: Tell
 ) -> str | None:
-    require("://" not in results.path, "--results", "be a local folder with --no-ray", flags.results)
+    require(not is_remote(results.path), "--results", "be a local folder with --no-ray", flags.results)
     require(not flags.gpus_per_worker or torch.cuda.is_available(), "--gpus-per-worker", "be 0: no GPU is here", 1)
     results.prepare()
     folder = Path(results.path) / "checkpoints" / experiment.trial_id

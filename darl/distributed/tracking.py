@@ -20,6 +20,7 @@ from darl.errors import UserError
 from darl.experiment import flatten
 from darl.results.rows import curve_row
 from darl.results.tables import Results
+from darl.storage.address import is_remote
 
 __all__ = ["Logger", "TrackerCallback", "start"]
 
@@ -127,7 +128,7 @@ class _Shown:
 
 
 def _tensorboard(results: Results) -> Logger:
-    if "://" in results.path:
+    if is_remote(results.path):
         raise UserError(f"--log tensorboard must come with results on a disk, got --results {results.path!r}")
     return _started("tensorboard", TBXLoggerCallback(), lambda name: Path(results.path, "tensorboard", name))
 
@@ -140,7 +141,7 @@ def _wandb(results: Results) -> Logger:
         def __del__(self) -> None:
             """Not Ray's, which fails when the interpreter ends; `on_experiment_end` has done its work."""
 
-    place = Path() if "://" in results.path else Path(results.path)
+    place = Path() if is_remote(results.path) else Path(results.path)
     return _started("wandb", Wandb(project="darl", group=results.sweep), lambda _: place.resolve())
 
 

@@ -79,7 +79,7 @@ def run_trial(config: dict[str, Any], *, job: Job, shared: Shared) -> None:
 def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
     torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
     store, told = CheckpointStore(job.root), time.monotonic()
-    with store.folder(experiment.trial_id) as folder:
+    with store.folder(experiment) as folder:
         for event in fit(
             experiment,
             dataset,
@@ -94,7 +94,7 @@ def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
             if isinstance(event, Evaluated):
                 tune.report(report_of(event))
             elif isinstance(event, Saved):
-                store.saved(experiment.trial_id, event.path)
+                store.saved(experiment, event.path)
             elif time.monotonic() - told > HEARTBEAT:
                 tune.report({"at_epoch": event.epoch, "loss": event.loss})
                 told = time.monotonic()

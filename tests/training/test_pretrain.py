@@ -187,12 +187,23 @@ def test_the_newest_whole_checkpoint_is_read(small: Dataset, tmp_path: Path) -> 
         state = checkpoint.load_pretrained(place).model.state_dict()
         return all(torch.equal(state[name], changed[name]) for name in changed)
 
-    assert checkpoint.begun(str(tmp_path))
-    assert not checkpoint.begun(str(tmp_path / "nowhere"))
     assert not read(str(tmp_path))
     assert not read(f"file://{newest}/model.safetensors")
-    (tmp_path / f"{older.name}.whole").touch()
+    (newest / "trainer.pt").unlink()  # as if it were still to come
     assert read(f"file://{tmp_path}")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "ema.safetensors", "trainer.pt"])
+def test_a_checkpoint_that_was_copied_by_half_is_passed_over(small: Dataset, tmp_path: Path, file: str) -> None:
+    averaged = experiment(optim=Optimizer(ema=0.9))
+    list(fit(averaged, small, device=CPU, full=Measures(), folder=tmp_path, save_every=1))
+    older, newest = sorted(tmp_path.iterdir())
+    assert checkpoint.latest(tmp_path) == newest
+    data = (newest / file).read_bytes()
+    (newest / file).write_bytes(data[: len(data) // 2])
+    assert checkpoint.latest(tmp_path) == older
+    (newest / file).unlink()
+    assert checkpoint.latest(tmp_path) == older
 
 
 def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:
