@@ -23,8 +23,9 @@ from darl.model.objectives.mse import Mse
 from darl.optim import Optimizer, build_optimizer, build_schedule
 from darl.training import checkpoint
 from darl.training.events import Evaluated, Event, Saved, Stepped
+from darl.training.loop import NonFiniteLossError
 from darl.training.parallel import World
-from darl.training.pretrain import NonFiniteLossError, fit
+from darl.training.pretrain import fit
 
 CPU = torch.device("cpu")
 EVALUATED: Any = {"full": Measures(), "evaluate_at": {2: Measures()}}
@@ -108,6 +109,28 @@ def test_parts_of_a_batch_give_the_step_of_the_whole(small: Dataset) -> None:
     whole = losses(list(fit(experiment(), small, device=CPU, full=Measures())))
     parts = losses(list(fit(experiment(accumulate=4), small, device=CPU, full=Measures())))
     torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("stop", [2, 3, 6, 12], ids=["in an epoch", "at its end", "before an evaluation", "at the end"])
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on_bit_for_bit(small: Dataset, tmp_path: Path, stop: int) -> None:
+    whole = list(fit(experiment(), small, device=CPU, folder=tmp_path / "whole", **EVALUATED))
+    steps = iter(range(1, stop + 1))
+    first = list(
+        fit(experiment(), small, device=CPU, folder=tmp_path / "cut", **EVALUATED, stop=lambda: next(steps) == stop)
+    )
+    assert isinstance(first[-1], Saved)
+    assert first[-1].step == stop
+    rest = list(fit(experiment(), small, device=CPU, folder=tmp_path / "cut", resume=first[-1].path, **EVALUATED))
+    assert losses(first) + losses(rest) == losses(whole)
+    curves = [[(e.epoch, e.metrics, e.train_loss) for e in run if isinstance(e, Evaluated)] for run in (rest, whole)]
+    assert curves[0] == curves[1]
+    last = [checkpoint.latest(tmp_path / part) / "model.safetensors" for part in ("whole", "cut")]
+    assert last[0].read_bytes() == last[1].read_bytes()
+
+
+def test_a_run_without_the_weights_that_its_record_names_is_refused(small: Dataset) -> None:
+    with pytest.raises(UserError, match="init must come with the weights that it names, got 'sha256:00'"):
+        next(fit(experiment(init="sha256:00"), small, device=CPU, full=Measures()))
 
 
 def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder: str) -> None:
