@@ -20,7 +20,6 @@ from darl.data import Dataset
 from darl.distributed.trainer import report_of, torch_trainer
 from darl.errors import UserError, named
 from darl.experiment import Experiment
-from darl.storage.address import below
 from darl.sweep.base import Sweep
 from darl.training import checkpoint
 from darl.training.checkpoint_store import CheckpointStore
@@ -105,7 +104,7 @@ def _over_workers(experiment: Experiment, job: Job, dataset: "ray.ObjectRef[Data
         experiment,
         dataset,
         job.workers,
-        storage=below(job.root, "checkpoints"),
+        root=job.root,
         evaluate_at=job.sweep.schedule,
         full=job.sweep.full,
         callbacks=[TuneReportCallback()],

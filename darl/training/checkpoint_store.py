@@ -102,6 +102,15 @@ class CheckpointStore:
         steps = reversed(self._steps(experiment.trial_id))
         return next((step for step in steps if needed <= set(self.root.files_in(f"{trial}/{step}"))), None)
 
+    def newest_path(self, experiment: Experiment) -> str | None:
+        """The path of a trial's newest whole checkpoint in the file system `root.files`; None where there is none."""
+        step = self.newest(experiment)
+        return None if step is None else self.root.path(f"{_folder(experiment.trial_id)}/{step}")
+
+    def drop(self, trial_id: str, name: str) -> None:
+        """Delete a file of a trial's folder, where there is one."""
+        self._drop_file(f"{_folder(trial_id)}/{name}")
+
     def prune(self, experiment: Experiment, *, keep: int) -> None:
         """Drop all checkpoints of a trial but the newest `keep`, and those that are newer but not whole."""
         newest, steps = self.newest(experiment), self._steps(experiment.trial_id)
