@@ -28,9 +28,7 @@ class Notice:
 
 
 def question(notice: Any) -> Callable[[], bool]:
-    """For a worker: whether the notice has been given, at the cost of a look at its own memory; never for None."""
-    if notice is None:
-        return lambda: False
+    """For a worker: whether the notice has been given, at the cost of a look at its own memory."""
     waiting = notice.wait.remote()
     return lambda: bool(ray.wait([waiting], timeout=0)[0])
 

@@ -144,7 +144,7 @@ def _train(config: dict[str, Any]) -> None:
             full=config["full"],
             save_every=config["save_every"],
             compiled=config["compiled"],
-            stop=question(config["notice"]),
+            stop=question(config["notice"]) if config["notice"] else None,
         ):
             if isinstance(event, Evaluated):
                 ray.train.report(report_of(event))
@@ -235,13 +235,13 @@ def _followed(queue: Queue, tell: Callable[[Evaluated], None]) -> Generator[list
 
 def _follow(reports: Iterator[dict[str, Any]], tell: Callable[[Evaluated], None]) -> list[str]:
     """Tell of each evaluation once, though workers that start again report all again; the errors they report."""
-    errors, told = list[str](), set[int]()
+    errors, epochs = list[str](), set[int]()
     for report in reports:
         errors += [report["error"]] if "error" in report else []
         if "ended" in report:
             print(f"workers ended: {report['ended']}", file=sys.stderr, flush=True)
-        if "event" in report and report["epoch"] not in told:
-            told.add(report["epoch"])
+        if "event" in report and report["epoch"] not in epochs:
+            epochs.add(report["epoch"])
             with suppress(OSError):  # whoever read this may have gone: the run goes on
                 tell(Evaluated(**report["event"]))
     return errors
@@ -251,8 +251,8 @@ def failure(error: Exception) -> str:
     """Type and message of an error in one line: its cause, where Ray has wrapped it."""
     cause: Exception = getattr(error, "cause", None) or error
     workers: list[Exception] = [*getattr(cause, "worker_failures", {}).values()]
-    died = [one.health_check_failure for one in workers if isinstance(one, WorkerHealthCheckFailedError)]
-    own = [one for one in workers if not _FOLLOWS.search(str(one))]
+    died = [worker.health_check_failure for worker in workers if isinstance(worker, WorkerHealthCheckFailedError)]
+    own = [worker for worker in workers if not _FOLLOWS.search(str(worker))]
     return named(next(iter([*died, *own, *workers, cause])))
 
 

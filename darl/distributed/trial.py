@@ -77,7 +77,7 @@ def run_trial(config: dict[str, Any], *, job: Job, shared: Shared) -> None:
 
 def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
     torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
-    store, told = CheckpointStore(job.root), time.monotonic()
+    store, last_sign = CheckpointStore(job.root), time.monotonic()
     with store.folder(experiment) as folder:
         for event in fit(
             experiment,
@@ -94,9 +94,9 @@ def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
                 tune.report(report_of(event))
             elif isinstance(event, Saved):
                 store.saved(experiment, event.path)
-            elif time.monotonic() - told > HEARTBEAT:
+            elif time.monotonic() - last_sign > HEARTBEAT:
                 tune.report({"at_epoch": event.epoch, "loss": event.loss})
-                told = time.monotonic()
+                last_sign = time.monotonic()
 
 
 def _over_workers(experiment: Experiment, job: Job, dataset: "ray.ObjectRef[Dataset]") -> None:

@@ -109,7 +109,8 @@ class CheckpointStore:
 
     def drop(self, trial_id: str, name: str) -> None:
         """Delete a file of a trial's folder, where there is one."""
-        self._drop_file(f"{_folder(trial_id)}/{name}")
+        if self.root.is_file(f"{_folder(trial_id)}/{name}"):
+            self._drop_file(f"{_folder(trial_id)}/{name}")
 
     def prune(self, experiment: Experiment, *, keep: int) -> None:
         """Drop all checkpoints of a trial but the newest `keep`, and those that are newer but not whole."""

@@ -60,7 +60,7 @@ def fit(
     evaluate_at: Mapping[int, Evaluation] | None = None,
     save_every: int = 1000,
     compiled: bool = False,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] | None = None,
 ) -> Iterator[Event]:
     """Pretrain, and yield events as they happen.
 
@@ -77,7 +77,7 @@ def fit(
         save_every: steps between checkpoints.
         compiled: `torch.compile` the model (for GPUs: on a CPU nothing was gained).
         stop: asked after a step (with several GPUs after every twentieth). Once it is true for any worker, a checkpoint
-            is saved and the events end.
+            is saved and the events end. Given to all workers or to none.
 
     Raises:
         UserError: batch size and workers or data do not fit together, or `initial` is missing.
@@ -180,9 +180,10 @@ class _Run:
             self.progress.loss_count += 1
             yield event
 
-    def is_stopped(self, stop: Callable[[], bool]) -> bool:
+    def is_stopped(self, stop: Callable[[], bool] | None) -> bool:
         """Whether any worker is asked to stop. Workers agree where they have just read their losses together."""
-        return (self.world.size == 1 or self.loop.all_read) and self.world.any(stop(), self.device)
+        agree = self.world.size == 1 or self.loop.all_read
+        return stop is not None and agree and self.world.any(stop(), self.device)
 
     def evaluate_if_due(self, evaluations: Mapping[int, Evaluation], folder: Path | None) -> Iterator[Event]:
         """Evaluate and save at the end of an epoch that asks for it, unless that has been done."""
