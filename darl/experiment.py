@@ -65,6 +65,9 @@ class Experiment:
     optim: Optimizer = field(default_factory=Optimizer)
     precision: str = changes(Aspect.TRAINING, default="auto")
     """float32, bfloat16 (autocast), or auto: bfloat16 on a GPU and float32 on a CPU."""
+    init: str | None = None
+    """Content hash of the weights that the run starts from (`darl.training.initialization`); None for the seed's own.
+    A record without it is a record with None, so that it changes no other trial's id."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", locate(self.data))
@@ -109,8 +112,9 @@ class Experiment:
         return f"{self.data} at {self.image_size} pixels in {self.channels} channels"
 
     def to_record(self) -> Record:
-        """Plain JSON values, nested as the fields are."""
-        return cast("Record", _plain(self))
+        """Plain JSON values, nested as the fields are; without `init` where it is None."""
+        record = cast("Record", _plain(self))
+        return record if self.init is not None else {name: part for name, part in record.items() if name != "init"}
 
     @classmethod
     def from_record(cls, record: Record) -> Self:

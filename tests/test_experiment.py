@@ -112,6 +112,14 @@ def test_what_cannot_be_used_is_said(changes: dict[str, object], message: str) -
         Experiment(**changes)  # type: ignore[arg-type]
 
 
+def test_weights_to_start_from_are_part_of_a_record_only_where_there_are_some() -> None:
+    plain, begun = Experiment(), Experiment(init="sha256:0123456789abcdef")
+    assert "init" not in plain.to_record()
+    assert begun.trial_id != plain.trial_id
+    assert Experiment.from_record(begun.to_record()) == begun
+    assert Experiment.from_record({**plain.to_record(), "init": None}).trial_id == plain.trial_id
+
+
 def test_an_experiment_cannot_be_changed_in_place() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Experiment().seed = 1  # type: ignore[misc]

@@ -21,6 +21,7 @@ from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.optim import Optimizer
 from darl.results.tables import TableWriteError
+from darl.storage.address import normalized
 from darl.sweep.samplers import Sampler
 from darl.training.parallel import worker_part
 from darl.training.trackers.base import Tracker
@@ -74,7 +75,7 @@ def workers_of(flags: argparse.Namespace) -> Any:
 def results_root(results: str) -> str:
     """A relative path starts here, or in the home folder within a `ray job`, whose own folder is thrown away."""
     start = Path.home() if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
-    return results if "://" in results else str(start / Path(results).expanduser())
+    return normalized(results, start)
 
 
 T = TypeVar("T")

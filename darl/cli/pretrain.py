@@ -1,13 +1,17 @@
 """`darl pretrain`: train one model, in this process or over Ray's workers."""
 
 import argparse
+import json
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
+import pandas as pd
 import torch
+from torch import Tensor
 
 from darl.cli.flags import (
     Options,
@@ -23,17 +27,19 @@ from darl.errors import named
 from darl.evaluation.protocol import evenly
 from darl.evaluation.standard import standard
 from darl.experiment import Experiment
-from darl.results.rows import curve_row, image_flops, now, provenance, trial_row
+from darl.results.recorder import TrialRecorder, attempts_of
+from darl.results.rows import now
 from darl.results.tables import Results
-from darl.storage.address import below
+from darl.storage.address import below, is_remote
 from darl.sweep.wording import several
 from darl.training import checkpoint
+from darl.training.checkpoint_store import CHECKPOINTS, CheckpointStore
 from darl.training.events import Evaluated
+from darl.training.initialization import read_initialization
 from darl.training.pretrain import fit
+from darl.training.termination import EXIT_CODE, noted_terminations
 from darl.training.trackers.base import TrackedPretraining, check, local_folder, track
 from darl.variants import require
-
-Tell = Callable[[Evaluated], None]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -42,99 +48,182 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_run_flags(parser)
     parser.add_argument("--evaluations", type=int, default=4, help="evaluations during the run, evenly spaced")
     parser.add_argument("--no-ray", action="store_true", help="the plain loop in this process, without Ray")
+    parser.add_argument(
+        "--init",
+        metavar="CHECKPOINT",
+        help="weights to start from: a run's folder of checkpoints, one of them, a .safetensors or .pth file (also at "
+        "s3:// or gs://) of DARL or of a stock timm ViT, or timm:NAME; what does not fit is listed",
+    )
+    parser.add_argument(
+        "--init-resample",
+        action="store_true",
+        help="resample those weights to another patch size or, with position learned, another grid; else refused",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Run:
+    """One call of the command."""
+
+    experiment: Experiment
+    dataset: Dataset
+    results: Results
+    flags: argparse.Namespace
+    initial: Mapping[str, Tensor] | None
+    """The weights to start from, where the run begins."""
+    evaluations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """So far, as plain values."""
+
+    @cached_property
+    def tracked(self) -> TrackedPretraining:
+        """The trackers that `--log` names."""
+        trackers = track(self.flags.log, self.results.sweep, local_folder(self.results.path))
+        return TrackedPretraining(trackers, self.experiment)
+
+    @property
+    def checkpoints(self) -> str:
+        """The path or address of the run's checkpoints."""
+        return below(self.results.path, f"{CHECKPOINTS}/{self.experiment.trial_id}")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last epoch has been evaluated."""
+        return bool(self.evaluations) and self.evaluations[-1]["epoch"] == self.experiment.epochs
+
+    def tell(self, event: Evaluated) -> None:
+        """Keep an evaluation, hand it to the trackers, and print it."""
+        self.evaluations.append(asdict(event))
+        self.tracked.log(event)
+        print(event.describe(self.experiment.epochs), flush=True)
 
 
 def run(flags: argparse.Namespace) -> None:
     """Pretrain one model, and write its rows."""
-    experiment = Options(flags).experiment()
+    experiment, initial = Options(flags).experiment(), None
+    require(flags.init is not None or not flags.init_resample, "--init-resample", "come with --init", True)
+    if flags.init is not None:
+        start = read_initialization(flags.init, experiment, resample=flags.init_resample)
+        experiment, initial = experiment.changed({"init": start.fingerprint}), start.weights
+        print(f"starting from {flags.init}: " + "\n  ".join(start.describe()), flush=True)
     dataset = load_data(experiment, flags)
     require(not (flags.no_ray and flags.workers > 1), "--workers", "be 1 with --no-ray", flags.workers)
     check_batch(experiment, dataset, flags)
     results = Results(results_root(flags.results), flags.name or "pretrain")
     check(flags.log, local_folder(results.path))
+    if flags.no_ray:
+        require(not is_remote(results.path), "--results", "be a local folder with --no-ray", flags.results)
+        require(not flags.gpus_per_worker or torch.cuda.is_available(), "--gpus-per-worker", "be 0: no GPU is here", 1)
+    if not _is_finished(experiment, results):
+        with results.claimed():
+            _pretrain(_Run(experiment=experiment, dataset=dataset, results=results, flags=flags, initial=initial))
+
+
+def _is_finished(experiment: Experiment, results: Results) -> bool:
     trials = results.trials()
-    own = trials[trials["trial_id"] == experiment.trial_id]
-    if "finished" in set(own["status"]):
+    finished = "finished" in set(trials["status"][trials["trial_id"] == experiment.trial_id])
+    if finished:
         print(f"{experiment.trial_id} is finished already: {results.trials_path}")
-        return
-    checkpoints = below(results.path, f"checkpoints/{experiment.trial_id}")
-    if checkpoint.begun(checkpoints):
+    return finished
+
+
+def _pretrain(run: _Run) -> None:
+    """Train and write the rows, under the folder's lease."""
+    trials, began = run.results.trials(), now()
+    store = CheckpointStore(run.results.path)
+    if store.newest(run.experiment) is not None:
         print("going on from the last checkpoint; what was evaluated before it is told again", flush=True)
-    began, evaluations = now(), list[dict[str, Any]]()
-    tracked = TrackedPretraining(track(flags.log, results.sweep, local_folder(results.path)), experiment)
-
-    def tell(event: Evaluated) -> None:
-        evaluations.append(asdict(event))
-        tracked.log(event)
-        print(event.describe(experiment.epochs), flush=True)
-
-    error = (_pretrain_here if flags.no_ray else _pretrain_on_ray)(experiment, dataset, results, flags, tell)
-    if error is None and (not evaluations or evaluations[-1]["epoch"] < experiment.epochs):
+    else:
+        _tell_of_another_length(run, trials)
+    if not run.flags.no_ray:
+        _connect(run.flags)
+    run.results.prepare()
+    with noted_terminations() as terminated:
+        error = (_train_here if run.flags.no_ray else _train_on_ray)(run, terminated)
+    run.tracked.finish(failed=not run.is_whole)
+    if terminated.is_set() and not run.is_whole:  # an error then is of processes that got the signal too
+        step = store.newest(run.experiment)
+        print(f"ended by SIGTERM at {step}; the same command goes on from there: {run.checkpoints}", file=sys.stderr)
+        sys.exit(EXIT_CODE)
+    if error is None and not run.is_whole:
         error = "the last evaluation was not reported"
-    tracked.finish(failed=error is not None)
-    row = trial_row(
-        experiment,
-        evaluations,
-        status="failed" if error else "finished",
-        attempt=len(own) + 1,
-        started_at=began,
-        workers=flags.workers,
-        device="cuda" if flags.gpus_per_worker else "cpu",
-        flops=image_flops(experiment),
-        error=error,
-    )
-    results.add_curve(experiment.trial_id, len(own) + 1, [curve_row(event) for event in evaluations])
-    results.add_trial(row | provenance())
+    recorder = TrialRecorder(run.results, workers_of(run.flags), attempts_of(trials))
+    status = "failed" if error else "finished"
+    recorder.record(run.experiment, run.evaluations, status=status, started_at=began, error=error)
     if error:
         print(f"failed: {error}", file=sys.stderr)
         sys.exit(1)
-    print(f"checkpoints: {checkpoints}\ntables: {results.trials_path}")
+    print(f"checkpoints: {run.checkpoints}\ntables: {run.results.trials_path}")
 
 
-def _pretrain_here(
-    experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace, tell: Tell
-) -> str | None:
-    require("://" not in results.path, "--results", "be a local folder with --no-ray", flags.results)
-    require(not flags.gpus_per_worker or torch.cuda.is_available(), "--gpus-per-worker", "be 0: no GPU is here", 1)
-    results.prepare()
-    folder = Path(results.path) / "checkpoints" / experiment.trial_id
-    try:
-        for event in fit(
-            experiment,
-            dataset,
-            device=torch.device("cuda" if flags.gpus_per_worker else "cpu"),
-            folder=folder,
-            resume=checkpoint.latest(folder),
-            full=standard(),
-            evaluate_at=evenly(experiment.epochs, flags.evaluations, standard()),
-            save_every=flags.save_every,
-            compiled=flags.compile,
-        ):
-            if isinstance(event, Evaluated):
-                tell(event)
-    except (ArithmeticError, MemoryError, RuntimeError) as error:  # diverged, or torch has no room for it
-        return named(error)
+def _tell_of_another_length(run: _Run, trials: pd.DataFrame) -> None:
+    """Say so where a finished run here differs by its epochs only: this one does not go on with it."""
+    own = _but_for_epochs(run.experiment.to_record())
+    finished = trials[trials["status"] == "finished"]
+    for trial, config in zip(finished["trial_id"], finished["config"], strict=True):
+        record = json.loads(config)
+        if _but_for_epochs(record) == own:
+            other = below(run.results.path, f"{CHECKPOINTS}/{trial}")
+            print(
+                f"--epochs {run.experiment.epochs} is another run than --epochs {record['epochs']}, which is finished "
+                f"here: its learning-rate schedule differs, so it starts anew; to start from the other's weights: "
+                f"--init {other}",
+                flush=True,
+            )
+
+
+def _but_for_epochs(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name != "epochs"}
+
+
+def _train_here(run: _Run, terminated: threading.Event) -> str | None:
+    """The loop in this process; the error that ended it if one did."""
+    flags, experiment = run.flags, run.experiment
+    with CheckpointStore(run.results.path).folder(experiment) as folder:
+        try:
+            for event in fit(
+                experiment,
+                run.dataset,
+                device=torch.device("cuda" if flags.gpus_per_worker else "cpu"),
+                folder=folder,
+                resume=checkpoint.latest(folder),
+                initial=run.initial,
+                full=standard(),
+                evaluate_at=evenly(experiment.epochs, flags.evaluations, standard()),
+                save_every=flags.save_every,
+                compiled=flags.compile,
+                stop=terminated.is_set,
+            ):
+                if isinstance(event, Evaluated):
+                    run.tell(event)
+        except (ArithmeticError, MemoryError, RuntimeError) as error:  # diverged, or torch has no room for it
+            return named(error)
     return None
 
 
-def _pretrain_on_ray(
-    experiment: Experiment, dataset: Dataset, results: Results, flags: argparse.Namespace, tell: Tell
-) -> str | None:
-    import ray
-
-    from darl.distributed import cluster, trainer
+def _connect(flags: argparse.Namespace) -> None:
+    """Join or start Ray; raises UserError where the workers do not fit."""
+    from darl.distributed import cluster
 
     cluster.require_local_gpus(flags.workers, flags.gpus_per_worker)
     print(f"starting Ray, then {several(flags.workers, 'workers')} as soon as there is room", flush=True)
     cluster.connect()
     cluster.require_resources(flags.workers, flags.gpus_per_worker)
-    results.prepare()
-    cluster.require_shared(results.path)
+
+
+def _train_on_ray(run: _Run, terminated: threading.Event) -> str | None:
+    """The loop over Ray's workers; the error that ended it if one did."""
+    import ray
+
+    from darl.distributed import cluster, trainer
+
+    cluster.require_shared(run.results.path)
     return trainer.pretrain(
-        experiment,
-        ray.put(dataset),
-        workers_of(flags),
-        storage=below(results.path, "checkpoints"),
-        evaluate_at=evenly(experiment.epochs, flags.evaluations, standard()),
-        tell=tell,
+        run.experiment,
+        ray.put(run.dataset),
+        workers_of(run.flags),
+        root=run.results.path,
+        evaluate_at=evenly(run.experiment.epochs, run.flags.evaluations, standard()),
+        initial=run.initial,
+        terminated=terminated,
+        tell=run.tell,
     )

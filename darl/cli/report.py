@@ -1,7 +1,6 @@
 """`darl report`: the answer of a sweep's tables."""
 
 import argparse
-from pathlib import Path
 
 from darl.metrics import PROBE
 from darl.report.collect import findings_of, stages_of
@@ -10,6 +9,7 @@ from darl.report.publish import write_page, write_pictures
 from darl.report.terminal import print_findings, print_plain, wide_console
 from darl.results.tables import Results, require_sweep
 from darl.results.tables import load as load_table
+from darl.storage.address import parent_and_name
 from darl.variants import require
 
 
@@ -23,12 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Print the answer of a sweep's tables; with `--html` and `--figures` write it too."""
-    place, mark, query = flags.results.partition("?") if "://" in flags.results else (flags.results, "", "")
-    if "://" not in place:
-        path = Path(place).expanduser()
-        place = str(path.resolve() if path.name in ("", "..") else path.absolute())
-    root, _, name = place.rstrip("/").rpartition("/")
-    results = Results(f"{root or '/'}{mark}{query}", name)
+    results = Results(*parent_and_name(flags.results))
     require_sweep(results.path)
     trials, console = load_table(results.trials_path), wide_console()
     stages = stages_of(results)

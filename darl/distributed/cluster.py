@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from darl.distributed.ray_internals import read_ray_address
 from darl.errors import UserError
+from darl.storage.address import is_remote
 from darl.variants import require
 
 __all__ = ["connect", "require_local_gpus", "require_resources", "require_shared", "slots"]
@@ -108,7 +109,7 @@ def slots(workers: int, gpus_per_worker: float) -> int:
 
 def require_shared(path: str) -> None:
     """Raise UserError where a local results folder is not seen by all hosts of the cluster."""
-    if "://" in path:
+    if is_remote(path):
         return
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if _autoscaled():

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from darl.distributed.budget import Budget
 from darl.distributed.trainer import failure
 from darl.distributed.trial import Job
 from darl.errors import reason
-from darl.results.rows import curve_row, image_flops, now, provenance, trial_row
+from darl.results.recorder import TrialRecorder
+from darl.results.rows import now
 from darl.results.tables import Results, TableWriteError
 from darl.storage.address import below
 from darl.sweep.base import ATTEMPTS
-from darl.training.checkpoint_store import CheckpointStore
+from darl.training.checkpoint_store import CHECKPOINTS, CheckpointStore
 
 __all__ = ["Recorder"]
 
@@ -32,8 +33,8 @@ class Recorder(Callback):
     """
 
     def __init__(self, job: Job, results: Results, store: CheckpointStore, attempts: Counter[str], budget: Budget):
-        self.job, self.results, self.store, self.attempts, self.budget = job, results, store, attempts, budget
-        self.provenance = provenance()
+        self.job, self.store, self.attempts, self.budget = job, store, attempts, budget
+        self.recorder = TrialRecorder(results, job.workers, attempts)
         self.started: dict[str, datetime] = {}
         self.events: dict[str, dict[int, dict[str, Any]]] = {}
         self.errors: dict[str, str] = {}
@@ -54,7 +55,7 @@ class Recorder(Callback):
             trial.max_failures = max(0, ATTEMPTS - 1 - earlier)  # retries in this run
         self.started.setdefault(trial.trial_id, now())
         self.events.setdefault(trial.trial_id, {})
-        with self._told():
+        with self._kept_from_tune():
             self.store.begin(self.job.experiment(trial.config))
 
     def on_trial_result(
@@ -86,13 +87,9 @@ class Recorder(Callback):
         """Write the row of a failure after which the trial starts again; a machine that was taken away is none."""
         if trial.num_failures > self.failures[trial.trial_id]:
             self.failures[trial.trial_id] = trial.num_failures
-            with self._told():
+            with self._kept_from_tune():
                 self._row(trial, "failed", _reason(trial))
             self.started[trial.trial_id] = now()
-
-    def _began(self, trial: Any, seconds: float) -> datetime:
-        """When the trial started; one that went on from a checkpoint, so long ago as it has run."""
-        return min(self.started.get(trial.trial_id, now()), now() - timedelta(seconds=seconds))
 
     def _epochs(self, trial: Any) -> int:
         return max(self.events.get(trial.trial_id, {}), default=-1)
@@ -102,41 +99,33 @@ class Recorder(Callback):
             return
         self.written.add(trial.trial_id)
         status = "failed" if error else status
-        with self._told():
+        with self._kept_from_tune():
             self._row(trial, status, error)
             if status != "failed":  # a failed trial may be tried again, from its last checkpoint
                 experiment = self.job.experiment(trial.config)
                 self.store.finish(experiment.trial_id, keep_weights=status == "finished")
 
     @contextmanager
-    def _told(self) -> Generator[None]:
+    def _kept_from_tune(self) -> Generator[None]:
+        """Within, what cannot be written ends the sweep and not the trial."""
         try:
             yield
         except TableWriteError as error:
             self.budget.broken = self.budget.broken or error
         except OSError as error:
-            told = TableWriteError(f"{below(self.job.root, 'checkpoints')} could not be written ({reason(error)})")
-            self.budget.broken = self.budget.broken or told
+            broken = TableWriteError(f"{below(self.job.root, CHECKPOINTS)} could not be written ({reason(error)})")
+            self.budget.broken = self.budget.broken or broken
 
     def _row(self, trial: Any, status: str, error: str | None) -> None:
-        experiment = self.job.experiment(trial.config)
         evaluations = [event for _, event in sorted(self.events.get(trial.trial_id, {}).items())]
-        key = experiment.trial_id
-        self.attempts[key] += 1
-        row = trial_row(
-            experiment,
+        row = self.recorder.record(
+            self.job.experiment(trial.config),
             evaluations,
             status=status,
-            attempt=self.attempts[key],
-            started_at=self._began(trial, evaluations[-1]["seconds"] if evaluations else 0.0),
-            workers=self.job.workers.count,
-            device=self.job.workers.device,
-            flops=image_flops(experiment.changed({"seed": 0})),
+            started_at=self.started.get(trial.trial_id, now()),
             error=error,
+            host=trial.node_ip or None,
         )
-        row |= {**self.provenance, "host": trial.node_ip or self.provenance["host"]}
-        self.results.add_curve(key, self.attempts[key], [curve_row(event) for event in evaluations])
-        self.results.add_trial(row)
         self.rows.append(row)
 
 

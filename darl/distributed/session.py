@@ -13,6 +13,7 @@ from darl.distributed.budget import Budget, Limits
 from darl.distributed.cluster import slots
 from darl.distributed.tuner import Run, keep_study, run_sweep
 from darl.results.tables import Results
+from darl.storage.address import is_remote
 from darl.sweep.base import Sweep
 from darl.training.parallel import Workers
 from darl.training.trackers.base import local_folder, track
@@ -52,7 +53,7 @@ def run_all(sweeps: Sequence[Sweep], shared: Run) -> bool:
 
 def _study(root: str) -> BaseStorage | None:
     """Optuna's journal in the folder of results; in memory where that is an object store."""
-    if "://" in root:
+    if is_remote(root):
         return None
     path = Path(root, STUDY_FILE)
     for file in (path, path.with_name(f"{STUDY_FILE}.lock")):  # a killed driver's lock would be waited for

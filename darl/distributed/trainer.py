@@ -1,7 +1,13 @@
 """Pretraining over many workers: `darl.training.pretrain.fit` inside a Ray Train TorchTrainer.
 
 Ray starts the workers, joins them by gloo (CPU) or nccl (GPU), keeps the checkpoints in any storage it knows, and after
-a fault starts all of them again from the last checkpoint. The loop itself does not know.
+a fault starts all of them again from the last checkpoint. The loop itself does not know. A run that was begun without
+Ray goes on from its own checkpoints, which lie where Ray Train stores its.
+
+SIGTERM to the driver (`pretrain`) lets the workers save a checkpoint and end. Not covered: SIGTERM to a worker's own
+process, which Ray ends at once, and a node that Ray drains; both lose the steps since the last checkpoint, and Train
+starts the workers again. A whole allocation that gets SIGTERM at once (`scancel`) is such a case: ask Slurm to signal
+the batch script alone (`--signal=B:TERM@60`).
 """
 
 import re
@@ -30,19 +36,26 @@ from ray.train import (
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from torch import Tensor
 
 from darl.data import Dataset
+from darl.distributed.notice import Notice, forwarded, question
 from darl.distributed.ray_internals import WorkerHealthCheckFailedError
 from darl.errors import UserError, named
 from darl.evaluation.protocol import Protocols
 from darl.evaluation.standard import standard
 from darl.experiment import Experiment
 from darl.results.rows import curve_row
+from darl.storage.address import below
+from darl.training.checkpoint_store import CHECKPOINTS, CheckpointStore
 from darl.training.events import Evaluated, Saved
 from darl.training.parallel import Workers
 from darl.training.pretrain import fit
 
 __all__ = ["failure", "pretrain", "report_of", "torch_trainer"]
+
+_TRAIN_LIST = "checkpoint_manager_snapshot.json"
+"""In a trial's folder of checkpoints: which of them Train knows (Ray's `CHECKPOINT_MANAGER_SNAPSHOT_FILENAME`)."""
 
 
 def torch_trainer(
@@ -50,15 +63,33 @@ def torch_trainer(
     dataset: "ray.ObjectRef[Dataset]",
     workers: Workers,
     *,
-    storage: str,
+    root: str,
     evaluate_at: Mapping[int, Protocols],
     full: Protocols,
+    initial: "ray.ObjectRef[Mapping[str, Tensor]] | None" = None,
+    notice: Any = None,
     callbacks: list[Any] | None = None,
 ) -> TorchTrainer:
-    """The trainer of an experiment. Its name in the storage is the trial's id: the same call again goes on."""
+    """The trainer of an experiment. It goes on from the newest checkpoint below `root`, whoever wrote that.
+
+    Args:
+        experiment: what to train.
+        dataset: its data, in Ray's object store.
+        workers: how it is spread out.
+        root: RESULTS/SWEEP; the checkpoints go to checkpoints/TRIAL_ID in it.
+        evaluate_at: as in `fit`.
+        full: as in `fit`.
+        initial: as in `fit`, in Ray's object store.
+        notice: the handle of a `Notice`; once it is given, a checkpoint is saved and the workers end.
+        callbacks: Train's.
+
+    """
     config = {
         "experiment": experiment,
         "dataset": dataset,
+        "resume": _last_checkpoint(CheckpointStore(root), experiment),
+        "initial": initial,
+        "notice": notice,
         "evaluate_at": dict(evaluate_at),
         "full": full,
         "save_every": workers.save_every,
@@ -74,12 +105,24 @@ def torch_trainer(
         ),
         run_config=RunConfig(
             name=experiment.trial_id,
-            storage_path=storage,
+            storage_path=below(root, CHECKPOINTS),
             callbacks=callbacks or [],
             failure_config=FailureConfig(max_failures=workers.retries),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )
+
+
+def _last_checkpoint(store: CheckpointStore, experiment: Experiment) -> Checkpoint | None:
+    """The newest whole checkpoint of earlier runs, with Ray or without.
+
+    Train's own list of checkpoints is dropped. It does not know those of a run without Ray, and Train does not start
+    where such a run has deleted a checkpoint that the list names. Within one run Train keeps the list in memory.
+    """
+    store.prune(experiment, keep=2)
+    store.drop(experiment.trial_id, _TRAIN_LIST)
+    path = store.newest_path(experiment)
+    return None if path is None else Checkpoint(path, store.root.files)
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -96,19 +139,21 @@ def train_worker(config: dict[str, Any]) -> None:
 def _train(config: dict[str, Any]) -> None:
     experiment: Experiment = config["experiment"]
     dataset: Dataset = ray.get(config["dataset"])  # pyright: ignore[reportAssignmentType]
-    context, found = ray.train.get_context(), ray.train.get_checkpoint()
-    leads = context.get_world_rank() == 0
-    with tempfile.TemporaryDirectory() as place, found.as_directory() if found else nullcontext() as resume:
+    last: Checkpoint | None = ray.train.get_checkpoint() or config["resume"]
+    leads = ray.train.get_context().get_world_rank() == 0
+    with tempfile.TemporaryDirectory() as folder, last.as_directory() if last else nullcontext() as resume:
         for event in fit(
             experiment,
             dataset,
             device=ray.train.torch.get_device(),  # pyright: ignore[reportArgumentType]
-            folder=Path(place),
+            folder=Path(folder),
             resume=Path(resume) if resume else None,
+            initial=None if resume or config["initial"] is None else ray.get(config["initial"]),
             evaluate_at=config["evaluate_at"],
             full=config["full"],
             save_every=config["save_every"],
             compiled=config["compiled"],
+            stop=question(config["notice"]) if config["notice"] else None,
         ):
             if isinstance(event, Evaluated):
                 ray.train.report(report_of(event))
@@ -140,26 +185,35 @@ def pretrain(
     dataset: "ray.ObjectRef[Dataset]",
     workers: Workers,
     *,
-    storage: str,
+    root: str,
     evaluate_at: Mapping[int, Protocols],
+    initial: Mapping[str, Tensor] | None = None,
+    terminated: threading.Event,
     tell: Callable[[Evaluated], None],
 ) -> str | None:
-    """Run an experiment to its end, and tell of each evaluation once; the error that ended it if one did."""
+    """Run an experiment to its end, and tell of each evaluation once; the error that ended it if one did.
+
+    Once `terminated` is set, the workers save a checkpoint and the run ends.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    notice = Notice.options(scheduling_strategy=here).remote()
     trainer = torch_trainer(
         experiment,
         dataset,
         workers,
-        storage=storage,
+        root=root,
         evaluate_at=evaluate_at,
         full=standard(),
+        initial=None if initial is None else ray.put(initial),
+        notice=notice,
         callbacks=[_Listener(queue)],
     )
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        with _followed(queue, tell) as errors:
+        with _followed(queue, tell) as errors, forwarded(terminated, notice):
             trainer.fit()
+        CheckpointStore(root).prune(experiment, keep=2)
     except TrainingFailedError as error:
         return next(iter([*errors, failure(error)]))
     except SystemExit:  # so ends Train's own handler of Ctrl-C
@@ -190,13 +244,13 @@ def _followed(queue: Queue, tell: Callable[[Evaluated], None]) -> Generator[list
 
 def _follow(reports: Iterator[dict[str, Any]], tell: Callable[[Evaluated], None]) -> list[str]:
     """Tell of each evaluation once, though workers that start again report all again; the errors they report."""
-    errors, told = list[str](), set[int]()
+    errors, epochs = list[str](), set[int]()
     for report in reports:
         errors += [report["error"]] if "error" in report else []
         if "ended" in report:
             print(f"workers ended: {report['ended']}", file=sys.stderr, flush=True)
-        if "event" in report and report["epoch"] not in told:
-            told.add(report["epoch"])
+        if "event" in report and report["epoch"] not in epochs:
+            epochs.add(report["epoch"])
             with suppress(OSError):  # whoever read this may have gone: the run goes on
                 tell(Evaluated(**report["event"]))
     return errors
@@ -206,8 +260,8 @@ def failure(error: Exception) -> str:
     """Type and message of an error in one line: its cause, where Ray has wrapped it."""
     cause: Exception = getattr(error, "cause", None) or error
     workers: list[Exception] = [*getattr(cause, "worker_failures", {}).values()]
-    died = [one.health_check_failure for one in workers if isinstance(one, WorkerHealthCheckFailedError)]
-    own = [one for one in workers if not _FOLLOWS.search(str(one))]
+    died = [worker.health_check_failure for worker in workers if isinstance(worker, WorkerHealthCheckFailedError)]
+    own = [worker for worker in workers if not _FOLLOWS.search(str(worker))]
     return named(next(iter([*died, *own, *workers, cause])))
 
 

@@ -20,7 +20,6 @@ from darl.data import Dataset
 from darl.distributed.trainer import report_of, torch_trainer
 from darl.errors import UserError, named
 from darl.experiment import Experiment
-from darl.storage.address import below
 from darl.sweep.base import Sweep
 from darl.training import checkpoint
 from darl.training.checkpoint_store import CheckpointStore
@@ -78,8 +77,8 @@ def run_trial(config: dict[str, Any], *, job: Job, shared: Shared) -> None:
 
 def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
     torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
-    store, told = CheckpointStore(job.root), time.monotonic()
-    with store.folder(experiment.trial_id) as folder:
+    store, last_sign = CheckpointStore(job.root), time.monotonic()
+    with store.folder(experiment) as folder:
         for event in fit(
             experiment,
             dataset,
@@ -94,10 +93,10 @@ def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
             if isinstance(event, Evaluated):
                 tune.report(report_of(event))
             elif isinstance(event, Saved):
-                store.saved(experiment.trial_id, event.path)
-            elif time.monotonic() - told > HEARTBEAT:
+                store.saved(experiment, event.path)
+            elif time.monotonic() - last_sign > HEARTBEAT:
                 tune.report({"at_epoch": event.epoch, "loss": event.loss})
-                told = time.monotonic()
+                last_sign = time.monotonic()
 
 
 def _over_workers(experiment: Experiment, job: Job, dataset: "ray.ObjectRef[Dataset]") -> None:
@@ -105,7 +104,7 @@ def _over_workers(experiment: Experiment, job: Job, dataset: "ray.ObjectRef[Data
         experiment,
         dataset,
         job.workers,
-        storage=below(job.root, "checkpoints"),
+        root=job.root,
         evaluate_at=job.sweep.evaluate_at,
         full=job.sweep.full,
         callbacks=[TuneReportCallback()],

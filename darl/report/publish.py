@@ -14,7 +14,7 @@ from darl.report.figures import ReportFigure, is_ours, pictures, save
 from darl.report.findings import Findings
 from darl.report.terminal import print_findings, wide_console
 from darl.results.tables import FIGURES, Results
-from darl.storage.address import below
+from darl.storage.address import below, is_remote
 from darl.sweep.base import Sweep
 
 __all__ = ["PAGE_FILE", "present", "write_page", "write_pictures"]
@@ -48,7 +48,7 @@ def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) ->
 
 def _from_here(results: Results) -> str:
     """The folder of results, relative to the working folder where it lies below that."""
-    if "://" in results.path:
+    if is_remote(results.path):
         return results.path
     path, here = Path(results.path).absolute(), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

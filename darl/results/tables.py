@@ -28,12 +28,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from darl.errors import UserError, reason
 from darl.results.schema import CURVES, SCHEMA_VERSION, TRIALS, VERSION_KEY, curves_schema, trials_schema
 from darl.storage.address import below
 from darl.storage.folder import ResultsFolder
+from darl.storage.lease import Lease
 from darl.variants import require
 
 __all__ = ["FIGURES", "Results", "TableWriteError", "load", "require_sweep"]
@@ -65,19 +65,20 @@ class Results:
         named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", sweep) is not None
         require(named, "--name", "be letters, digits, dots, dashes and underscores", sweep)
         self.sweep = sweep
-        self._place = ResultsFolder(below(root, sweep), "--results")
-        self._filesystem, self._folder = self._place.files, self._place.folder
-        self.path = self._folder if self._place.local else below(root, sweep)
+        self._folder = ResultsFolder(below(root, sweep), "--results")
+        self._lease = Lease(self._folder)
+        self.path = self._folder.address
         self.trials_path, self.curves_path = below(self.path, TRIALS), below(self.path, CURVES)
         self._schemas = {TRIALS: trials_schema(), CURVES: curves_schema()}
 
     def prepare(self) -> None:
         """Make the folders, and see that the tables can be written and gone on with; raises UserError where not."""
         with self._writable():
-            self._place.prepare(*self._schemas, FIGURES)
+            self._lease.confirm()
+            self._folder.prepare(*self._schemas, FIGURES)
         for table, schema in self._schemas.items():
-            parts = _read(self._filesystem, f"{self._folder}/{table}")
-            whole = self._schemas[table] = _union(f"{self._folder}/{table}", schema, parts)
+            parts = _read(self._folder, table)
+            whole = self._schemas[table] = _union(self._folder.path(table), schema, parts)
             if parts and not set(whole.names) <= set(parts[0].column_names):
                 self._write(table, _COLUMNS_PART, whole.empty_table())
 
@@ -86,7 +87,7 @@ class Results:
         """Be the only one who writes here; raises UserError where somebody else already is, or nobody can."""
         with ExitStack() as stack:
             with self._writable():
-                stack.enter_context(self._place.claimed())
+                stack.enter_context(self._lease.held())
             yield
 
     @contextmanager
@@ -105,15 +106,14 @@ class Results:
 
     def drop(self, folder: str, is_old: Callable[[str], bool]) -> None:
         """Delete those files of a folder beside the tables of whose names this is true."""
-        infos = self._filesystem.get_file_info(fs.FileSelector(f"{self._folder}/{folder}", allow_not_found=True))
-        for info in infos:
-            if info.is_file and is_old(info.base_name):
-                self._filesystem.delete_file(info.path)
+        for name in self._folder.files_in(folder):
+            if is_old(name):
+                self._folder.delete(f"{folder}/{name}")
 
     def text(self, name: str) -> str | None:
         """What a file beside the tables says; None where there is none."""
         with _readable(self.path):
-            data = self._place.get(name)
+            data = self._folder.get(name)
         return None if data is None else data.decode()
 
     def add_trial(self, row: dict[str, Any]) -> None:
@@ -122,8 +122,7 @@ class Results:
         `sweep` and `schema_version` are filled in. Raises TableWriteError, and KeyError for a column there is not.
         """
         name = f"{row['trial_id']}-{row['attempt']}"
-        info = self._filesystem.get_file_info(f"{self._folder}/{TRIALS}/{name}.parquet")
-        if info.type == fs.FileType.NotFound:
+        if not self._folder.is_file(f"{TRIALS}/{name}.parquet"):
             self._write(TRIALS, name, self._table(TRIALS, [row]))
 
     def add_curve(self, trial_id: str, attempt: int, rows: list[dict[str, Any]]) -> None:
@@ -133,11 +132,11 @@ class Results:
 
     def trials(self) -> pd.DataFrame:
         """Every attempt so far; see `load`."""
-        return _frame(self._filesystem, f"{self._folder}/{TRIALS}", self.path)
+        return _frame(self._folder, TRIALS, self.path)
 
     def curves(self) -> pd.DataFrame:
         """Every report so far; see `load`."""
-        return _frame(self._filesystem, f"{self._folder}/{CURVES}", self.path)
+        return _frame(self._folder, CURVES, self.path)
 
     def _table(self, table: str, rows: list[dict[str, Any]]) -> pa.Table:
         schema = self._schemas[table]
@@ -154,7 +153,8 @@ class Results:
 
     def _put(self, name: str, data: "bytes | pa.Buffer") -> None:
         try:
-            self._place.put(name, data)
+            self._lease.confirm()
+            self._folder.put(name, data)
         except OSError as error:
             raise TableWriteError(f"{self.path}/{name} could not be written ({reason(error)})") from error
 
@@ -165,21 +165,20 @@ def load(path: str) -> pd.DataFrame:
     Integers are Int64 and truth values boolean, so that a null does not change a column's type. A column that a part
     does not have is null there; a folder without parts is a frame without rows. Raises UserError.
     """
-    place = ResultsFolder(path, "path")
+    folder = ResultsFolder(path, "path")
     with _readable(path):
-        found = place.files.get_file_info(place.folder).type == fs.FileType.Directory
-    require(found, "path", "be a folder of Parquet parts, such as RESULTS/SWEEP/trials", path)
-    return _frame(place.files, place.folder, path)
+        exists = folder.is_folder()
+    require(exists, "path", "be a folder of Parquet parts, such as RESULTS/SWEEP/trials", path)
+    return _frame(folder, "", path)
 
 
 def require_sweep(path: str) -> None:
     """Raise UserError where a folder is not one sweep's; it names those that lie in it."""
-    place = ResultsFolder(path, "results")
+    folder = ResultsFolder(path, "results")
 
     def folders(name: str = "") -> list[str]:
         with suppress(OSError) if name else _readable(path):  # below may lie somebody else's
-            inside = place.files.get_file_info(fs.FileSelector(f"{place.folder}/{name}", allow_not_found=True))
-            return sorted(info.base_name for info in inside if info.type == fs.FileType.Directory)
+            return folder.folders_in(name)
         return []
 
     names = folders()
@@ -196,21 +195,24 @@ def _readable(path: str) -> Generator[None]:
         raise UserError(f"results must be a place that can be read, got {path!r} ({reason(error)})") from None
 
 
-def _frame(filesystem: fs.FileSystem, folder: str, named: str) -> pd.DataFrame:
+def _frame(folder: ResultsFolder, table: str, named: str) -> pd.DataFrame:
+    """A table as a frame. table: its folder's name; empty where `folder` itself is the table's."""
     with _readable(named):
-        parts = _read(filesystem, folder)
-    is_curves = "status" not in parts[0].column_names if parts else folder.endswith(CURVES)
-    schema = _union(folder, curves_schema() if is_curves else trials_schema(), parts)
+        parts = _read(folder, table)
+    path = folder.path(table)
+    is_curves = "status" not in parts[0].column_names if parts else path.endswith(CURVES)
+    schema = _union(path, curves_schema() if is_curves else trials_schema(), parts)
     whole = pa.concat_tables([schema.empty_table(), *parts], promote_options="permissive")
     return whole.replace_schema_metadata(None).to_pandas(types_mapper=_PANDAS.get)
 
 
-def _read(filesystem: fs.FileSystem, folder: str) -> list[pa.Table]:
+def _read(folder: ResultsFolder, table: str) -> list[pa.Table]:
     """All parts, by name; no more than one request each, since a store answers in tens of milliseconds."""
 
-    def read(path: str) -> pa.Table:
-        with filesystem.open_input_stream(path) as stream:
-            data = stream.read()
+    def read(name: str) -> pa.Table | None:
+        data, path = folder.get(name), folder.path(name)
+        if data is None:  # gone since the folder was listed
+            return None
         try:
             part = pq.ParquetFile(pa.BufferReader(data)).read()
         except (OSError, pa.ArrowException) as error:
@@ -219,10 +221,10 @@ def _read(filesystem: fs.FileSystem, folder: str) -> list[pa.Table]:
         require(_version(part) <= SCHEMA_VERSION, path, remedy, _version(part))
         return part
 
-    infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-    paths = sorted(info.path for info in infos if info.extension == "parquet" and not info.base_name.startswith("."))
+    names = [name for name in folder.files_in(table) if name.endswith(".parquet") and not name.startswith(".")]
     with ThreadPoolExecutor(max_workers=16) as pool:
-        return list(pool.map(read, paths))
+        parts = pool.map(read, [f"{table}/{name}" if table else name for name in names])
+        return [part for part in parts if part is not None]
 
 
 def _version(part: pa.Table) -> int:

@@ -1,36 +1,74 @@
-"""Paths and addresses (`s3://`, `gs://`, `file://`): one way to open and to extend them."""
+"""Paths and addresses (`s3://`, `gs://`, `file://`): one way to normalise, extend, take apart and open them.
+
+A local path has one spelling (absolute, without `~`, `..` or a slash at the end), and so has an address: `file:///x` is
+the path `/x`, `s3://b/x/` is `s3://b/x`, `gcs://` is `gs://`. A query (`s3://b/x?region=…`) stays at the end.
+"""
 
 import os
+from pathlib import Path
 
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
-from pyarrow import fs  # pyright: ignore[reportMissingTypeStubs]
-from pyarrow.fs import FileSystem
+from pyarrow.fs import FileSystem, LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
 
 from darl.errors import UserError, reason
 
-__all__ = ["SCHEMES", "below"]
+__all__ = ["SCHEMES", "below", "is_remote", "normalized", "open_address", "open_folder", "parent_and_name"]
+
+SCHEMES = ("s3://", "gs://", "gcs://", "file://", "hdfs://", "abfs://", "abfss://")
+"""Beginnings that make a text an address and not a path. `open_address` opens s3, gs, gcs and file."""
+
+
+def normalized(address: str, start: Path | None = None) -> str:
+    """The one spelling of a path or address; equal results mean the same folder.
+
+    start: where a relative path starts, if not in the working directory. A `file://` address that leads nowhere stays
+    as it is, and is refused when it is opened.
+    """
+    if address.startswith("file://"):
+        try:
+            address = FileSystem.from_uri(address)[1]
+        except (OSError, pa.ArrowException):
+            return address
+    if "://" not in address:
+        return os.path.abspath(os.path.join(start or "", os.path.expanduser(address)))  # noqa: PTH100, PTH111, PTH118
+    location, mark, query = address.partition("?")
+    scheme, _, path = location.partition("://")
+    return f"{'gs' if scheme == 'gcs' else scheme}://{path.rstrip('/')}{mark}{query}"
+
+
+def is_remote(address: str) -> bool:
+    """Whether it leads to an object store, and not to a path of this machine."""
+    return "://" in address and not address.startswith("file://")
 
 
 def below(address: str, name: str) -> str:
     """The path or address of what lies below another; a query (`s3://bucket/results?region=…`) stays at its end."""
-    place, mark, query = address.partition("?") if "://" in address else (address, "", "")
-    return f"{place.rstrip('/')}/{name}{mark}{query}"
+    location, mark, query = address.partition("?") if "://" in address else (address, "", "")
+    return f"{location.rstrip('/')}/{name}{mark}{query}"
 
 
-def filesystem_of(place: str, field: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a path or address, and the path in it."""
+def parent_and_name(address: str) -> tuple[str, str]:
+    """The folder that a path or address lies in, normalised, and its last name: the inverse of `below`."""
+    address = normalized(address)
+    location, mark, query = address.partition("?") if "://" in address else (address, "", "")
+    parent, _, name = location.rpartition("/")
+    return f"{parent or '/'}{mark}{query}", name
+
+
+def open_folder(address: str, field: str) -> tuple[FileSystem, str]:
+    """The file system of a folder's path or address, and the path in it without a slash at the end.
+
+    field: what the user calls it, for the UserError where it is no such address.
+    """
     try:
-        if "://" in place:
-            filesystem, path = open_address(place)
-            return filesystem, path.rstrip("/")
-        return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111
+        spelled = normalized(address)
+        if "://" not in spelled:
+            return LocalFileSystem(), spelled
+        filesystem, path = open_address(spelled)
+        return filesystem, path.rstrip("/")
     except (OSError, pa.ArrowException) as error:
         remedy = "be a folder, or an address at s3:// or gs://"
-        raise UserError(f"{field} must {remedy}, got {place!r} ({reason(error)})") from None
-
-
-SCHEMES = ("s3://", "gs://", "gcs://", "file://", "hdfs://", "abfs://", "abfss://")
-"""Addresses that `pyarrow.fs` opens."""
+        raise UserError(f"{field} must {remedy}, got {address!r} ({reason(error)})") from None
 
 
 def open_address(address: str) -> tuple[FileSystem, str]:

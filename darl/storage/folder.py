@@ -1,184 +1,128 @@
-"""A folder of files that appear whole, on a disk or in an object store; and who may write there.
+"""A folder whose files appear whole, on a disk or in an object store.
 
 On a disk a file is written beside, fsynced and renamed; an object store shows an object once it is whole. The
 unfinished file lies in `.writing`, since polars and duckdb read hidden files of a table's folder.
 """
 
 import contextlib
-import errno
-import json
 import os
-import socket
-import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
-from filelock import FileLock, Timeout
 from pyarrow import fs  # pyright: ignore[reportMissingTypeStubs]
 
-from darl.errors import UserError
-from darl.storage.address import filesystem_of
+from darl.storage.address import normalized, open_folder
 
-__all__ = ["WRITING", "ResultsFolder"]
+__all__ = ["DRIVER", "WRITING", "ResultsFolder"]
 
 WRITING = ".writing"
+"""The folder of unfinished files."""
+
+DRIVER = "driver"
+"""Beside the unfinished files: the name of those that say who writes here (`darl.storage.lease`)."""
 
 _STALE = 600.0
-"""Seconds after which an unfinished file is a crash's: a write takes milliseconds."""
-
-_DRIVER = "driver"
-"""Of the files that say who writes here."""
-
-_HEARTBEAT, _SILENCE = 20.0, 90.0
-"""Seconds between signs of life of who writes to an object store, and without one after which it is taken for dead."""
-
-_SETTLING = 2.0
-"""Seconds after which who came in the same moment has written too."""
+"""Seconds after which an unfinished file is left over from a crash: a write takes milliseconds."""
 
 
 class ResultsFolder:
-    """A folder.
+    """A folder on a disk or in an object store. Names are paths in it, with `/` between their parts.
 
     Args:
         address: a local path, `file://`, `s3://` or `gs://`.
         field: what the user calls it, for errors.
 
-    Raises UserError where it is no such address.
+    Raises UserError where it is no such address. Methods raise OSError.
 
     """
 
     def __init__(self, address: str, field: str) -> None:
-        self.files, self.folder = filesystem_of(address, field)
+        self.files, self.folder = open_folder(address, field)
         self.local = isinstance(self.files, fs.LocalFileSystem)
-        self._me: dict[str, Any] = {}
-        """Who writes in an object store, by which token, and when that was last seen to be so."""
-        self._lost: str | None = None
-        """Who writes there instead by now."""
+        self.address = normalized(address)
+        """The path or address in its one spelling."""
+
+    def path(self, name: str) -> str:
+        """The path of `name` in the file system `files`; that of the folder itself where `name` is empty."""
+        return f"{self.folder}/{name}" if name else self.folder
 
     def prepare(self, *folders: str) -> None:
-        """Make the folders below, clear what a crash has left, and prove that files can be written; OSError if not."""
+        """Make the folders below, clear what a crash has left, and prove that files can be written."""
         if self.local:
             for name in (WRITING, *folders):
-                folder = Path(self.folder, name)
-                folder.mkdir(parents=True, exist_ok=True)
-                if not os.access(folder, os.W_OK | os.X_OK):
-                    raise PermissionError(f"{folder} is read-only")
-            for file in Path(self.folder, WRITING).iterdir():
+                self.make(name)
+                if not os.access(self.path(name), os.W_OK | os.X_OK):
+                    raise PermissionError(f"{self.path(name)} is read-only")
+            for file in Path(self.path(WRITING)).iterdir():
                 with contextlib.suppress(FileNotFoundError):
-                    if file.stem != _DRIVER and time.time() - file.stat().st_mtime > _STALE:
+                    if file.stem != DRIVER and time.time() - file.stat().st_mtime > _STALE:
                         file.unlink()
         probe = f"{WRITING}/{uuid.uuid4().hex}"
         self.put(probe, b"can this be written?")
-        self.files.delete_file(f"{self.folder}/{probe}")
+        self.delete(probe)
+
+    def make(self, name: str) -> None:
+        """Make a folder where there is none. An object store needs none."""
+        if self.local:
+            Path(self.path(name)).mkdir(parents=True, exist_ok=True)
 
     def put(self, name: str, data: "bytes | pa.Buffer") -> None:
-        """Make the file `name` hold `data`, at one instant; raises OSError."""
-        if self._me and time.time() - self._me["alive"] > _SILENCE:  # asleep: somebody may have come
-            self._look()
-        if self._lost is not None:
-            raise OSError(errno.ESTALE, f"{self._lost} has taken over after a silence of this one")
-        path = f"{self.folder}/{name}"
+        """Make the file `name` hold `data`, at one instant. On a disk its folder and `.writing` must be there."""
         if self.local:
-            _replace(Path(path), data, Path(self.folder, WRITING, f"{Path(path).name}.{uuid.uuid4().hex}"))
+            path = Path(self.path(name))
+            _replace(path, data, Path(self.path(WRITING), f"{path.name}.{uuid.uuid4().hex}"))
         else:
-            with self.files.open_output_stream(path) as stream:
+            with self.files.open_output_stream(self.path(name)) as stream:
                 stream.write(data)
 
     def get(self, name: str) -> bytes | None:
         """What the file holds; None where there is none."""
         try:
-            with self.files.open_input_stream(f"{self.folder}/{name}") as stream:
+            with self.files.open_input_stream(self.path(name)) as stream:
                 return stream.read()
         except FileNotFoundError:
             return None
 
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Be the only one who writes here; raises UserError, saying who does, where somebody else already is.
+    def is_file(self, name: str = "") -> bool:
+        """Whether there is a file of that name."""
+        return self.files.get_file_info(self.path(name)).type == fs.FileType.File
 
-        On a disk the operating system's lock, which ends with its process however that ends. In an object store a sign
-        of life every 20 s: after a kill the next one has to wait until it is 90 s old, and one that has been silent for
-        so long, and finds another in its place, can write no more.
-        """
-        me = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        with self._locked(me) if self.local else self._alive(me):
-            yield
+    def is_folder(self, name: str = "") -> bool:
+        """Whether there is a folder of that name."""
+        return self.files.get_file_info(self.path(name)).type == fs.FileType.Directory
 
-    @contextmanager
-    def _locked(self, me: dict[str, Any]) -> Iterator[None]:
-        folder = Path(self.folder, WRITING)
-        folder.mkdir(parents=True, exist_ok=True)
-        who, lock = folder / f"{_DRIVER}.json", FileLock(folder / f"{_DRIVER}.lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                me = json.loads(who.read_text())
-            raise _busy(self.folder, me) from None
-        try:
-            who.write_text(json.dumps(me))
-            yield
-        finally:
-            lock.release()
+    def files_in(self, name: str = "") -> list[str]:
+        """Names of the files that lie in a folder, sorted; none where there is no such folder."""
+        return sorted(info.base_name for info in self._inside(name) if info.is_file)
 
-    @contextmanager
-    def _alive(self, me: dict[str, Any]) -> Iterator[None]:
-        name, me = f"{WRITING}/{_DRIVER}.json", me | {"token": uuid.uuid4().hex}
-        found = json.loads(self.get(name) or "{}")
-        if (silence := time.time() - found.get("alive", 0.0)) < _SILENCE:
-            raise _busy(self.folder, found, _SILENCE - silence)
-        self.put(name, json.dumps(me | {"alive": time.time()}).encode())
-        time.sleep(_SETTLING)
-        found = json.loads(self.get(name) or "{}")
-        if found.get("token") != me["token"]:  # somebody else came in the same moment, and was the last to write
-            raise _busy(self.folder, found)
-        ended = threading.Event()
-        self._me = me | {"alive": time.time()}
+    def folders_in(self, name: str = "") -> list[str]:
+        """Names of the folders that lie in a folder, sorted; none where there is no such folder."""
+        return sorted(info.base_name for info in self._inside(name) if not info.is_file)
 
-        def beat() -> None:
-            while not ended.wait(_HEARTBEAT):
-                with contextlib.suppress(OSError):  # the next one may succeed
-                    self._look()
-                    if self._lost is not None:
-                        return
-                    self.put(name, json.dumps(self._me).encode())
+    def delete(self, name: str) -> None:
+        """Delete a file."""
+        self.files.delete_file(self.path(name))
 
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-            self._me = {}
-            if json.loads(self.get(name) or "{}").get("token") == me["token"]:
-                self.files.delete_file(f"{self.folder}/{name}")
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder and all that lies in it."""
+        self.files.delete_dir(self.path(name))
 
-    def _look(self) -> None:
-        """Whether this is still the one who writes here."""
-        found = json.loads(self.get(f"{WRITING}/{_DRIVER}.json") or "{}")
-        if found.get("token") == self._me["token"]:
-            self._me["alive"] = time.time()
-        else:
-            self._lost = _named(found) if found else "another process, which has ended since,"
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy a file or a folder to a path of this machine."""
+        if not self.is_file(name):
+            target.mkdir(parents=True, exist_ok=True)
+        fs.copy_files(self.path(name), str(target), self.files, fs.LocalFileSystem())
 
+    def store(self, source: Path, name: str) -> None:
+        """Copy a file or a folder of this machine; in an object store each file appears whole, one after another."""
+        if source.is_dir():
+            self.make(name)
+        fs.copy_files(str(source), self.path(name), fs.LocalFileSystem(), self.files)
 
-def _busy(folder: str, who: dict[str, Any], wait: float | None = None) -> UserError:
-    """wait: seconds after which one that was killed is known to be dead."""
-    killed = "" if wait is None else f"; if it was killed, the same command works in {wait:.0f} s"
-    return UserError(
-        f"--results and --name must be of a sweep that is not running, got {folder!r}, which {_named(who)} runs; wait "
-        f"for it, end it, or give another --name{killed}"
-    )
-
-
-def _named(who: dict[str, Any]) -> str:
-    return f"process {who.get('pid')} on {who.get('host')} since {who.get('since')}"
+    def _inside(self, name: str) -> list[fs.FileInfo]:
+        return self.files.get_file_info(fs.FileSelector(self.path(name), allow_not_found=True))
 
 
 def _replace(path: Path, data: "bytes | pa.Buffer", temporary: Path) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pyarrow import fs
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -28,7 +28,10 @@ from darl.experiment import Experiment
 from darl.model.darl import Darl
 from darl.storage.folder import ResultsFolder
 
-__all__ = ["Pretrained", "Progress", "begun", "latest", "load_pretrained", "read_progress", "restore", "save"]
+__all__ = ["TRAINER_FILE", "Pretrained", "Progress", "latest", "load_pretrained", "local_weights", "restore", "save"]
+
+TRAINER_FILE = "trainer.pt"
+"""What a run needs to go on, beside the weights."""
 
 
 @dataclass
@@ -81,7 +84,7 @@ def save(
     save_file(model.state_dict(), draft / "model.safetensors", metadata)
     if ema is not None:
         save_file(ema.state_dict(), draft / "ema.safetensors", metadata)
-    torch.save({"optimizer": optimizer.state_dict(), "progress": asdict(progress)}, draft / "trainer.pt")
+    torch.save({"optimizer": optimizer.state_dict(), "progress": asdict(progress)}, draft / TRAINER_FILE)
     for path in [*draft.iterdir(), draft]:
         _flush(path)
     shutil.rmtree(target, ignore_errors=True)
@@ -93,8 +96,11 @@ def save(
 
 
 def latest(folder: Path) -> Path | None:
-    """The newest checkpoint in a folder that a run can go on from, None where there is none."""
-    return next((step for step in reversed(_steps(folder)) if (step / "trainer.pt").exists()), None)
+    """The newest checkpoint in a folder that a run can go on from, None where there is none.
+
+    Ray Train copies a checkpoint into its folder file by file, and a kill may leave half of one: such are passed over.
+    """
+    return next((step for step in reversed(_steps(folder)) if _is_whole(step)), None)
 
 
 def restore(
@@ -104,20 +110,9 @@ def restore(
     model.load_state_dict(load_file(path / "model.safetensors", device=str(device)))
     if ema is not None:
         ema.load_state_dict(load_file(path / "ema.safetensors", device=str(device)))
-    state = torch.load(path / "trainer.pt", map_location=device, weights_only=True)
+    state = torch.load(path / TRAINER_FILE, map_location=device, weights_only=True)
     optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"])
-
-
-def read_progress(path: Path) -> Progress:
-    """Of a checkpoint."""
-    state = torch.load(path / "trainer.pt", map_location="cpu", weights_only=True)
-    return Progress(**state["progress"])
-
-
-def begun(path: str) -> bool:
-    """Whether a run has left checkpoints in a folder, also at s3:// or gs://."""
-    return any(name.startswith("step-") for name in _inside(ResultsFolder(path, "--results")))
 
 
 def load_pretrained(path: str | Path) -> Pretrained:
@@ -126,7 +121,7 @@ def load_pretrained(path: str | Path) -> Pretrained:
     path: also at s3:// or gs://. The moving average is taken where there is one. Raises UserError where there is no
     checkpoint or it cannot be read.
     """
-    with _local_weights(str(path)) as file:
+    with local_weights(str(path)) as file:
         try:
             with safe_open(file, framework="pt") as opened:
                 metadata = opened.metadata() or {}
@@ -145,42 +140,59 @@ def load_pretrained(path: str | Path) -> Pretrained:
 
 
 @contextmanager
-def _local_weights(path: str) -> Generator[str]:
-    """The file of weights that a path or address leads to, on this machine."""
-    place = ResultsFolder(path, "checkpoint")
-    with tempfile.TemporaryDirectory() as folder:
+def local_weights(path: str, field: str = "checkpoint") -> Generator[Path]:
+    """The file of weights that a path or address leads to, on this machine.
+
+    path: of a file, a checkpoint or a run's folder (its newest checkpoint), also at s3:// or gs://. field: what the
+    user calls it, for the UserError where there is none or it cannot be read.
+    """
+    folder = ResultsFolder(path, field)
+    with tempfile.TemporaryDirectory() as copies:
         try:
-            file = _weights(place)
-            if file is not None and not place.local:
-                found, file = file, f"{folder}/weights.safetensors"
-                fs.copy_files(found, file, source_filesystem=place.files, destination_filesystem=fs.LocalFileSystem())
+            name = _weights(folder)
+            file = None if name is None else Path(folder.path(name))
+            if file is not None and not folder.local:
+                file = Path(copies, file.name)
+                folder.fetch(name or "", file)
         except OSError as error:
-            raise UserError(f"checkpoint must be a place that can be read, got {path!r} ({reason(error)})") from None
+            raise UserError(f"{field} must be a place that can be read, got {path!r} ({reason(error)})") from None
         if file is None:
-            raise UserError(f"checkpoint must be a folder or a .safetensors file that darl wrote, got {path!r}")
+            raise UserError(f"{field} must be a folder or a .safetensors file that darl wrote, got {path!r}")
         yield file
 
 
-def _weights(place: ResultsFolder) -> str | None:
-    """The file of a checkpoint's weights, or of a run's newest one's; None where there is none.
+def _weights(folder: ResultsFolder) -> str | None:
+    """The name of the file of a checkpoint's weights, or of a run's newest one's; None where there is none.
 
-    In a bucket a checkpoint comes file by file, and a marker (`step-….whole`) last, if the writer sets such.
+    A checkpoint's `trainer.pt` is the last file to come into a bucket. It is gone when the run has ended.
     """
-    if place.files.get_file_info(place.folder).is_file:
-        return place.folder
-    inside = _inside(place)
-    whole = {name for name in inside if f"{name}.whole" in inside} or inside
-    steps = sorted((f"/{name}" for name in whole if name.startswith("step-")), reverse=True)
-    files = [f"{place.folder}{step}/{name}.safetensors" for step in [*steps, ""] for name in ("ema", "model")]
-    return next((info.path for info in place.files.get_file_info(files) if info.is_file), None)
+    if folder.is_file():
+        return ""
+    steps = sorted((name for name in folder.folders_in() if name.startswith("step-")), reverse=True)
+    whole = [step for step in steps if folder.is_file(f"{step}/{TRAINER_FILE}")] or steps
+    files = [f"{step}{name}.safetensors" for step in (*(f"{step}/" for step in whole), "") for name in _WEIGHTS]
+    return next((name for name in files if folder.is_file(name)), None)
 
 
-def _inside(place: ResultsFolder) -> set[str]:
-    return {info.base_name for info in place.files.get_file_info(fs.FileSelector(place.folder, allow_not_found=True))}
+_WEIGHTS = ("ema", "model")
+"""The moving average is what has been evaluated."""
 
 
 def _steps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+    return sorted(folder.glob("step-*/")) if folder.is_dir() else []
+
+
+def _is_whole(step: Path) -> bool:
+    """Whether all files of a checkpoint are there to their ends: safetensors and zip files know where these are."""
+    try:
+        with safe_open(step / "model.safetensors", framework="pt") as opened:
+            described = json.loads((opened.metadata() or {})["darl"])
+        if described["experiment"]["optim"]["ema"]:
+            with safe_open(step / "ema.safetensors", framework="pt"):
+                pass
+    except (OSError, SafetensorError, KeyError):
+        return False
+    return zipfile.is_zipfile(step / TRAINER_FILE)
 
 
 def _flush(path: Path) -> None:

@@ -1,102 +1,142 @@
-"""Where a sweep's trials keep their checkpoints, on a disk or in an object store.
+"""Where trials keep their checkpoints, on a disk or in an object store.
 
-    RESULTS/SWEEP/checkpoints/TRIAL_ID/experiment.json    written when the trial starts
+    RESULTS/SWEEP/checkpoints/TRIAL_ID/experiment.json    written when a sweep's trial starts
                                       /step-00000440/…    see darl.training.checkpoint
 
-A trial that has an experiment here and no row in the tables is unfinished, and goes on from its newest checkpoint.
+A trial that has an experiment here and no row in the tables is unfinished, and goes on from its newest checkpoint. A
+run in one process writes its checkpoints here itself; Ray Train, over several workers, stores them under the same
+names: a run that one of them began, the other goes on with.
 """
 
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyarrow import fs
-
 from darl.experiment import Experiment
-from darl.storage.folder import ResultsFolder
+from darl.storage.folder import WRITING, ResultsFolder
+from darl.training.checkpoint import TRAINER_FILE, latest
 
-__all__ = ["CheckpointStore"]
+__all__ = ["CHECKPOINTS", "CheckpointStore"]
+
+CHECKPOINTS = "checkpoints"
+"""The folder beside the tables."""
+
+_NOTE = "experiment.json"
 
 
 class CheckpointStore:
-    """The checkpoints of a sweep's trials.
+    """The checkpoints of the trials in a folder of results. Methods raise OSError.
 
     Args:
-        root: `RESULTS/SWEEP`, a local path or a URI that pyarrow knows (s3://, gs://).
+        root: `RESULTS/SWEEP`, a local path or an address (s3://, gs://).
 
     """
 
     def __init__(self, root: str):
-        place = ResultsFolder(root, "--results")
-        self.files, self.remote = place.files, not place.local
-        self.root = f"{place.folder}/checkpoints"
+        self.root = ResultsFolder(root, "--results")
 
     def begin(self, experiment: Experiment) -> None:
         """Note that a trial starts."""
-        folder = f"{self.root}/{experiment.trial_id}"
-        self.files.create_dir(folder, recursive=True)
-        draft, final = f"{folder}/.experiment.json", f"{folder}/experiment.json"
-        with self.files.open_output_stream(draft) as file:
-            file.write(experiment.to_json().encode())
-        self.files.move(draft, final)
+        folder = _folder(experiment.trial_id)
+        for name in (WRITING, folder):
+            self.root.make(name)
+        self.root.put(f"{folder}/{_NOTE}", experiment.to_json().encode())
 
     def started(self) -> list[Experiment]:
         """The experiments that were started and not forgotten, in a fixed order."""
-        selector = fs.FileSelector(self.root, allow_not_found=True)
-        folders = sorted(info.path for info in self.files.get_file_info(selector) if not info.is_file)
-        return [experiment for folder in folders if (experiment := self._read(f"{folder}/experiment.json"))]
+        trials = self.root.folders_in(CHECKPOINTS)
+        return [experiment for trial in trials if (experiment := self._read(f"{_folder(trial)}/{_NOTE}"))]
 
     def finish(self, trial_id: str, *, keep_weights: bool) -> None:
         """Drop what a trial needed to go on; its last weights stay where wanted."""
-        folder = f"{self.root}/{trial_id}"
-        infos = self.files.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
-        whole = [info.path for info in infos if "/." not in info.path.removeprefix(folder)]  # drafts are hidden
-        weights = sorted(path for path in whole if path.endswith(".safetensors"))
-        newest = weights[-1].rpartition("/")[0] if weights and keep_weights else None
-        for info in infos:
-            kept = newest and (info.path == newest or (info.path in weights and info.path.startswith(newest)))
-            if info.is_file and not kept:
-                with contextlib.suppress(FileNotFoundError):  # workers that are being stopped may still tidy up,
-                    self.files.delete_file(info.path)
-            elif not kept:
-                with contextlib.suppress(OSError):  # or write
-                    self.files.delete_dir(info.path)
-        if not keep_weights and self.files.get_file_info(folder).type == fs.FileType.Directory:
-            self.files.delete_dir(folder)
+        trial = _folder(trial_id)
+        steps = [step for step in self._steps(trial_id) if self._weights_of(trial_id, step)]
+        newest = steps[-1] if steps and keep_weights else None
+        for name in self.root.files_in(trial):
+            self._drop_file(f"{trial}/{name}")
+        for folder in self.root.folders_in(trial):
+            if folder != newest:
+                with contextlib.suppress(OSError):  # workers that are being stopped may still write
+                    self.root.delete_folder(f"{trial}/{folder}")
+        for name in self.root.files_in(f"{trial}/{newest}") if newest else []:
+            if not name.endswith(".safetensors"):
+                self._drop_file(f"{trial}/{newest}/{name}")
+        if not keep_weights and self.root.is_folder(trial):
+            self.root.delete_folder(trial)
 
     @contextmanager
-    def folder(self, trial_id: str) -> Iterator[Path]:
+    def folder(self, experiment: Experiment) -> Generator[Path]:
         """A local folder for a trial's checkpoints, holding the newest one there is."""
-        if not self.remote:
-            yield Path(self.root) / trial_id
+        trial = _folder(experiment.trial_id)
+        if self.root.local:
+            yield Path(self.root.path(trial))
             return
-        with tempfile.TemporaryDirectory() as place:
-            for step in self._whole(trial_id)[-1:]:
-                fs.copy_files(f"{self.root}/{trial_id}/{step}", f"{place}/{step}", self.files, fs.LocalFileSystem())
-            yield Path(place)
+        with tempfile.TemporaryDirectory() as copy:
+            step = self.newest(experiment)
+            if step is not None:
+                self.root.fetch(f"{trial}/{step}", Path(copy, step))
+            yield Path(copy)
 
-    def saved(self, trial_id: str, path: Path) -> None:
-        """Bring a checkpoint of `folder` to the store. A marker written last says that it is whole."""
-        if not self.remote:
+    def saved(self, experiment: Experiment, path: Path) -> None:
+        """Bring a checkpoint of `folder` to the store, `trainer.pt` last: a reader takes it for the sign of a whole."""
+        if self.root.local:
             return
-        target, older = f"{self.root}/{trial_id}", self._whole(trial_id)
-        fs.copy_files(str(path), f"{target}/{path.name}", fs.LocalFileSystem(), self.files)
-        with self.files.open_output_stream(f"{target}/{path.name}.whole"):
-            pass
-        for step in older[:-1]:
-            self.files.delete_file(f"{target}/{step}.whole")
-            self.files.delete_dir(f"{target}/{step}")
+        target = f"{_folder(experiment.trial_id)}/{path.name}"
+        for file in sorted(path.iterdir(), key=lambda file: file.name == TRAINER_FILE):
+            self.root.store(file, f"{target}/{file.name}")
+        self.prune(experiment, keep=2)
 
-    def _whole(self, trial_id: str) -> list[str]:
-        infos = self.files.get_file_info(fs.FileSelector(f"{self.root}/{trial_id}", allow_not_found=True))
-        return sorted(info.base_name.removesuffix(".whole") for info in infos if info.base_name.endswith(".whole"))
+    def newest(self, experiment: Experiment) -> str | None:
+        """The name of a trial's newest whole checkpoint, `step-…`; None where there is none.
 
-    def _read(self, path: str) -> Experiment | None:
+        In a bucket an object is whole or not there; on a disk a kill may leave half a file.
+        """
+        trial = _folder(experiment.trial_id)
+        if self.root.local:
+            step = latest(Path(self.root.path(trial)))
+            return None if step is None else step.name
+        needed = {TRAINER_FILE, "model.safetensors", *(["ema.safetensors"] if experiment.optim.ema else [])}
+        steps = reversed(self._steps(experiment.trial_id))
+        return next((step for step in steps if needed <= set(self.root.files_in(f"{trial}/{step}"))), None)
+
+    def newest_path(self, experiment: Experiment) -> str | None:
+        """The path of a trial's newest whole checkpoint in the file system `root.files`; None where there is none."""
+        step = self.newest(experiment)
+        return None if step is None else self.root.path(f"{_folder(experiment.trial_id)}/{step}")
+
+    def drop(self, trial_id: str, name: str) -> None:
+        """Delete a file of a trial's folder, where there is one."""
+        if self.root.is_file(f"{_folder(trial_id)}/{name}"):
+            self._drop_file(f"{_folder(trial_id)}/{name}")
+
+    def prune(self, experiment: Experiment, *, keep: int) -> None:
+        """Drop all checkpoints of a trial but the newest `keep`, and those that are newer but not whole."""
+        newest, steps = self.newest(experiment), self._steps(experiment.trial_id)
+        kept = [step for step in steps if newest is not None and step <= newest][-keep:]
+        for step in set(steps) - set(kept):
+            self.root.delete_folder(f"{_folder(experiment.trial_id)}/{step}")
+
+    def _steps(self, trial_id: str) -> list[str]:
+        return [name for name in self.root.folders_in(_folder(trial_id)) if name.startswith("step-")]
+
+    def _weights_of(self, trial_id: str, step: str) -> list[str]:
+        names = self.root.files_in(f"{_folder(trial_id)}/{step}")
+        return [name for name in names if name.endswith(".safetensors")]
+
+    def _drop_file(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):  # workers that are being stopped may still tidy up
+            self.root.delete(name)
+
+    def _read(self, name: str) -> Experiment | None:
+        data = self.root.get(name)
         try:
-            with self.files.open_input_stream(path) as file:
-                return Experiment.from_record(json.loads(file.read()))
-        except (FileNotFoundError, ValueError):  # finished, lost with the machine, or of a variant that is not known
+            return Experiment.from_record(json.loads(data)) if data is not None else None
+        except ValueError:  # torn, or of a variant that is not known
             return None
+
+
+def _folder(trial_id: str) -> str:
+    return f"{CHECKPOINTS}/{trial_id}"

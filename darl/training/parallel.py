@@ -1,13 +1,17 @@
 """How a run is spread out over workers."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import torch
 import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from darl.experiment import Experiment
 from darl.variants import require
 
-__all__ = ["Workers", "World", "worker_part"]
+__all__ = ["Workers", "World", "over_workers", "without_averaging", "worker_part"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,31 @@ class World:
         require(batch_size % self.size == 0, "batch_size", f"be a multiple of the {self.size} workers", batch_size)
         part = batch_size // self.size
         return range(self.rank * part, (self.rank + 1) * part)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of a tensor over the workers; every worker must ask."""
+        if self.size > 1:
+            dist.all_reduce(values)
+            values /= self.size
+        return values
+
+    def any(self, holds: bool, device: torch.device) -> bool:
+        """Whether it holds for any worker; every worker must ask."""
+        if self.size == 1:
+            return holds
+        count = torch.tensor(float(holds), device=device)
+        dist.all_reduce(count)
+        return bool(count.item())
+
+
+def over_workers(model: nn.Module, world: World) -> nn.Module:
+    """The model, whose gradients are averaged over the workers where there are several."""
+    return DistributedDataParallel(model, broadcast_buffers=False) if world.size > 1 else model
+
+
+def without_averaging(model: nn.Module) -> AbstractContextManager[None]:
+    """Within, backward passes of a model of `over_workers` add up gradients on each worker by itself."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 def worker_part(experiment: Experiment, workers: int) -> int:

@@ -5,39 +5,32 @@ is a function of (seed, step, row of the global batch), so a run that stops afte
 several workers see what one would have seen.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import cast
 
 import torch
-import torch.distributed as dist
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from darl.data import Batch, Dataset, batches, steps_per_epoch
 from darl.experiment import Experiment
 from darl.model.darl import Darl
 from darl.model.objectives.base import Draws
-from darl.optim import build_optimizer, build_schedule
 from darl.training import checkpoint
 from darl.training.checkpoint import Progress
 from darl.training.events import Evaluated, Event, Saved, Stepped
+from darl.training.loop import Loop, PartLoss
 from darl.training.parallel import World, worker_part
+from darl.variants import require
 
-__all__ = ["Evaluation", "NonFiniteLossError", "fit", "step_seconds"]
+__all__ = ["Evaluation", "fit", "step_seconds"]
 
 Evaluation = Callable[[Darl, Dataset, torch.device], Mapping[str, float | None]]
 """Metrics of a model on a data set, by column of the tables. It runs under the autocast of the training."""
-
-
-class NonFiniteLossError(ArithmeticError):
-    """The loss is not a number any more; nothing was saved since."""
 
 
 def step_seconds(experiment: Experiment, dataset: Dataset, steps: int = 3) -> float:
@@ -63,10 +56,12 @@ def fit(
     device: torch.device,
     folder: Path | None = None,
     resume: Path | None = None,
+    initial: Mapping[str, Tensor] | None = None,
     full: Evaluation,
     evaluate_at: Mapping[int, Evaluation] | None = None,
     save_every: int = 1000,
     compiled: bool = False,
+    stop: Callable[[], bool] | None = None,
 ) -> Iterator[Event]:
     """Pretrain, and yield events as they happen.
 
@@ -76,61 +71,78 @@ def fit(
         device: where.
         folder: checkpoints go here, after every evaluation and every `save_every` steps; None keeps none.
         resume: a checkpoint of the same experiment to go on from.
+        initial: the weights that `experiment.init` names, by the model's own names; what is not among them is
+            initialised from the seed.
         full: the evaluation before the first epoch and after the last one.
         evaluate_at: further evaluations, by the epoch after which each is made.
         save_every: steps between checkpoints.
         compiled: `torch.compile` the model (for GPUs: on a CPU nothing was gained).
+        stop: asked after a step (with several GPUs after every twentieth). Once it is true for any worker, a checkpoint
+            is saved and the events end. Given to all workers or to none.
 
     Raises:
-        UserError: batch size and workers or data do not fit together.
+        UserError: batch size and workers or data do not fit together, or `initial` is missing.
         NonFiniteLossError: naming step, learning rate and the batch's indices.
         ArithmeticError: the model's features are no numbers any more.
 
     """
     run = _Run(experiment, dataset, device, compiled)
-    if resume is not None:
-        run.restore(resume)
-        for row in run.progress.history:
-            yield Evaluated(**row)
-    else:
-        yield run.evaluate(0, full)
     evaluations = {**(evaluate_at or {}), experiment.epochs: full}
-    started = run.progress.step // run.steps
-    for epoch in range(started, experiment.epochs):
-        first = run.progress.step - epoch * run.steps
-        for batch in run.batches(epoch, first):
+    if resume is not None:
+        yield from run.restore(resume)
+    else:
+        run.start_from(initial)
+        yield run.evaluate(0, full)
+    yield from run.evaluate_if_due(evaluations, folder)
+    for epoch in range(run.progress.step // run.steps, experiment.epochs):
+        for batch in run.batches(epoch, run.progress.step - epoch * run.steps):
             yield from run.step(batch)
-            ends = run.progress.step == (epoch + 1) * run.steps and epoch + 1 in evaluations  # saved after that
-            if folder is not None and run.progress.step % save_every == 0 and not ends:
+            stopped = run.is_stopped(stop)
+            due = run.epoch_that_ended in evaluations  # then it is saved after the evaluation
+            if folder is not None and (stopped or (run.progress.step % save_every == 0 and not due)):
                 yield from run.flush_losses()
                 yield run.save(folder)
+            if stopped:
+                return
         yield from run.flush_losses()
-        if epoch + 1 in evaluations:
-            yield run.evaluate(epoch + 1, evaluations[epoch + 1])
-            if folder is not None:
-                yield run.save(folder)
+        yield from run.evaluate_if_due(evaluations, folder)
 
 
 class _Run:
-    """The state of one run: model, average, optimiser, progress."""
+    """The state of one run: model, loop, progress."""
 
     def __init__(self, experiment: Experiment, dataset: Dataset, device: torch.device, compiled: bool):
         self.experiment, self.dataset, self.device, self.world = experiment, dataset, device, World.current()
-        worker_part(experiment, self.world.size)
+        self.part_size = worker_part(experiment, self.world.size)
         self.rows = self.world.rows(experiment.batch_size)
         self.steps = steps_per_epoch(len(dataset.train), experiment.batch_size)
         self.model: Darl = experiment.build().to(device)
-        self.ema = ModelEmaV3(self.model, decay=experiment.optim.ema, use_warmup=True) if experiment.optim.ema else None
-        self.optimizer = build_optimizer(self.model, experiment.optim, experiment.learning_rate)
-        self.schedule = build_schedule(self.optimizer, experiment.optim, self.steps * experiment.epochs)
+        self.loop = Loop(
+            self.model,
+            experiment.optim,
+            learning_rate=experiment.learning_rate,
+            steps=self.steps * experiment.epochs,
+            steps_per_epoch=self.steps,
+            device=device,
+            world=self.world,
+            precision=experiment.precision,
+            compiled=compiled,
+        )
         self.progress = Progress()
-        self.pending: list[tuple[Stepped, Tensor, Tensor]] = []
         self.clock = time.monotonic()
-        self.parallel = cast("nn.Module", torch.compile(self.model) if compiled else self.model)
-        if self.world.size > 1:
-            self.parallel = DistributedDataParallel(self.parallel, broadcast_buffers=False)
-        bfloat = experiment.precision == "bfloat16" or (experiment.precision == "auto" and device.type == "cuda")
-        self.autocast = torch.autocast(device.type, torch.bfloat16) if bfloat else nullcontext()
+
+    @property
+    def epoch_that_ended(self) -> int | None:
+        """Its number, where the last step was its last one."""
+        return self.progress.step // self.steps if self.progress.step % self.steps == 0 else None
+
+    def start_from(self, initial: Mapping[str, Tensor] | None) -> None:
+        """Take the initial weights where there are some; the moving average starts from them too."""
+        named = self.experiment.init
+        require((initial is None) == (named is None), "init", "come with the weights that it names", named)
+        for module in (self.model, self.loop.ema and self.loop.ema.module):
+            if module is not None and initial is not None:
+                module.load_state_dict(initial, strict=False)
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         return batches(
@@ -146,65 +158,47 @@ class _Run:
 
     def step(self, batch: Batch) -> Iterator[Stepped]:
         """One optimiser step, from all parts of the batch."""
-        began, step = time.monotonic(), self.progress.step + 1
-        self.schedule.step_update(step)
-        parts = self.experiment.accumulate
-        size, total = worker_part(self.experiment, self.world.size), torch.zeros((), device=self.device)
-        for part in range(parts):
-            images = batch.images[part * size : (part + 1) * size]
-            start = self.rows.start + part * size
-            draws = self.model.draw(range(start, start + size), self.experiment.seed, step, device=self.device)
-            total += self._backward(images, draws, parts, last=part == parts - 1)
-        if self.experiment.optim.clip:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.experiment.optim.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.ema is not None:
-            self.ema.update(self.model, step)
-        self.progress.step = step
-        rate = float(self.optimizer.param_groups[0]["lr"])
-        self.pending.append((Stepped(step, step / self.steps, math.nan, rate), total, batch.indices))
-        self.progress.train_seconds += time.monotonic() - began
-        # Reading a loss waits for the GPU: there, twenty steps at a time.
-        if self.device.type == "cpu" or len(self.pending) == 20:
-            yield from self.flush_losses()
+        self.progress.step += 1
+        losses = self._part_losses(batch, self.progress.step)
+        yield from self._counted(self.loop.step(self.progress.step, losses, self.experiment.accumulate, batch.indices))
 
-    def _backward(self, images: Tensor, draws: Draws, parts: int, last: bool) -> Tensor:
-        parallel = self.parallel
-        alone = parallel.no_sync() if isinstance(parallel, DistributedDataParallel) and not last else nullcontext()
-        with alone:
-            with self.autocast:
-                loss = parallel(images, draws)["loss"] / parts
-            loss.backward()
-        return loss.detach()
+    def _part_losses(self, batch: Batch, step: int) -> Iterator[PartLoss]:
+        """The losses of a batch's parts; each part's noise is drawn when its turn comes."""
+        for first in range(0, len(batch.images), self.part_size):
+            start = self.rows.start + first
+            rows = range(start, start + self.part_size)
+            draws = self.model.draw(rows, self.experiment.seed, step, device=self.device)
+            images = batch.images[first : first + self.part_size]
+            yield partial(_loss_of, images=images, draws=draws)
 
     def flush_losses(self) -> Iterator[Stepped]:
-        """Read the losses of the steps since the last time, averaged over the workers."""
-        if not self.pending:
-            return
-        began = time.monotonic()
-        losses = torch.stack([loss for _, loss, _ in self.pending])
-        if self.world.size > 1:
-            dist.all_reduce(losses)
-            losses /= self.world.size
-        pending, self.pending = self.pending, []
-        for (event, _, indices), loss in zip(pending, losses.tolist(), strict=True):
-            if not math.isfinite(loss):
-                shown = ", ".join(map(str, indices[:8].tolist())) + (", …" if len(indices) > 8 else "")
-                raise NonFiniteLossError(
-                    f"loss is {loss} at step {event.step} with learning rate {event.learning_rate:.3g}; "
-                    f"the batch's images are {shown}"
-                )
-            self.progress.loss_sum += loss
+        """See `Loop.flush_losses`."""
+        yield from self._counted(self.loop.flush_losses())
+
+    def _counted(self, steps: Iterator[Stepped]) -> Iterator[Stepped]:
+        for event in steps:
+            self.progress.loss_sum += event.loss
             self.progress.loss_count += 1
-            yield Stepped(event.step, event.epoch, loss, event.learning_rate)
-        self.progress.train_seconds += time.monotonic() - began
+            yield event
+
+    def is_stopped(self, stop: Callable[[], bool] | None) -> bool:
+        """Whether any worker is asked to stop. Workers agree where they have just read their losses together."""
+        agree = self.world.size == 1 or self.loop.all_read
+        return stop is not None and agree and self.world.any(stop(), self.device)
+
+    def evaluate_if_due(self, evaluations: Mapping[int, Evaluation], folder: Path | None) -> Iterator[Event]:
+        """Evaluate and save at the end of an epoch that asks for it, unless that has been done."""
+        epoch = self.epoch_that_ended
+        if epoch is None or epoch not in evaluations or any(row["epoch"] == epoch for row in self.progress.history):
+            return
+        yield self.evaluate(epoch, evaluations[epoch])
+        if folder is not None:
+            yield self.save(folder)
 
     def evaluate(self, epoch: int, measured_by: Evaluation) -> Evaluated:
         """Evaluate the weights, or their moving average where there is one."""
-        judged = self.model if self.ema is None else self.ema.module
-        with self.autocast:
-            metrics = dict(measured_by(cast("Darl", judged), self.dataset, self.device))
+        with self.loop.autocast:
+            metrics = dict(measured_by(cast("Darl", self.loop.judged), self.dataset, self.device))
         progress, seen = self.progress, self.progress.step * self.experiment.batch_size
         event = Evaluated(
             epoch=epoch,
@@ -212,15 +206,16 @@ class _Run:
             images_seen=seen,
             metrics=metrics,
             train_loss=progress.loss_sum / progress.loss_count if progress.loss_count else None,
-            learning_rate=float(self.optimizer.param_groups[0]["lr"]) if progress.step else 0.0,
+            learning_rate=self.loop.learning_rate if progress.step else 0.0,
             seconds=self._seconds(),
-            images_per_second=seen / progress.train_seconds if seen else None,
+            images_per_second=seen / self.loop.seconds if seen else None,
         )
         progress.loss_sum, progress.loss_count = 0.0, 0
         progress.history.append(asdict(event))
         return event
 
     def save(self, folder: Path) -> Saved:
+        """Save a checkpoint; the first worker writes it."""
         self._seconds()
         path = folder / f"step-{self.progress.step:08d}"
         if self.world.rank == 0:
@@ -229,20 +224,30 @@ class _Run:
                 experiment=self.experiment,
                 statistics=(self.dataset.mean, self.dataset.std),
                 model=self.model,
-                ema=self.ema.module if self.ema else None,
-                optimizer=self.optimizer,
+                ema=self.loop.ema.module if self.loop.ema else None,
+                optimizer=self.loop.optimizer,
                 progress=self.progress,
             )
         return Saved(self.progress.step, path)
 
-    def restore(self, path: Path) -> None:
-        ema = self.ema.module if self.ema else None
+    def restore(self, path: Path) -> Iterator[Evaluated]:
+        """Take a checkpoint's state, and tell its evaluations again."""
+        ema = self.loop.ema.module if self.loop.ema else None
         self.progress = checkpoint.restore(
-            path, model=self.model, ema=ema, optimizer=self.optimizer, device=self.device
+            path, model=self.model, ema=ema, optimizer=self.loop.optimizer, device=self.device
         )
+        self.loop.seconds = self.progress.train_seconds
+        for row in self.progress.history:
+            yield Evaluated(**row)
 
     def _seconds(self) -> float:
+        """Seconds of all attempts up to now; brings the progress up to date."""
         now = time.monotonic()
         self.progress.seconds += now - self.clock
+        self.progress.train_seconds = self.loop.seconds
         self.clock = now
         return self.progress.seconds
+
+
+def _loss_of(model: nn.Module, *, images: Tensor, draws: Draws) -> Tensor:
+    return model(images, draws)["loss"]

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import pytest
 
 import darl.sweep
-from darl.evaluation.protocol import Measures
+from darl.evaluation.protocol import Protocols
 from darl.experiment import Experiment
 from darl.report import html
 from darl.report.figures import pictures
@@ -34,7 +34,7 @@ class Versus(Sweep):
     change: Point
 
     @property
-    def schedule(self) -> Mapping[int, Measures]:
+    def evaluate_at(self) -> Mapping[int, Protocols]:
         return {}
 
     @property

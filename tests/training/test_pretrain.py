@@ -22,8 +22,9 @@ from darl.model.objectives.mse import Mse
 from darl.optim import Optimizer, build_optimizer, build_schedule
 from darl.training import checkpoint
 from darl.training.events import Evaluated, Event, Saved, Stepped
+from darl.training.loop import NonFiniteLossError
 from darl.training.parallel import World
-from darl.training.pretrain import NonFiniteLossError, fit
+from darl.training.pretrain import fit
 
 CPU = torch.device("cpu")
 EVALUATED: Any = {"full": standard(), "evaluate_at": {2: standard()}}
@@ -109,6 +110,28 @@ def test_parts_of_a_batch_give_the_step_of_the_whole(small: Dataset) -> None:
     torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("stop", [2, 3, 6, 12], ids=["in an epoch", "at its end", "before an evaluation", "at the end"])
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on_bit_for_bit(small: Dataset, tmp_path: Path, stop: int) -> None:
+    whole = list(fit(experiment(), small, device=CPU, folder=tmp_path / "whole", **EVALUATED))
+    steps = iter(range(1, stop + 1))
+    first = list(
+        fit(experiment(), small, device=CPU, folder=tmp_path / "cut", **EVALUATED, stop=lambda: next(steps) == stop)
+    )
+    assert isinstance(first[-1], Saved)
+    assert first[-1].step == stop
+    rest = list(fit(experiment(), small, device=CPU, folder=tmp_path / "cut", resume=first[-1].path, **EVALUATED))
+    assert losses(first) + losses(rest) == losses(whole)
+    curves = [[(e.epoch, e.metrics, e.train_loss) for e in run if isinstance(e, Evaluated)] for run in (rest, whole)]
+    assert curves[0] == curves[1]
+    last = [checkpoint.latest(tmp_path / part) / "model.safetensors" for part in ("whole", "cut")]
+    assert last[0].read_bytes() == last[1].read_bytes()
+
+
+def test_a_run_without_the_weights_that_its_record_names_is_refused(small: Dataset) -> None:
+    with pytest.raises(UserError, match="init must come with the weights that it names, got 'sha256:00'"):
+        next(fit(experiment(init="sha256:00"), small, device=CPU, full=standard()))
+
+
 def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
@@ -186,12 +209,23 @@ def test_the_newest_whole_checkpoint_is_read(small: Dataset, tmp_path: Path) -> 
         state = checkpoint.load_pretrained(place).model.state_dict()
         return all(torch.equal(state[name], changed[name]) for name in changed)
 
-    assert checkpoint.begun(str(tmp_path))
-    assert not checkpoint.begun(str(tmp_path / "nowhere"))
     assert not read(str(tmp_path))
     assert not read(f"file://{newest}/model.safetensors")
-    (tmp_path / f"{older.name}.whole").touch()
+    (newest / "trainer.pt").unlink()  # as if it were still to come
     assert read(f"file://{tmp_path}")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "ema.safetensors", "trainer.pt"])
+def test_a_checkpoint_that_was_copied_by_half_is_passed_over(small: Dataset, tmp_path: Path, file: str) -> None:
+    averaged = experiment(optim=Optimizer(ema=0.9))
+    list(fit(averaged, small, device=CPU, full=standard(), folder=tmp_path, save_every=1))
+    older, newest = sorted(tmp_path.iterdir())
+    assert checkpoint.latest(tmp_path) == newest
+    data = (newest / file).read_bytes()
+    (newest / file).write_bytes(data[: len(data) // 2])
+    assert checkpoint.latest(tmp_path) == older
+    (newest / file).unlink()
+    assert checkpoint.latest(tmp_path) == older
 
 
 def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from darl.errors import UserError
 from darl.experiment import Experiment, flatten
+from darl.storage.address import is_remote
 from darl.training.events import Evaluated
 from darl.variants import Variant
 
@@ -77,7 +78,7 @@ class Tracker(Variant):
 
 def local_folder(path: str) -> Path | None:
     """The folder at a path of results; None where they are at a URI."""
-    return None if "://" in path else Path(path)
+    return None if is_remote(path) else Path(path)
 
 
 def check(kinds: Iterable[str], folder: Path | None) -> None:

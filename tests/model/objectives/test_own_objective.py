@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from darl.data import Dataset
 from darl.errors import UserError
 from darl.evaluation.denoising import denoising_losses
-from darl.evaluation.protocol import Measures
+from darl.evaluation.standard import standard
 from darl.experiment import Experiment
 from darl.model.darl import Darl
 from darl.model.encoder_config import EncoderConfig, TrunkConfig
@@ -121,7 +121,7 @@ def test_what_belongs_to_next_patch_prediction_is_refused_by_name(digits: Datase
 
 
 def test_its_evaluation_has_probes_and_no_denoising_losses(digits: Dataset) -> None:
-    metrics = Measures(knn=True, linear=False)(experiment().build(), digits, CPU)
+    metrics = standard()(experiment().build(), digits, CPU)
     assert metrics["val_loss"] is None
     assert metrics["knn_top1"] is not None
 

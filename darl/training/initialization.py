@@ -1,0 +1,210 @@
+"""Weights that a run starts from: those of a DARL checkpoint, or of a stock timm ViT.
+
+The encoder has the names and shapes of timm's ViT but for two: `start_token` stands where the class token stands (with
+its row of `pos_embed` added, as the blocks of the ViT see it), and `position.table` has the patches' rows of
+`pos_embed`. So a learned position table and no causal mask give a ViT's own patch features.
+
+A run's record names the weights by a hash of their content (names, types, shapes and values), not by where they lie:
+the same weights, moved or saved as another kind of file, are the same start.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from timm.layers import resample_abs_pos_embed, resample_patch_embed
+from timm.models import load_state_dict
+from torch import Tensor
+
+from darl.errors import UserError, reason
+from darl.experiment import Experiment
+from darl.model.patches import Grid, grid_of
+from darl.model.positions import Absent, Learned, Position
+from darl.training.checkpoint import local_weights
+from darl.variants import require
+
+__all__ = ["Initialization", "fingerprint_of", "read_initialization"]
+
+_PATCHES, _TABLE, _START = "encoder.patch_embed.proj.weight", "encoder.position.table", "encoder.start_token"
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initialization:
+    """Weights that fit a run's model, and what did not fit."""
+
+    weights: Weights
+    """By the model's names, in its shapes."""
+    fingerprint: str
+    """What `Experiment.init` holds: `sha256:` and 16 hexadecimal digits."""
+    missing: tuple[str, ...]
+    """Of the model and not among the weights: initialised from the seed."""
+    unexpected: tuple[str, ...]
+    """Among the weights and not of the model: left out."""
+    reshaped: tuple[str, ...]
+    """Of another shape, with both shapes: initialised from the seed."""
+    resampled: tuple[str, ...]
+    """Of another grid or patch size, with both shapes: resampled."""
+
+    def describe(self) -> Iterator[str]:
+        """Lines for people."""
+        yield f"{len(self.weights)} of {len(self.weights) + len(self.missing) + len(self.reshaped)} tensors taken"
+        said = {
+            "resampled": self.resampled,
+            "not among the weights, initialised from the seed": self.missing,
+            "of another shape, initialised from the seed": self.reshaped,
+            "not of the model, left out": self.unexpected,
+        }
+        yield from (f"{what}: {', '.join(names)}" for what, names in said.items() if names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """Weights by the names of `Darl`, and what their encoder was built with."""
+
+    name: str
+    weights: Weights
+    position: Position | None
+    """None where the weights do not say."""
+    grid: Grid | None = None
+
+
+def read_initialization(name: str, experiment: Experiment, *, resample: bool = False) -> Initialization:
+    """The weights of `name` for the model of an experiment.
+
+    Args:
+        name: a DARL checkpoint, a run's folder (its newest checkpoint) or a .safetensors or .pth file, also at s3:// or
+            gs://; or `timm:NAME`, timm's pretrained weights of that name.
+        experiment: without `init`.
+        resample: resample the patch embedding to another patch size (timm's `resample_patch_embed`) and a learned
+            position table to another grid (`resample_abs_pos_embed`); otherwise such weights are refused.
+
+    Raises UserError: they cannot be read, or have another width, position encoding, patch size or grid.
+
+    """
+    state, source = _read(name)
+    expected = experiment.build().state_dict()
+    _require_same_encoder(source, experiment)
+    weights = dict(source.weights)
+    resampled = tuple(_resample(weights, source, experiment, allowed=resample))
+    common = [key for key in expected if key in weights]
+    fits = [key for key in common if weights[key].shape == expected[key].shape]
+    return Initialization(
+        weights={key: weights[key].to(expected[key].dtype) for key in fits},
+        fingerprint=fingerprint_of(state),
+        missing=tuple(key for key in expected if key not in weights),
+        unexpected=tuple(key for key in weights if key not in expected),
+        reshaped=tuple(_shapes(key, weights[key], expected[key]) for key in common if key not in fits),
+        resampled=resampled,
+    )
+
+
+def fingerprint_of(weights: Mapping[str, Tensor]) -> str:
+    """A hash of names, types, shapes and values, whatever their order and the kind of file that they lie in."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def _read(name: str) -> tuple[Weights, _Source]:
+    """The weights as they are stored, and as DARL names them."""
+    if name.startswith("timm:"):
+        try:
+            state = timm.create_model(name.removeprefix("timm:"), pretrained=True).state_dict()
+        except Exception as error:  # whatever timm, the Hub or the network raises
+            raise UserError(
+                f"init must be of a model that timm has weights of, got {name!r} ({reason(error)})"
+            ) from None
+        return state, _from_timm(name, state)
+    with local_weights(name, "init") as file:
+        try:
+            state, described = _load(file)
+        except Exception as error:  # whatever a broken file makes torch and safetensors raise
+            raise UserError(f"init must be a whole file of weights, got {name!r} ({reason(error)})") from None
+    if described is not None:
+        experiment = Experiment.from_record(json.loads(described)["experiment"])
+        size = (experiment.image_size, experiment.image_size)
+        grid = grid_of(size, experiment.model.patch_size)
+        return state, _Source(name=name, weights=state, position=experiment.position, grid=grid)
+    if "start_token" in state:  # an encoder that was saved through timm
+        state = {f"encoder.{key}": value for key, value in state.items()}
+    if _START in state:
+        return state, _Source(name=name, weights=state, position=Learned() if _TABLE in state else None)
+    return state, _from_timm(name, state)
+
+
+def _load(file: Path) -> tuple[Weights, str | None]:
+    """Weights, and DARL's own description where there is one. No code of the file is run."""
+    if file.suffix != ".safetensors":
+        return load_state_dict(str(file), weights_only=True), None
+    with safe_open(file, framework="pt") as opened:
+        described = (opened.metadata() or {}).get("darl")
+    return load_file(file), described
+
+
+def _from_timm(name: str, state: Weights) -> _Source:
+    """A ViT of timm's by our names."""
+    remedy = "be the weights of a DARL model or of a ViT of timm's, with patch_embed.proj.weight"
+    require("patch_embed.proj.weight" in state, "init", remedy, name)
+    weights = {f"encoder.{key}": value for key, value in state.items() if key not in ("cls_token", "pos_embed")}
+    table, start = state.get("pos_embed"), state.get("cls_token")
+    position: Position = Absent()
+    if table is not None:
+        prefix = 0 if _is_square(table.shape[1]) else table.shape[1] - math.isqrt(table.shape[1]) ** 2
+        position, weights[_TABLE] = Learned(), table[:, prefix:]
+        start = start + table[:, :1] if start is not None and prefix else start
+    if start is not None:
+        weights[_START] = start
+    return _Source(name=name, weights=weights, position=position)
+
+
+def _require_same_encoder(source: _Source, experiment: Experiment) -> None:
+    width = source.weights[_PATCHES].shape[0]
+    if width != experiment.model.width:
+        raise UserError(f"init must have the run's width {experiment.model.width}, got {source.name!r} with {width}")
+    if source.position is not None and source.position != experiment.position:
+        raise UserError(
+            f"init must have the run's position encoding {experiment.position}, got {source.name!r} with "
+            f"{source.position}; give the run that position encoding, or other weights"
+        )
+
+
+def _resample(weights: Weights, source: _Source, experiment: Experiment, *, allowed: bool) -> Iterator[str]:
+    """Bring patch embedding and position table to the run's patch size and grid; yields what was resampled."""
+    patches, size = weights[_PATCHES], experiment.model.patch_size
+    if patches.shape[-1] != size:
+        _require_allowed(allowed, f"patch size {size}", source.name, f"{patches.shape[-1]}")
+        weights[_PATCHES] = resample_patch_embed(patches.float(), [size, size])
+        yield _shapes(_PATCHES, patches, weights[_PATCHES])
+    grid, table = grid_of((experiment.image_size, experiment.image_size), size), weights.get(_TABLE)
+    if table is not None and table.shape[1] != grid[0] * grid[1]:
+        old = source.grid or (math.isqrt(table.shape[1]),) * 2
+        _require_allowed(allowed, f"grid of {grid[0]} x {grid[1]} positions", source.name, f"{old[0]} x {old[1]}")
+        weights[_TABLE] = resample_abs_pos_embed(table, list(grid), list(old), num_prefix_tokens=0)
+        yield _shapes(_TABLE, table, weights[_TABLE])
+
+
+def _require_allowed(allowed: bool, what: str, name: str, got: str) -> None:
+    if not allowed:
+        raise UserError(
+            f"init must have the run's {what}, got {name!r} with {got}; give the run that one, or init_resample"
+        )
+
+
+def _shapes(name: str, given: Tensor, wanted: Tensor) -> str:
+    return f"{name} ({'x'.join(map(str, given.shape))} for {'x'.join(map(str, wanted.shape))})"
+
+
+def _is_square(number: int) -> bool:
+    return math.isqrt(number) ** 2 == number

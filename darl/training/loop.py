@@ -1,0 +1,140 @@
+"""One optimiser step, shared by all that train: parts of a batch, autocast, clipping, AdamW, moving average.
+
+The loop knows neither data nor objective: it takes functions that give the loss of each part of a batch. Losses stay
+on the device until they are read, since reading one waits for a GPU.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from typing import cast
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from darl.optim import Optimizer, build_optimizer, build_schedule
+from darl.training.events import Stepped
+from darl.training.parallel import World, over_workers, without_averaging
+
+__all__ = ["Loop", "NonFiniteLossError", "PartLoss"]
+
+PartLoss = Callable[[nn.Module], Tensor]
+"""The loss (a scalar) of one part of a batch, by the model it is given: the model spread over the workers."""
+
+_READ_EVERY = 20
+"""Steps on a GPU between two readings of the losses."""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss is not a number any more; nothing was saved since."""
+
+
+class Loop:
+    """A model in training: its optimiser, its learning-rate schedule and its moving average.
+
+    Args:
+        model: on `device` already.
+        config: the optimiser's settings.
+        learning_rate: peak.
+        steps: optimiser steps of the whole run, for the learning-rate schedule.
+        steps_per_epoch: for the events.
+        device: where.
+        world: this process among the workers.
+        precision: float32, bfloat16 (autocast), or auto: bfloat16 on a GPU.
+        compiled: `torch.compile` the model.
+
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: Optimizer,
+        *,
+        learning_rate: float,
+        steps: int,
+        steps_per_epoch: int,
+        device: torch.device,
+        world: World,
+        precision: str,
+        compiled: bool,
+    ):
+        self.model, self.config, self.device, self.world = model, config, device, world
+        self.steps_per_epoch = steps_per_epoch
+        self.ema = ModelEmaV3(model, decay=config.ema, use_warmup=True) if config.ema else None
+        self.optimizer = build_optimizer(model, config, learning_rate)
+        self.schedule = build_schedule(self.optimizer, config, steps)
+        self.parallel = over_workers(cast("nn.Module", torch.compile(model) if compiled else model), world)
+        bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+        self.autocast = torch.autocast(device.type, torch.bfloat16) if bfloat16 else nullcontext()
+        self.seconds = 0.0
+        """Spent on training steps."""
+        self._unread: list[tuple[Stepped, Tensor, Tensor]] = []
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
+    def judged(self) -> nn.Module:
+        """The moving average of the weights where there is one, else the weights: what is evaluated."""
+        return self.model if self.ema is None else self.ema.module
+
+    @property
+    def all_read(self) -> bool:
+        """Whether the losses of all steps have been read: true after the same steps on every worker."""
+        return not self._unread
+
+    def step(self, number: int, losses: Iterable[PartLoss], parts: int, indices: Tensor) -> Iterator[Stepped]:
+        """One optimiser step from all parts of a batch; yields the steps whose losses have been read.
+
+        Args:
+            number: of the step, counted from 1.
+            losses: one function for each part, made when its turn comes; the step's loss is their mean.
+            parts: how many there are.
+            indices: of the batch's images, for the error where the loss is not finite.
+
+        """
+        began = time.monotonic()
+        self.schedule.step_update(number)
+        total = torch.zeros((), device=self.device)
+        for part, loss in enumerate(losses, start=1):
+            total += self._backward(loss, parts, last=part == parts)
+        if self.config.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema is not None:
+            self.ema.update(self.model, number)
+        event = Stepped(number, number / self.steps_per_epoch, math.nan, self.learning_rate)
+        self._unread.append((event, total, indices))
+        self.seconds += time.monotonic() - began
+        if self.device.type == "cpu" or len(self._unread) == _READ_EVERY:
+            yield from self.flush_losses()
+
+    def flush_losses(self) -> Iterator[Stepped]:
+        """Read the losses of the steps since the last time, averaged over the workers; raises NonFiniteLossError."""
+        if not self._unread:
+            return
+        began = time.monotonic()
+        losses = self.world.mean(torch.stack([loss for _, loss, _ in self._unread]))
+        unread, self._unread = self._unread, []
+        for (event, _, indices), loss in zip(unread, losses.tolist(), strict=True):
+            if not math.isfinite(loss):
+                shown = ", ".join(map(str, indices[:8].tolist())) + (", …" if len(indices) > 8 else "")
+                raise NonFiniteLossError(
+                    f"loss is {loss} at step {event.step} with learning rate {event.learning_rate:.3g}; "
+                    f"the batch's images are {shown}"
+                )
+            yield Stepped(event.step, event.epoch, loss, event.learning_rate)
+        self.seconds += time.monotonic() - began
+
+    def _backward(self, loss_of: PartLoss, parts: int, *, last: bool) -> Tensor:
+        """Add a part's gradients; the workers average them with the last part only."""
+        with nullcontext() if last else without_averaging(self.parallel):
+            with self.autocast:
+                loss = loss_of(self.parallel) / parts
+            loss.backward()
+        return loss.detach()

@@ -1,0 +1,59 @@
+"""A pretraining that goes on with Ray and without, one after the other, and that SIGTERM ends in between."""
+
+import itertools
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from darl.training.checkpoint import latest
+from tests.integration.conftest import ROOT, environ, words
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def run_until(epoch: int, address: str, results: Path, *more: object) -> tuple[list[str], Path]:
+    """Run until an epoch is told of, and send SIGTERM; gives what was said and the newest checkpoint."""
+    flags = words("-m", "darl.cli", "pretrain", "--batch-size", 64, "--epochs", 200, "--evaluations", 20, *more)
+    running = subprocess.Popen(
+        [*flags, "--results", str(results)], cwd=ROOT, env=environ(address), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    said: list[str] = []
+    for line in running.stdout:
+        said.append(line)
+        if line.startswith(f"epoch {epoch:>4} "):
+            break
+    running.send_signal(signal.SIGTERM)
+    _, error = running.communicate(timeout=200)
+    assert running.returncode == 143, error
+    (folder,) = (results / "pretrain" / "checkpoints").iterdir()
+    newest = latest(folder)
+    assert newest is not None
+    assert error == f"ended by SIGTERM at {newest.name}; the same command goes on from there: {folder}\n"
+    assert not list((results / "pretrain" / "trials").glob("*.parquet"))
+    return said, newest
+
+
+def progress_of(step: Path) -> dict[str, Any]:
+    return torch.load(step / "trainer.pt", weights_only=True)["progress"]
+
+
+def test_a_run_goes_on_with_ray_and_without_and_does_no_epoch_again(ray_address: str, tmp_path: Path) -> None:
+    progress: list[dict[str, Any]] = []
+    for epoch, more in ((10, ["--workers", 2]), (20, ["--no-ray"]), (30, ["--workers", 1])):
+        said, newest = run_until(epoch, ray_address, tmp_path, *more)
+        assert said[0].startswith("going on from the last checkpoint") == (epoch > 10)
+        progress.append(progress_of(newest))
+    steps = [part["step"] for part in progress]
+    assert steps == sorted(set(steps))
+    assert steps[0] >= 10 * 22
+    for earlier, later in itertools.pairwise(progress):
+        told = len(earlier["history"])
+        assert later["history"][:told] == earlier["history"]  # times and all: none was made again
+        epochs = [row["epoch"] for row in later["history"]]
+        assert epochs == list(range(0, 10 * len(epochs), 10))

@@ -1,0 +1,80 @@
+"""Paths and addresses: one spelling for one folder."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from darl.errors import UserError
+from darl.storage import address as address_module
+from darl.storage.address import below, is_remote, normalized, open_address, open_folder, parent_and_name
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("s3://b/x", "s3://b/x"),
+        ("s3://b/x/", "s3://b/x"),
+        ("s3://b/x/?region=eu", "s3://b/x?region=eu"),
+        ("gcs://b/x", "gs://b/x"),
+        ("file:///x", "/x"),
+        ("file:///x/", "/x"),
+        ("file:///with%20blank", "/with blank"),
+        ("/x/../y/", "/y"),
+        ("~/x", f"{Path.home()}/x"),
+        ("file://elsewhere/x", "file://elsewhere/x"),
+    ],
+)
+def test_a_folder_has_one_spelling(address: str, expected: str) -> None:
+    assert normalized(address) == expected
+    assert normalized(expected) == expected
+
+
+def test_a_relative_path_starts_where_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert normalized("x") == f"{tmp_path}/x"
+    assert normalized("x", Path("/elsewhere")) == "/elsewhere/x"
+    assert normalized("/x", Path("/elsewhere")) == "/x"
+
+
+@pytest.mark.parametrize("folder", ["/a/b", "s3://bucket/a", "s3://bucket/a?region=eu", "/"])
+def test_the_parent_of_what_lies_below_is_the_folder(folder: str) -> None:
+    assert parent_and_name(below(folder, "name")) == (folder, "name")
+
+
+def test_only_object_stores_are_remote() -> None:
+    addresses = ("s3://b/x", "gs://b", "/x", "x", "file:///x")
+    assert [is_remote(address) for address in addresses] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("address", ["hf://datasets/x", "ftp://x/y", "abfs://x/y"])
+def test_an_address_of_another_kind_is_refused(address: str) -> None:
+    scheme = address.partition(":")[0]
+    with pytest.raises(
+        UserError, match=rf"^--results must be .* s3:// or gs://, got '{address}' \({scheme}:// is not known\)$"
+    ):
+        open_folder(address, "--results")
+
+
+def test_a_file_address_of_another_host_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^--results must be a folder, .* got 'file://elsewhere/x'"):
+        open_folder("file://elsewhere/x", "--results")
+
+
+def test_a_gs_bucket_that_is_not_there_is_not_asked_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    opener = SimpleNamespace(from_uri=lambda uri: asked.append(uri) or (None, "x"))
+    monkeypatch.setattr(address_module, "FileSystem", opener)
+    for address in (
+        "gs://bucket/x",
+        "gs://bucket/x?scheme=http",
+        "gs://bucket/x?retry_limit_seconds=5",
+        "s3://bucket/x",
+    ):
+        open_address(address)
+    assert asked == [
+        "gs://bucket/x?retry_limit_seconds=60",
+        "gs://bucket/x?scheme=http&retry_limit_seconds=60",
+        "gs://bucket/x?retry_limit_seconds=5",
+        "s3://bucket/x",
+    ]
