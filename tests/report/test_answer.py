@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from darl.metrics import KNN
 from darl.report.findings import find
 from darl.report.format import above, difference, measured, points, probability, score, seconds, value
 from darl.results.schema import trials_schema
@@ -136,9 +137,12 @@ NAN = float("nan")
         (above(0.0031, "val_loss_gamma_0_1"), "0.0031 above"),
         (measured({"mean": 0.6, "low": 0.592, "high": 0.608}, "knn_top1"), "60.0 % ± 0.8"),
         (measured({"mean": 0.6, "low": NAN, "high": NAN}, "knn_top1"), "60.0 %"),
-        (difference({"difference": -0.01, "difference_low": -0.02, "difference_high": 0}, "x"), "-1.0 (-2.0 to 0.0)"),
-        (difference({"difference": 0.01, "difference_low": NAN}, "x"), "+1.0"),
-        (difference({"difference": NAN}, "x"), ""),
+        (
+            difference({"difference": -0.01, "difference_low": -0.02, "difference_high": 0}, KNN.column),
+            "-1.0 (-2.0 to 0.0)",
+        ),
+        (difference({"difference": 0.01, "difference_low": NAN}, KNN.column), "+1.0"),
+        (difference({"difference": NAN}, KNN.column), ""),
         (probability(0.00001), "< 0.001"),
         (probability(0.0123), "0.012"),
         (probability(NAN), ""),
