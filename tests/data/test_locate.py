@@ -77,7 +77,7 @@ def test_path_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("darl.data.sources.listing._files", refuse)
+    monkeypatch.setattr("darl.data.formats.listing._files", refuse)
     assert "--data must be a place that can be read" in error_of(tmp_path)
     assert "Permission denied" in error_of(tmp_path)
 
