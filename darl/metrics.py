@@ -20,7 +20,7 @@ __all__ = [
     "require_comparable_over",
 ]
 
-_TASK = "data|image_size|model_patch_size|causal|order.*"
+_TASK = "data|content.*|image_size|model_patch_size|causal|order.*"
 
 _TRAINING = (
     re.compile(f"{_TASK}|noise.*|objective.*"),

@@ -89,7 +89,7 @@ def test_fields_are_changed_by_path() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": "nowhere"}, "--data must be"),
+        ({"data": ""}, "data must be named, got ''"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"channels": 2}, r"channels must be 1 \(grey\) or 3 \(RGB\), got 2"),
         ({"seed": -1}, r"seed must be in \[0, 2\^63\), got -1"),

@@ -69,7 +69,8 @@ def _done(stage: Sweep, trials: pd.DataFrame) -> int:
     """How many of a stage's trials have finished or were stopped early."""
     ended = trials.loc[trials["status"] != "failed"].drop_duplicates("trial_id")
     if isinstance(stage, Design):
-        return len({one.trial_id for one in _experiments(stage)} & set(ended["trial_id"]))
+        known = {experiment.trial_id for experiment in stage.experiments(ended["config"]) if experiment is not None}
+        return len({one.trial_id for one in _experiments(stage)} & known)
     assert isinstance(stage, Search)
     rows = zip(stage.labels(ended["config"]), ended["seed"], strict=True)
     repeats = [int(seed) - stage.base.seed for label, seed in rows if label is not None]

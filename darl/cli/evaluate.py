@@ -11,6 +11,7 @@ from darl.cli.flags import (
     CHECKPOINT_HELP,
     load_data,
 )
+from darl.data import locate
 from darl.evaluation.protocol import evaluate
 from darl.training import checkpoint
 from darl.variants import require
@@ -28,7 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> None:
     """Print the metrics of a checkpoint."""
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
-    experiment = replace(pretrained.experiment, data=flags.data or pretrained.experiment.data)
+    experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
     require(flags.device in ("cpu", "cuda"), "--device", "be cpu or cuda", flags.device)
     require(flags.device == "cpu" or torch.cuda.is_available(), "--device", "be cpu: no GPU is here", flags.device)

@@ -18,6 +18,7 @@ from darl.cli.flags import (
     results_root,
     workers_of,
 )
+from darl.cli.same_data import with_content
 from darl.data import Dataset
 from darl.errors import named
 from darl.evaluation.protocol import Measures, evenly
@@ -27,6 +28,7 @@ from darl.results.rows import curve_row, image_flops, now, provenance, trial_row
 from darl.results.tables import Results
 from darl.storage.address import below
 from darl.training import checkpoint
+from darl.training.checkpoint_store import CheckpointStore
 from darl.training.events import Evaluated
 from darl.training.pretrain import fit
 from darl.variants import require
@@ -49,8 +51,9 @@ def run(flags: argparse.Namespace) -> None:
     require(not (flags.no_ray and flags.workers > 1), "--workers", "be 1 with --no-ray", flags.workers)
     check_batch(experiment, dataset, flags)
     results = Results(results_root(flags.results), flags.name or "pretrain")
+    experiment = with_content(experiment, dataset, results)
     trials = results.trials()
-    own = trials[trials["trial_id"] == experiment.trial_id]
+    own = trials.loc[trials["config"].map(experiment.is_same).astype(bool)]
     if "finished" in set(own["status"]):
         print(f"{experiment.trial_id} is finished already: {results.trials_path}")
         return
@@ -91,6 +94,7 @@ def _pretrain_here(
     require("://" not in results.path, "--results", "be a local folder with --no-ray", flags.results)
     require(not flags.gpus_per_worker or torch.cuda.is_available(), "--gpus-per-worker", "be 0: no GPU is here", 1)
     results.prepare()
+    CheckpointStore(results.path).begin(experiment)
     folder = Path(results.path) / "checkpoints" / experiment.trial_id
     try:
         for event in fit(
@@ -122,6 +126,7 @@ def _pretrain_on_ray(
     cluster.connect()
     cluster.require_resources(flags.workers, flags.gpus_per_worker)
     results.prepare()
+    CheckpointStore(results.path).begin(experiment)
     cluster.require_shared(results.path)
     return trainer.pretrain(
         experiment,

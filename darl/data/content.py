@@ -61,5 +61,5 @@ def _change(before: DataContent, now: DataContent) -> str:
     if (before.train, before.validation) != (now.train, now.validation):
         return f"{before.train:,} + {before.validation:,} images before, {now.train:,} + {now.validation:,} now"
     if before.classes != now.classes:
-        return f"{before.classes or 'no'} classes before, {now.classes or 'no'} now"
+        return f"{before.classes or 'no'} classes before, {now.classes or 'none'} now"
     return "the same numbers of images and classes as before, but other names, sizes or labels"

@@ -1,6 +1,7 @@
 """Paths and addresses (`s3://`, `gs://`, `file://`): one way to open and to extend them."""
 
 import os
+from pathlib import Path
 
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 from pyarrow import fs  # pyright: ignore[reportMissingTypeStubs]
@@ -8,7 +9,7 @@ from pyarrow.fs import FileSystem
 
 from darl.errors import UserError, reason
 
-__all__ = ["SCHEMES", "below"]
+__all__ = ["SCHEMES", "below", "normalized"]
 
 
 def below(address: str, name: str) -> str:
@@ -31,6 +32,24 @@ def filesystem_of(place: str, field: str) -> tuple[fs.FileSystem, str]:
 
 SCHEMES = ("s3://", "gs://", "gcs://", "file://", "hdfs://", "abfs://", "abfss://")
 """Addresses that `pyarrow.fs` opens."""
+
+
+def normalized(address: str, start: Path | None = None) -> str:
+    """The one spelling of a path or address; equal results mean the same folder.
+
+    start: where a relative path starts, if not in the working directory. A `file://` address that leads nowhere stays
+    as it is, and is refused when it is opened.
+    """
+    if address.startswith("file://"):
+        try:
+            address = FileSystem.from_uri(address)[1]
+        except (OSError, pa.ArrowException):
+            return address
+    if "://" not in address:
+        return os.path.abspath(os.path.join(start or "", os.path.expanduser(address)))  # noqa: PTH100, PTH111, PTH118
+    location, mark, query = address.partition("?")
+    scheme, _, path = location.partition("://")
+    return f"{'gs' if scheme == 'gcs' else scheme}://{path.rstrip('/')}{mark}{query}"
 
 
 def open_address(address: str) -> tuple[FileSystem, str]:

@@ -6,14 +6,14 @@ of many on one seed looks better than it is. Both give the same tables, and both
 results: `SWEEP_FILE` there holds the record of what was asked.
 """
 
-import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+from darl.data.content import DataContent
 from darl.evaluation.protocol import Measures
-from darl.experiment import Experiment
+from darl.experiment import Experiment, read_experiments
 from darl.metrics import METRICS
 from darl.variants import Record, require
 
@@ -42,6 +42,8 @@ class Sweep:
     """Of a design's trial, evenly spaced, the last epoch's among them."""
     enlarged: bool = False
     """Whether the probe is also tried on images larger than those of training."""
+    contents: Mapping[str, DataContent] = field(default_factory=dict[str, DataContent])
+    """What the data is, by `Experiment.data`: filled into every experiment, and into rows that do not say it."""
 
     def __post_init__(self) -> None:
         require(self.trials is None or self.trials >= 1, "trials", "be at least 1", self.trials)
@@ -70,7 +72,7 @@ class Sweep:
 
     def experiment(self, point: Mapping[str, Any], repeat: int = 0) -> Experiment:
         """The experiment at a point, on the base's seed + `repeat`; raises UserError where it cannot be used."""
-        return self.base.changed({**point, "seed": self.base.seed + repeat})
+        return self.base.changed({**point, "seed": self.base.seed + repeat}).knowing(self.contents)
 
     def labels(self, configs: Iterable[str]) -> list[str | None]:
         """The cell of each row of the tables by its `config`; None for rows of other sweeps and settings."""
@@ -78,7 +80,7 @@ class Sweep:
 
     def experiments(self, configs: Iterable[str]) -> list[Experiment | None]:
         """The experiment of each row of the tables; None where it is of a variant that this code does not know."""
-        return [experiment_of(config) for config in configs]
+        return read_experiments(configs, self.contents)
 
     @abstractmethod
     def to_record(self) -> Record:
@@ -86,7 +88,9 @@ class Sweep:
 
     def _shared(self) -> Record:
         names = ("name", "question", "metric", "seeds", "trials", "baseline", "evaluations", "enlarged")
-        return {"kind": self.kind, "base": self.base.to_record()} | {name: getattr(self, name) for name in names}
+        contents = {name: asdict(content) for name, content in self.contents.items()}
+        shared = {"kind": self.kind, "base": self.base.to_record(), "contents": contents}
+        return shared | {name: getattr(self, name) for name in names}
 
 
 def describe(point: Mapping[str, Any]) -> str:
@@ -100,12 +104,6 @@ def _short(value: Any) -> str:
 
 def arguments_of(record: Record) -> Record:
     return {name: value for name, value in record.items() if name != "kind"} | {
-        "base": Experiment.from_record(record["base"])
+        "base": Experiment.from_record(record["base"]),
+        "contents": {name: DataContent(**content) for name, content in record.get("contents", {}).items()},
     }
-
-
-def experiment_of(config: str) -> Experiment | None:
-    try:
-        return Experiment.from_record(json.loads(config))
-    except ValueError:  # of a variant or a field that this code does not know
-        return None

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from darl.evaluation.protocol import Measures
 from darl.experiment import Experiment
-from darl.sweep.base import Sweep, arguments_of, describe, experiment_of
+from darl.sweep.base import Sweep, arguments_of, describe
 from darl.sweep.space import Point, Space, read
 from darl.variants import Record, require
 
@@ -80,7 +80,8 @@ class Search(Sweep):
             if part is None:
                 return None
             point |= part
-        return point if self.base.changed({**point, "seed": experiment.seed}) == experiment else None
+        same = self.experiment(point, experiment.seed - self.base.seed).identity == experiment.identity
+        return point if same else None
 
     def racing(self, rows: Iterable[Record]) -> list[Point]:
         """The points that run on fresh seeds: the known ones, then the best of the search; none before it has any."""
@@ -94,9 +95,10 @@ class Search(Sweep):
         for row in rows:
             value = row[self.metric]
             if row["status"] == "finished" and value is not None and math.isfinite(value):
-                one = experiment_of(row["config"])
-                point = self.point_of(one) if one is not None and one.seed == self.base.seed else None
-                found += [] if point is None else [(float(value), point)]
+                experiment = self.experiments([row["config"]])[0]
+                if experiment is not None and experiment.seed == self.base.seed:
+                    point = self.point_of(experiment)
+                    found += [] if point is None else [(float(value), point)]
         return [point for _, point in sorted(found, key=lambda pair: pair[0], reverse=self.mode == "max")]
 
     def to_record(self) -> Record:

@@ -9,12 +9,13 @@ A trial that has an experiment here and no row in the tables is unfinished, and 
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from pyarrow import fs
 
+from darl.data.content import DataContent
 from darl.experiment import Experiment
 from darl.storage.folder import ResultsFolder
 
@@ -45,9 +46,29 @@ class CheckpointStore:
 
     def started(self) -> list[Experiment]:
         """The experiments that were started and not forgotten, in a fixed order."""
+        experiments = (self._read(f"{folder}/experiment.json") for folder in self._folders())
+        return [experiment for experiment in experiments if experiment is not None]
+
+    def adopt(self, contents: Mapping[str, DataContent]) -> None:
+        """Let trials that an older version of darl has started go on: their folders get the ids that they have now.
+
+        contents: of the data, by address, which older records do not say.
+        """
+        for folder in self._folders():
+            experiment = self._read(f"{folder}/experiment.json")
+            if experiment is None or folder.endswith(f"/{experiment.knowing(contents).trial_id}"):
+                continue
+            experiment = experiment.knowing(contents)
+            target = f"{self.root}/{experiment.trial_id}"
+            if self.files.get_file_info(target).type == fs.FileType.NotFound:
+                fs.copy_files(folder, target, self.files, self.files)  # object stores cannot rename a folder
+                self.begin(experiment)
+                self.files.delete_dir(folder)
+
+    def _folders(self) -> list[str]:
+        """Those of trials, in a fixed order."""
         selector = fs.FileSelector(self.root, allow_not_found=True)
-        folders = sorted(info.path for info in self.files.get_file_info(selector) if not info.is_file)
-        return [experiment for folder in folders if (experiment := self._read(f"{folder}/experiment.json"))]
+        return sorted(info.path for info in self.files.get_file_info(selector) if not info.is_file)
 
     def finish(self, trial_id: str, *, keep_weights: bool) -> None:
         """Drop what a trial needed to go on; its last weights stay where wanted."""

@@ -25,9 +25,9 @@ class Files(DataKind):
     def named(cls, text: str) -> str | None:
         """Absolute paths and addresses, which need not exist: a record can be read where its data is not."""
         if "://" in text:
-            from darl.storage.address import SCHEMES
+            from darl.storage.address import SCHEMES, normalized
 
-            return text if text.startswith(SCHEMES) else None
+            return normalized(text) if text.startswith(SCHEMES) else None
         return _absolute(text) if Path(text).expanduser().is_absolute() else None
 
     @classmethod

@@ -1,6 +1,5 @@
 """How well patches are denoised at each signal fraction: the schedule-independent validation loss, taken apart."""
 
-import json
 from collections.abc import Mapping
 
 import pandas as pd
@@ -22,7 +21,8 @@ _PREFIX = "val_loss_gamma_"
 def paint(findings: Findings, curves: pd.DataFrame) -> Picture | None:
     """Where the losses are comparable, for the best, the baseline and what else is notable."""
     try:
-        require_comparable("val_loss", [flatten(json.loads(text)) for text in findings.trials["config"]])
+        trained = findings.sweep.experiments(findings.trials["config"])
+        require_comparable("val_loss", [flatten(experiment.identity) for experiment in trained if experiment])
     except UserError:
         return None
     losses = by_gamma(finished(findings))
