@@ -60,3 +60,17 @@ def test_a_sweep_ends_with_one_line_and_code_2(
         run(monkeypatch, "--dry-run", "--epochs", "2", "--results", str(tmp_path), sweep="patch_order")
     assert stop.value.code == 2
     assert capsys.readouterr().err == f"error: {LINE}\n"
+
+
+def test_a_report_asked_of_the_script_finds_the_rows_of_its_data(
+    results: Results,
+    digits: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results.add_trial(row(Experiment(epochs=2, content=digits.content, data="/moved"), 0.5))
+    results.add_trial(row(Experiment(epochs=2, seed=1), 0.7))
+    run(monkeypatch, "--report", "--epochs", "2", "--results", str(tmp_path), sweep="patch_order")
+    said = capsys.readouterr().out
+    assert "raster has 60.0 %" in said or "raster leads with 60.0 %" in said
