@@ -19,13 +19,18 @@ def folder(root: Path) -> None:
     write_folder(root, [f"{split}/{label}/{i}.png" for split in ("train", "val") for label in "ab" for i in range(3)])
 
 
-def train(root: Path, first: int = 0, names: list[str] | None = None) -> None:
-    write_parquet(root / "train.parquet", pngs(15)[first : first + 12], [0, 1, 2] * 4, names, rows_per_group=5)
+def train(root: Path, first: int = 0) -> None:
+    write_parquet(root / "train.parquet", pngs(15)[first : first + 12], [0, 1, 2] * 4, rows_per_group=5)
+
+
+def validation(root: Path, labels: list[int], names: list[str] | None = None) -> None:
+    """First by name, so that the classes' names are read here."""
+    write_parquet(root / "test.parquet", pngs(3), labels, names)
 
 
 def parquet(root: Path) -> None:
     train(root)
-    write_parquet(root / "test.parquet", pngs(3), [0, 1, 2])
+    validation(root, [0, 1, 2])
 
 
 def shards(root: Path, last: bytes = b"1") -> None:
@@ -49,15 +54,9 @@ CHANGES: dict[str, tuple[Make, Make]] = {
     "an image renamed": (folder, lambda root: (root / "train/a/0.png").rename(root / "train/a/7.png")),
     "an image of another size": (folder, lambda root: write(root / "val/a/0.png", b"shorter")),
     "another class": (folder, lambda root: (root / "train/b").rename(root / "train/c")),
-    "other labels": (parquet, lambda root: write_parquet(root / "test.parquet", pngs(3), [2, 1, 0])),
-    "other class names": (
-        parquet,
-        lambda root: train(root, names=["a", "b", "c"]),
-    ),
-    "other rows": (
-        parquet,
-        lambda root: train(root, first=3),
-    ),
+    "other labels": (parquet, lambda root: validation(root, [2, 1, 0])),
+    "other class names": (parquet, lambda root: validation(root, [0, 1, 2], ["a", "b", "c"])),
+    "other rows": (parquet, lambda root: train(root, first=3)),
     "a file renamed": (parquet, lambda root: (root / "train.parquet").rename(root / "train-0.parquet")),
     "another label in a shard": (shards, lambda root: shards(root, last=b"2")),
 }
