@@ -21,18 +21,19 @@ def locate(data: str) -> str:
     """The one name of a data set, from every working directory; raises UserError for a name that stands for nothing.
 
     `digits`, `digits:FIRST-LAST` (some of its classes), `torchvision:NAME`, `hub:OWNER/NAME` and URIs are such names,
-    and so are absolute paths: these need not exist, so that a record can be read where its data is not. Relative paths
-    become absolute. What exists as a local path is one, whatever else it could mean; `digits` is always the embedded
-    set (a folder is `./digits`).
+    and so are absolute paths, which need not exist. Relative paths become absolute, and every spelling of an address
+    one (`file:///x/` is `/x`). What exists as a local path is one, whatever else it could mean; `digits` is always the
+    embedded set (a folder is `./digits`).
     """
     kinds = DataKind.kinds()
-    # one after another: to ask torchvision is to import it
-    names = (name for ask in ("named", "guessed") for kind in kinds if (name := getattr(kind, ask)(data)) is not None)
-    name = next(names, None)
-    if name is None:
-        *first, last = [kind.form for kind in kinds]
-        raise UserError(f"--data must be {', '.join(first)} or {last}, got {data!r}")
-    return name
+    for kind in kinds:  # digits first: to ask torchvision is to import it
+        if (name := kind.named(data)) is not None:
+            return name
+    for kind in kinds:
+        if (name := kind.guessed(data)) is not None:
+            return name
+    *first, last = [kind.form for kind in kinds]
+    raise UserError(f"--data must be {', '.join(first)} or {last}, got {data!r}")
 
 
 def kind_of(name: str) -> type[DataKind]:

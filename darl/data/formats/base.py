@@ -1,7 +1,7 @@
 """The family of file formats: what the files of a folder, a pattern or an address hold.
 
-A format is one class in one module of this package: its files' endings, and how they are opened. `darl.data.sources.
-files` lists the files and asks the format to which most bytes belong.
+A format is one class in one module of this package: its files' endings, and how they are opened. The files of a data
+set are listed by `darl.data.sources.files`, which asks the format that most of the bytes belong to.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Files(DataKind):
 
     @classmethod
     def named(cls, text: str) -> str | None:
-        """Absolute paths and addresses, which need not exist: a record can be read where its data is not."""
+        """An absolute path or an address in its one spelling, whether anything is there or not."""
         if "://" in text:
             from darl.storage.address import SCHEMES, normalized
 
