@@ -63,5 +63,7 @@ class TestRank:
 
     def test_older_rows_join_those_at_their_address(self, make: Make):
         assert rank(make(cell("raster", 0.6), cell("raster", 0.8, first=1, sweep=KNOWING)))["seeds"].tolist() == [2]
+
+    def test_older_rows_stand_apart_where_the_data_at_their_address_has_changed(self, make: Make):
         both = make(*THREE, cell("raster", 0.6, first=4, sweep=KNOWING), cell("raster", 0.6, first=5, sweep=OTHER))
         assert sorted(rank(both)["seeds"]) == [1, 1, 3, 3, 3]
