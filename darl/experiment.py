@@ -1,7 +1,8 @@
 """The experiment: one frozen, validated record of everything that a run's result depends on.
 
-A record is plain JSON values; its hash is the trial's id. What does not change the result (workers, storage, how often
-it is evaluated) is not in it, nor is the code's version: the tables hold that.
+A record is plain JSON values. What does not change the result (workers, storage, how often it is evaluated) is not in
+it, nor is the code's version: the tables hold that. A trial's id is the hash of the record's `identity`, in which the
+content of the data stands for its address: the same data at another address gives the same trials.
 """
 
 import dataclasses
@@ -9,12 +10,13 @@ import hashlib
 import json
 import math
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast, get_args, get_type_hints
 
 from darl.aspects import Aspect, aspect_of, changes
-from darl.data import Augment, locate
+from darl.data.augment import Augment
+from darl.data.content import DataContent
 from darl.errors import UserError
 from darl.model.config import ModelConfig
 from darl.model.encoder_config import EncoderConfig
@@ -29,7 +31,7 @@ from darl.variants import Record, Variant, require
 if TYPE_CHECKING:
     from darl.model.darl import Darl
 
-__all__ = ["Experiment", "aspects", "columns", "flatten"]
+__all__ = ["Experiment", "aspects", "columns", "flatten", "identity", "read_experiments"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,9 @@ class Experiment:
     """
 
     data: str = changes(Aspect.INPUT, default="digits")
-    """See `darl.data.locate`; local paths are absolute."""
+    """Where the data is: a name that `darl.data.locate` has made canonical. It is not looked at here."""
+    content: DataContent | None = changes(Aspect.INPUT, default=None)
+    """What the data is, wherever it lies; None before it has been opened, and in records of older versions."""
     image_size: int = changes(Aspect.INPUT, default=8)
     """Height and width in pixels."""
     channels: int = changes(Aspect.INPUT, default=1)
@@ -65,12 +69,12 @@ class Experiment:
     optim: Optimizer = field(default_factory=Optimizer)
     precision: str = changes(Aspect.TRAINING, default="auto")
     """float32, bfloat16 (autocast), or auto: bfloat16 on a GPU and float32 on a CPU."""
-    init: str | None = None
+    init: str | None = changes(Aspect.TRAINING, default=None)
     """Content hash of the weights that the run starts from (`darl.training.initialization`); None for the seed's own.
     A record without it is a record with None, so that it changes no other trial's id."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data", locate(self.data))
+        require(bool(self.data), "data", "be named", self.data)
         for name in ("image_size", "epochs", "batch_size", "accumulate"):
             require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
         require(self.channels in (1, 3), "channels", "be 1 (grey) or 3 (RGB)", self.channels)
@@ -108,7 +112,7 @@ class Experiment:
 
     @property
     def data_key(self) -> str:
-        """What decides which decoded data it uses."""
+        """What decides which decoded data it uses: by the address, since one call reads each address once."""
         return f"{self.data} at {self.image_size} pixels in {self.channels} channels"
 
     def to_record(self) -> Record:
@@ -123,19 +127,66 @@ class Experiment:
 
     def to_json(self) -> str:
         """Canonical: sorted keys, no blanks. Equal experiments have equal texts."""
-        return json.dumps(self.to_record(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _canonical(self.to_record())
+
+    @property
+    def identity(self) -> Record:
+        """What tells this experiment from others: see `darl.experiment.identity`."""
+        return identity(self.to_record())
 
     @property
     def trial_id(self) -> str:
-        """Twelve hexadecimal digits of the record's SHA-256."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits of the identity's SHA-256."""
+        return hashlib.sha256(_canonical(self.identity).encode()).hexdigest()[:12]
+
+    def knowing(self, contents: Mapping[str, DataContent]) -> Self:
+        """Itself, or a copy with the content of its data where it does not say it and `contents`, by address, does."""
+        content = contents.get(self.data)
+        return self if self.content is not None or content is None else dataclasses.replace(self, content=content)
+
+    def is_same(self, config: str) -> bool:
+        """Whether a row's `config` is this trial's: also one of a version that did not hold the data's content."""
+        contents = {} if self.content is None else {self.data: self.content}
+        before = read_experiments([config], contents)[0]
+        return before is not None and before.trial_id == self.trial_id
 
     def changed(self, changes: dict[str, Any]) -> Self:
         """A copy with fields set by dotted path, e.g. `{"noise.a": 0.1, "order": "hilbert"}`; variants also by text.
 
-        All at once: `{"objective": "mse", "noise": None}` is one change. Raises UserError.
+        All at once: `{"objective": "mse", "noise": None}` is one change. The content of other `data` is not known.
+        Raises UserError.
         """
+        if changes.get("data", self.data) != self.data:
+            changes = {"content": None} | changes
         return cast("Self", _changed(self, {tuple(path.split(".")): value for path, value in changes.items()}))
+
+
+def identity(record: Record) -> Record:
+    """An experiment's record without the address of its data, for which the content stands.
+
+    Where the content is not known (None, or a record of an older version) the address has to do.
+    """
+    hidden = "content" if record.get("content") is None else "data"
+    return {name: value for name, value in record.items() if name != hidden}
+
+
+def read_experiments(configs: Iterable[str], contents: Mapping[str, DataContent]) -> list[Experiment | None]:
+    """The experiment of each canonical text; None where it is of a variant or a field that this code does not know.
+
+    contents: of the data, by address, for texts of versions that did not hold it.
+    """
+    return [_read_experiment(config, contents) for config in configs]
+
+
+def _read_experiment(config: str, contents: Mapping[str, DataContent]) -> Experiment | None:
+    try:
+        return Experiment.from_record(json.loads(config)).knowing(contents)
+    except ValueError:
+        return None
+
+
+def _canonical(record: Record) -> str:
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def flatten(record: Record) -> Record:
@@ -188,12 +239,15 @@ def _plain(value: Any) -> Any:
         return value.to_record()
     if not dataclasses.is_dataclass(value):
         return value
-    hints = get_type_hints(type(value))
+    # a field that is None by default and is not set is left out: the record is that of versions that did not have it
+    unset = {
+        item.name for item in dataclasses.fields(value) if item.default is None and getattr(value, item.name) is None
+    }
     record: Record = {}
-    for name, hint in hints.items():  # 1 for a float is 1.0: equal experiments have equal texts
+    for name, hint in get_type_hints(type(value)).items():  # 1 for a float is 1.0: equal experiments have equal texts
         part = getattr(value, name)
         record[name] = float(part) if hint is float else _plain(part)
-    return record
+    return {name: part for name, part in record.items() if name not in unset}
 
 
 def _bare(hint: Any) -> type:

@@ -13,19 +13,34 @@ import inspect
 import pkgutil
 from abc import ABC
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from darl.errors import UserError
 
-__all__ = ["Record", "Variant", "require"]
+__all__ = ["Record", "Variant", "members", "require"]
 
 Record = dict[str, Any]
+
+Family = TypeVar("Family")
 
 
 def require(holds: bool, field: str, remedy: str, value: object) -> None:
     """Raise `UserError("FIELD must REMEDY, got VALUE")` unless `holds`."""
     if not holds:
         raise UserError(f"{field} must {remedy}, got {value!r}")
+
+
+def members(family: type[Family]) -> list[type[Family]]:
+    """Every concrete class of a family that is defined so far: those with a `kind` of their own.
+
+    A family with a `package` (one file a member) has its modules imported first.
+    """
+    if package := getattr(family, "package", ""):
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            importlib.import_module(f"{package}.{module.name}")
+    below = [member for child in family.__subclasses__() for member in members(child)]
+    own = [family] if "kind" in vars(family) and not inspect.isabstract(family) else []
+    return [*own, *below]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +55,7 @@ class Variant(ABC):
     @classmethod
     def kinds(cls) -> dict[str, type[Self]]:
         """Every concrete variant of this family that is defined so far, by `kind`."""
-        if cls.package:
-            for module in pkgutil.iter_modules(importlib.import_module(cls.package).__path__):
-                importlib.import_module(f"{cls.package}.{module.name}")
-        below = [sub for child in cls.__subclasses__() for sub in child.kinds().values()]
-        own = [cls] if "kind" in vars(cls) and not inspect.isabstract(cls) else []
-        return {sub.kind: sub for sub in [*own, *below]}
+        return {member.kind: member for member in members(cls)}
 
     @classmethod
     def of(cls, kind: str) -> type[Self]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darl.data import Augment
+from darl.data import Augment, DataContent
 from darl.errors import UserError
 from darl.experiment import Experiment, columns, flatten
 from darl.model.encoder_config import EncoderConfig
@@ -40,7 +40,16 @@ experiments = st.builds(
     learning_rate=fractions,
     augment=st.builds(Augment, crop_min=fractions, flip=st.booleans()),
     optim=st.builds(Optimizer, weight_decay=fractions, ema=fractions),
+    content=st.none()
+    | st.builds(
+        DataContent,
+        train=st.integers(1),
+        validation=st.integers(1),
+        classes=st.none() | st.integers(1),
+        fingerprint=st.text("0123456789abcdef", min_size=16, max_size=16),
+    ),
 )
+CONTENT = DataContent(train=80, validation=20, classes=2, fingerprint="a" * 16)
 
 
 @given(experiments)
@@ -79,6 +88,48 @@ def test_ids_are_equal_where_experiments_are_and_in_every_process() -> None:
     assert len(ids) == 6
 
 
+def test_an_experiment_is_made_and_read_where_its_data_is_not() -> None:
+    experiment = Experiment(data="nowhere/at/all", content=CONTENT)
+    assert Experiment.from_record(experiment.to_record()) == experiment
+
+
+def test_what_the_data_is_makes_the_id_and_where_it_lies_does_not() -> None:
+    here, there = Experiment(data="/here", content=CONTENT), Experiment(data="s3://there", content=CONTENT)
+    assert here.trial_id == there.trial_id
+    assert here.identity == there.identity != here.to_record()
+    assert here.trial_id != dataclasses.replace(here, content=dataclasses.replace(CONTENT, train=81)).trial_id
+
+
+def test_where_the_content_is_not_known_the_address_makes_the_id() -> None:
+    assert Experiment(data="/here").trial_id != Experiment(data="/there").trial_id
+    assert "content" not in Experiment().to_record()
+    assert Experiment.from_record(Experiment().to_record()).content is None
+
+
+def test_an_experiment_learns_its_content_once() -> None:
+    other = dataclasses.replace(CONTENT, train=81)
+    known = Experiment().knowing({"digits": CONTENT})
+    assert (known.content, known.knowing({"digits": other})) == (CONTENT, known)
+    assert Experiment(data="/x").knowing({"digits": CONTENT}).content is None
+    assert known.is_same(Experiment().to_json())
+    assert not known.is_same(dataclasses.replace(known, content=other).to_json())
+    assert not known.is_same(Experiment(seed=1).to_json())
+
+
+def test_other_data_has_a_content_that_is_not_known() -> None:
+    known = Experiment(content=CONTENT)
+    assert known.changed({"seed": 1, "data": "digits"}).content == CONTENT
+    assert known.changed({"data": "/x"}).content is None
+
+
+def test_the_content_s_columns() -> None:
+    own = {name: value for name, value in flatten(Experiment(content=CONTENT).to_record()).items() if "content" in name}
+    assert own == {
+        "content_train": 80, "content_validation": 20, "content_classes": 2, "content_fingerprint": "a" * 16,
+    }  # fmt: skip
+    assert not any("content" in name for name in flatten(Experiment().to_record()))
+
+
 def test_fields_are_changed_by_path() -> None:
     one = Experiment().changed({"noise.a": 0.5, "seed": 3, "model.width": 32})
     assert (one.noise, one.seed, one.model.width) == (Beta(a=0.5, b=1.0), 3, 32)
@@ -89,7 +140,7 @@ def test_fields_are_changed_by_path() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": "nowhere"}, "--data must be"),
+        ({"data": ""}, "data must be named, got ''"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"channels": 2}, r"channels must be 1 \(grey\) or 3 \(RGB\), got 2"),
         ({"seed": -1}, r"seed must be in \[0, 2\^63\), got -1"),

@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from darl.data import defaults, locate
+from darl.data import content_of, defaults, locate
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +30,7 @@ def run(flags: argparse.Namespace) -> None:
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     table.add_row("GPUs", ", ".join(names) or "none")
     table.add_row("data", f"{locate(flags.data)}: {_describe_data(flags.data)}")
+    table.add_row("content", str(content_of(flags.data)))
     Console().print(table)
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from darl.cli.flags import CHECKPOINT_HELP, load_data
+from darl.data import locate
 from darl.evaluation.protocol import Protocols
 from darl.evaluation.standard import standard
 from darl.training import checkpoint
@@ -32,7 +33,7 @@ def run(flags: argparse.Namespace) -> None:
     """Print the metrics of a checkpoint."""
     protocols = standard() if flags.protocols is None else Protocols.parse(flags.protocols)
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
-    experiment = replace(pretrained.experiment, data=flags.data or pretrained.experiment.data)
+    experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
     require(flags.device in ("cpu", "cuda"), "--device", "be cpu or cuda", flags.device)
     require(flags.device == "cpu" or torch.cuda.is_available(), "--device", "be cpu: no GPU is here", flags.device)

@@ -109,10 +109,12 @@ class Options:
         name: of the data, where `--data` takes several.
         """
         flags = self.flags
-        name = name or str(flags.data)
-        usual = data.defaults(name)
-        small = usual.image_size <= 8
         goal = Objective.parse(flags.objective)
+        order, position = Order.parse(flags.order), Position.parse(flags.position)
+        noise = Noise.parse(flags.noise) if goal.uses_noise else None
+        name = data.locate(name or str(flags.data))
+        usual = data.defaults(name)  # opens the data: after the mistakes that can be found without it
+        small = usual.image_size <= 8
         size = size_of(flags.model or ("nano" if small else "tiny"), patch_size=flags.patch_size or usual.patch_size)
         return Experiment(
             data=name,
@@ -120,11 +122,11 @@ class Options:
             channels=usual.channels,
             augment=usual.augment,
             model=dataclasses.replace(size, readout=flags.readout),
-            order=Order.parse(flags.order),
-            position=Position.parse(flags.position),
+            order=order,
+            position=position,
             causal=not flags.no_causal,
             objective=goal,
-            noise=Noise.parse(flags.noise) if goal.uses_noise else None,
+            noise=noise,
             seed=flags.seed,
             epochs=flags.epochs or (flags.small_epochs if small else 100),
             batch_size=flags.batch_size,

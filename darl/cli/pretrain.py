@@ -22,11 +22,12 @@ from darl.cli.flags import (
     results_root,
     workers_of,
 )
+from darl.cli.same_data import with_content
 from darl.data import Dataset
 from darl.errors import named
 from darl.evaluation.protocol import evenly
 from darl.evaluation.standard import standard
-from darl.experiment import Experiment
+from darl.experiment import Experiment, identity
 from darl.results.recorder import TrialRecorder, attempts_of
 from darl.results.rows import now
 from darl.results.tables import Results
@@ -113,6 +114,7 @@ def run(flags: argparse.Namespace) -> None:
     if flags.no_ray:
         require(not is_remote(results.path), "--results", "be a local folder with --no-ray", flags.results)
         require(not flags.gpus_per_worker or torch.cuda.is_available(), "--gpus-per-worker", "be 0: no GPU is here", 1)
+    experiment = with_content(experiment, dataset, results)
     if not _is_finished(experiment, results):
         with results.claimed():
             _pretrain(_Run(experiment=experiment, dataset=dataset, results=results, flags=flags, initial=initial))
@@ -120,7 +122,7 @@ def run(flags: argparse.Namespace) -> None:
 
 def _is_finished(experiment: Experiment, results: Results) -> bool:
     trials = results.trials()
-    finished = "finished" in set(trials["status"][trials["trial_id"] == experiment.trial_id])
+    finished = "finished" in set(trials.loc[trials["config"].map(experiment.is_same).astype(bool), "status"])
     if finished:
         print(f"{experiment.trial_id} is finished already: {results.trials_path}")
     return finished
@@ -137,6 +139,7 @@ def _pretrain(run: _Run) -> None:
     if not run.flags.no_ray:
         _connect(run.flags)
     run.results.prepare()
+    store.begin(run.experiment)
     with noted_terminations() as terminated:
         error = (_train_here if run.flags.no_ray else _train_on_ray)(run, terminated)
     run.tracked.finish(failed=not run.is_whole)
@@ -157,11 +160,11 @@ def _pretrain(run: _Run) -> None:
 
 def _tell_of_another_length(run: _Run, trials: pd.DataFrame) -> None:
     """Say so where a finished run here differs by its epochs only: this one does not go on with it."""
-    own = _but_for_epochs(run.experiment.to_record())
+    own = _but_for_epochs(run.experiment.identity)
     finished = trials[trials["status"] == "finished"]
     for trial, config in zip(finished["trial_id"], finished["config"], strict=True):
         record = json.loads(config)
-        if _but_for_epochs(record) == own:
+        if _but_for_epochs(identity(record)) == own:
             other = below(run.results.path, f"{CHECKPOINTS}/{trial}")
             print(
                 f"--epochs {run.experiment.epochs} is another run than --epochs {record['epochs']}, which is finished "

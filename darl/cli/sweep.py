@@ -20,7 +20,8 @@ from darl.cli.flags import (
     speak_plainly,
     workers_of,
 )
-from darl.data import Dataset
+from darl.cli.same_data import require_same_data
+from darl.data import DataContent, Dataset, content_of
 from darl.errors import UserError
 from darl.evaluation.protocol import Need, Protocol
 from darl.experiment import Experiment
@@ -92,22 +93,43 @@ def _sweep(
         given = getattr(flags, _field(flag))
         require(given == value, flag, "be left to the sweep, which varies it", given)
     stages = [_with_flags(stage, flags) for stage in ([built] if isinstance(built, Sweep) else built)]
+    contents: dict[str, DataContent] = {}
 
     def last(trials: pd.DataFrame) -> list[Sweep]:
-        return [_with_flags(then(options, stages, trials), flags)] if then else []
+        return [replace(_with_flags(then(options, stages, trials), flags), contents=contents)] if then else []
 
     results = Results(results_root(flags.results), stages[0].name)
     if flags.report:
-        known = stages_of(results) if then else []  # what a last stage has been made of stands there
-        return present(known or stages, results, files=False)
+        known = stages_of(results)
+        contents.update(_contents(stages, known))
+        # what a last stage has been made of stands in the folder
+        shown = known if then and known else [replace(stage, contents=contents) for stage in stages]
+        return present(shown, results, files=False)
     every = [*stages, *last(pd.DataFrame())]
     needs = flags.max_gpu_hours is None or flags.gpus_per_worker > 0
     require(needs, "--max-gpu-hours", "come with --gpus-per-worker", flags.max_gpu_hours)
     check(flags.log, local_folder(results.path))
     datasets = _load(every, flags)
+    contents.update(_loaded_contents(every, datasets))
+    require_same_data(results, contents)
+    stages = [replace(stage, contents=contents) for stage in stages]
     if flags.dry_run:
-        return print_plan(every, datasets, results, flags)
+        return print_plan([*stages, *last(pd.DataFrame())], datasets, results, flags)
     return _run(stages, last, datasets, results, flags)
+
+
+def _loaded_contents(stages: Stages, datasets: Datasets) -> dict[str, DataContent]:
+    """What the data of the stages is, by address."""
+    experiments = [experiment for stage in stages for experiment in _experiments(stage)]
+    contents = {experiment.data: datasets[experiment.data_key].content for experiment in experiments}
+    return {name: content for name, content in contents.items() if content is not None}
+
+
+def _contents(stages: Stages, known: Stages) -> dict[str, DataContent]:
+    """What the data of a report is, by address: as the folder says, or else as it is now."""
+    contents = {name: content for stage in known for name, content in stage.contents.items()}
+    names = {experiment.data for stage in stages for experiment in _experiments(stage)}
+    return contents | {name: content_of(name) for name in sorted(names - contents.keys())}
 
 
 def _field(flag: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from darl.data.decode import decode_many, fit
+from darl.data.content import DataContent, fingerprint_of
 from darl.data.locate import locate, no_readable_image, open_splits
 from darl.data.shuffle import epoch_order
 from darl.data.sources.base import Source, hold_out, number_labels
@@ -18,7 +18,7 @@ from darl.variants import require
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-__all__ = ["Dataset", "load"]
+__all__ = ["Dataset", "content_of", "load"]
 
 SAMPLE = 1024  # images of a stream that its statistics are taken from
 
@@ -38,6 +38,20 @@ class Dataset:
     std: tuple[float, ...]
     skipped: tuple[str, ...]
     """Broken images found while loading, `path: reason` (`file#row: reason`)."""
+    content: DataContent | None = None
+    """What the data is, wherever it lies; None where it was made by hand."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """Both splits, before an image is decoded."""
+
+    train: Source
+    validation: Source
+    train_labels: Int64[np.ndarray, " train"] | None
+    validation_labels: Int64[np.ndarray, " validation"] | None
+    classes: tuple[str, ...] | None
+    content: DataContent
 
 
 def load(
@@ -52,12 +66,10 @@ def load(
     require(channels in (1, 3), "channels", "be 1 or 3", channels)
     require(image_size >= 1, "--image-size", "be at least 1", image_size)
     name = locate(data)
-    splits = open_splits(name)
-    train, validation = (splits.train, splits.validation) if splits.validation else hold_out(name, splits.train)
-    train_labels, validation_labels, classes = number_labels(name, train.labels, validation.labels, splits.classes)
+    opened = _open(name)
     skipped: dict[str, str] = {}
     loaded: list[Images | Stream] = []
-    for source, labels in ((train, train_labels), (validation, validation_labels)):
+    for source, labels in ((opened.train, opened.train_labels), (opened.validation, opened.validation_labels)):
         size = len(source) * channels * image_size**2
         if size <= memory_limit:
             memory_limit -= size
@@ -68,7 +80,27 @@ def load(
             )
     mean, std = _statistics(loaded[0], skipped)
     reports = tuple(f"{path}: {reason}" for path, reason in skipped.items())
-    return Dataset(name, loaded[0], loaded[1], classes, mean, std, reports)
+    return Dataset(name, loaded[0], loaded[1], opened.classes, mean, std, reports, opened.content)
+
+
+def content_of(data: str) -> DataContent:
+    """What `data` is, wherever it lies, without decoding an image. Raises UserError."""
+    return _open(locate(data)).content
+
+
+def _open(name: str) -> _Opened:
+    """The splits of a located data set, an image in five held out where it has but one, and its numbered labels."""
+    splits = open_splits(name)
+    train, validation = (splits.train, splits.validation) if splits.validation else hold_out(name, splits.train)
+    train_labels, validation_labels, classes = number_labels(name, train.labels, validation.labels, splits.classes)
+    prints = [split.fingerprint() if split else "none" for split in (splits.train, splits.validation)]
+    content = DataContent(
+        train=len(train),
+        validation=len(validation),
+        classes=None if classes is None else len(classes),
+        fingerprint=fingerprint_of([*prints, *(classes or ())]),
+    )
+    return _Opened(train, validation, train_labels, validation_labels, classes, content)
 
 
 def _decode(
@@ -80,6 +112,8 @@ def _decode(
     skipped: dict[str, str],
 ) -> Images:
     """All images of a source, without the broken ones, which go to `skipped`."""
+    from darl.data.decode import decode_many, fit
+
     pixels = np.empty((len(source), channels, image_size, image_size), np.uint8)
     threads = max(torch.get_num_threads(), REMOTE_THREADS if source.remote else 1)
     failed = decode_many(lambda i: fit(source.read(i), image_size, channels), range(len(source)), pixels, threads)

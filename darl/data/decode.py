@@ -122,7 +122,7 @@ def decode_many(
             index = int(indices[row])
             try:
                 out[row] = decode(index)
-            except UserError:  # the place, not the image
+            except UserError:  # the storage, not the image
                 raise
             except Exception as error:  # PIL's plug-ins raise anything on a broken file: it is skipped and reported
                 failed[index] = " ".join(f"{type(error).__name__}: {error}".split())

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from darl.data.augment import Augment, crop_boxes, draw
-from darl.data.decode import open_image, to_pixels, upright
 from darl.data.splits import Stream
 from darl.errors import UserError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64, UInt8
+    from PIL import Image
 
 __all__ = ["CroppedRows", "OrderedRows", "Plan", "loaded"]
 
@@ -83,6 +82,7 @@ class CroppedRows(Rows):
         split, (uniform, _) = self.split, self.plan.draws(number)
         if uniform is None:
             return split.decode(self.plan.indices(number), split.fitted)
+        from darl.data.decode import open_image, upright
 
         def decode(row: int, index: int) -> UInt8[np.ndarray, "channels size size"]:
             return self._crop(upright(open_image(split.source.read(index)), split.channels), uniform[row : row + 1])
@@ -90,10 +90,14 @@ class CroppedRows(Rows):
         return split.decode(self.plan.indices(number), decode)
 
     def _crop(self, image: Image.Image, uniform: Float[Tensor, "1 tries 4"]) -> np.ndarray:
+        from PIL.Image import Resampling
+
+        from darl.data.decode import to_pixels
+
         height, width = torch.tensor([image.height]), torch.tensor([image.width])
         top, left, height, width = crop_boxes(uniform, height, width, self.plan.augment.crop_min)[0].tolist()
         size = (self.split.image_size, self.split.image_size)
-        return to_pixels(image.crop((left, top, left + width, top + height)).resize(size, Image.Resampling.BICUBIC))
+        return to_pixels(image.crop((left, top, left + width, top + height)).resize(size, Resampling.BICUBIC))
 
 
 class OrderedRows(Rows):

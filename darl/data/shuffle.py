@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darl.data.sources.base import Groups
-from darl.data.sources.parquet import WINDOW
+from darl.data.sources.base import WINDOW, Groups
 from darl.data.splits import Images, Stream
 from darl.randomness import generator
 from darl.variants import require

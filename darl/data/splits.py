@@ -1,7 +1,7 @@
 """A split, decoded in memory or as a stream of encoded images.
 
 Both hold a broken image to be no reason to stop. In memory it is left out; in a stream, where it is found only when
-its turn comes, another takes its place.
+its turn comes, another image stands in for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from darl.data.decode import decode_many, fit
 from darl.data.sources.base import Source
 from darl.errors import UserError
 
@@ -66,12 +65,16 @@ class Stream:
 
     def fitted(self, _row: int, index: int) -> UInt8[np.ndarray, "channels size size"]:
         """An image without augmentation, for `decode`."""
+        from darl.data.decode import fit
+
         return fit(self.source.read(index), self.image_size, self.channels)
 
     def decode(
         self, indices: Int64[np.ndarray, " rows"], decode: Callable[[int, int], np.ndarray]
     ) -> tuple[UInt8[np.ndarray, "rows channels size size"], Int64[np.ndarray, " rows"], dict[str, str]]:
         """Pixels by `decode(row, index)`, the indices of the images that they show, and what was broken, by name."""
+        from darl.data.decode import decode_many
+
         size = self.image_size
         pixels = np.empty((len(indices), self.channels, size, size), np.uint8)
         threads = max(torch.get_num_threads(), REMOTE_THREADS if self.source.remote else 1)
@@ -91,7 +94,7 @@ class Stream:
         return pixels, shown, broken
 
     def _others(self, index: int) -> Iterator[int]:
-        """Which images to try in place of this one."""
+        """Which images to try instead of this one."""
         after = (index + np.arange(1, len(self))) % len(self)
         if self.labels is not None:
             same = self.labels[after] == self.labels[index]

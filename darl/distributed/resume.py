@@ -25,7 +25,7 @@ class State:
     """What the tables and the checkpoints say of a folder's trials."""
 
     last: Mapping[str, dict[str, Any]]
-    """Each trial's row of its last attempt."""
+    """Each trial's row of its last attempt, by the id that the trial has now: see `read_state`."""
     attempts: Counter[str]
     done: frozenset[str]
     """Trials that are not to be run again."""
@@ -33,37 +33,41 @@ class State:
 
 
 def read_state(sweep: Sweep, results: Results) -> State:
-    """The state of a folder's trials; cleans up behind a driver that was killed just after it had written a row."""
+    """The state of a folder's trials; cleans up behind a driver that was killed just after it had written a row.
+
+    A trial of an older version, whose record does not say what its data was, counts as what it would be now: its id is
+    made anew from its record and the contents that the sweep knows.
+    """
     store = CheckpointStore(results.path)
     rows: list[dict[str, Any]] = results.trials().sort_values("attempt").to_dict("records")
-    last: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in rows}
+    experiments = sweep.experiments(row["config"] for row in rows)
+    ids = [row["trial_id"] if own is None else own.trial_id for row, own in zip(rows, experiments, strict=True)]
+    last = dict(zip(ids, rows, strict=True))
     attempts = Counter({key: int(row["attempt"]) for key, row in last.items()})
-    failures = Counter(row["trial_id"] for row in rows if row["status"] == "failed")
+    failures = Counter(key for key, row in zip(ids, rows, strict=True) if row["status"] == "failed")
     done = {key for key, row in last.items() if row["status"] != "failed" or failures[key] >= ATTEMPTS}
+    store.adopt(sweep.contents)
     started = store.started()
     for experiment in started:
         row = last.get(experiment.trial_id)
-        if row is not None and row["status"] != "failed":  # the driver was killed between its row and its cleaning
+        if row is not None and row["status"] != "failed":  # killed between its row and its cleaning
             store.finish(experiment.trial_id, keep_weights=row["status"] == "finished")
-    unfinished = [experiment for experiment in started if experiment.trial_id not in last]
-    return State(last, attempts, frozenset(done), unfinished)
+    return State(last, attempts, frozenset(done), [own for own in started if own.trial_id not in last])
 
 
 def known_trials(sweep: Search, state: State, results: Results) -> list[KnownTrial]:
     """The trials of the search's own seed that are not to be run again, in the order of their ends."""
     curves = dict(list(results.curves().groupby(["trial_id", "attempt"])))
     known: list[KnownTrial] = []
-    for row in sorted(state.last.values(), key=ended):
+    for key, row in sorted(state.last.items(), key=lambda item: ended(item[1])):
         experiment = sweep.experiments([row["config"]])[0]
         point = experiment and sweep.point_of(experiment)
-        own = experiment is not None and experiment.seed == sweep.base.seed and row["trial_id"] in state.done
+        own = experiment is not None and experiment.seed == sweep.base.seed and key in state.done
         if own and point is not None:
             curve = curves.get((row["trial_id"], row["attempt"]))
             values = {} if curve is None else scores(sweep, curve)
             lasted = (_local(row["started_at"]), _local(ended(row)))
-            known.append(
-                KnownTrial(trial_id=row["trial_id"], point=point, status=row["status"], values=values, lasted=lasted)
-            )
+            known.append(KnownTrial(trial_id=key, point=point, status=row["status"], values=values, lasted=lasted))
     return known
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from darl.experiment import Experiment, flatten
+from darl.experiment import Experiment, flatten, read_experiments
 from darl.metrics import ENLARGED_PROBE
 from darl.report.findings import Findings, find
 from darl.results.tables import Results
@@ -43,7 +43,8 @@ def findings_of(
 def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
     """A note on rows of other settings: in which fields they differ from the sweep that is nearest to each."""
     values: dict[str, set[str]] = {}
-    for experiment in stages[0].experiments(configs):
+    contents = {name: content for stage in stages for name, content in stage.contents.items()}
+    for experiment in read_experiments(configs, contents):
         if experiment is not None:
             for name, value in min((_apart(stage, experiment) for stage in stages), key=len).items():
                 values.setdefault(name, set()).add(str(value))
@@ -57,13 +58,23 @@ def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
 
 def _apart(stage: Sweep, experiment: Experiment) -> Record:
     """The fields, but for those that a sweep varies, in which an experiment is not like its base."""
-    varied = ("seed", *(path.replace(".", "_") for path in stage.varied_paths))
+    varied = ("seed", "data", "content", *(path.replace(".", "_") for path in stage.varied_paths))
     base = flatten(stage.base.to_record())
-    return {
+    apart = {
         name: value
         for name, value in flatten(experiment.to_record()).items()
         if value != base.get(name) and not name.startswith(varied)
     }
+    return apart if "data" in stage.varied_paths else apart | _other_data(stage.experiment({}), experiment)
+
+
+def _other_data(base: Experiment, experiment: Experiment) -> Record:
+    """The data of an experiment where it is not the base's: by its address, or by what it was at the same one."""
+    if base.content == experiment.content and (base.content is not None or base.data == experiment.data):
+        return {}
+    if base.data != experiment.data:
+        return {"data": experiment.data}
+    return {"data": f"of other content: {experiment.content or 'not known'}"}
 
 
 def _beside_the_answer(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:

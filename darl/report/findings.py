@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from darl.aspects import Aspect
-from darl.experiment import flatten
+from darl.experiment import flatten, identity
 from darl.metrics import KNN, METRICS, PROBE, VALIDATION_LOSS
 from darl.report import answer
 from darl.report.judgement import compare, select
@@ -21,7 +21,7 @@ from darl.report.verdict import NextStep, Nothing, Standing, Verdict
 from darl.sweep.base import ATTEMPTS, Comparison, Sweep
 from darl.sweep.comparability import require_comparable
 from darl.sweep.statistics import FEWEST, differences, means
-from darl.variants import require
+from darl.variants import Record, require
 
 __all__ = ["Findings", "counts", "find", "gained", "rank"]
 
@@ -92,14 +92,20 @@ def counts(trials: pd.DataFrame) -> dict[str, int]:
 def rank(trials: pd.DataFrame, metric: str = PROBE.column) -> pd.DataFrame:
     """Finished configurations, best first: rank, the fields that vary, the metric's mean, `seeds`, and other means.
 
-    A configuration is a record without its seed. Raises UserError for a metric that does not order these trials.
+    A configuration is a record without its seed and, where its data's content is known, without the data's address.
+    Raises UserError for a metric that does not order these trials.
     """
     _require_known(metric, trials)
     rows = _numeric(_last(trials.loc[trials["status"] == "finished"]), metric)
     _require_values(metric, rows)
-    records = [flatten(json.loads(text)) for text in rows["config"]]
+    whole = _with_contents([json.loads(text) for text in rows["config"]])
+    records = [flatten(identity(record)) for record in whole]
     fields = require_comparable(metric, records)
-    texts = [json.dumps({name: value for name, value in record.items() if name != "seed"}) for record in records]
+    if "content_fingerprint" in fields and "data" not in fields:  # the address says more than numbers do
+        records = [flatten(record) for record in whole]
+        fields = ["data", *fields] if len({record["data"] for record in whole}) > 1 else fields
+    alone = [{name: value for name, value in identity(record).items() if name != "seed"} for record in whole]
+    texts = [json.dumps(record, sort_keys=True) for record in alone]
     values = {name: pd.Series([record.get(name) for record in records], rows.index) for name in fields}
     groups = rows.assign(**values).groupby(pd.Series(texts, rows.index, dtype="str"), sort=False)
     means_of = [name for name in _measures(metric) if name not in fields]
@@ -109,6 +115,17 @@ def rank(trials: pd.DataFrame, metric: str = PROBE.column) -> pd.DataFrame:
     table = table.sort_values(metric, ascending=ascending, kind="stable").reset_index(drop=True)
     table.insert(0, "rank", range(1, len(table) + 1))
     return table
+
+
+def _with_contents(records: list[Record]) -> list[Record]:
+    """Records of older versions with the content of their data, where all others at that address agree on it."""
+    known: dict[str, list[Record]] = {}
+    for record in records:
+        contents = known.setdefault(record["data"], [])
+        if record.get("content") not in (None, *contents):
+            contents.append(record["content"])
+    only = {address: contents[0] for address, contents in known.items() if len(contents) == 1}
+    return [record | {"content": record.get("content") or only.get(record["data"])} for record in records]
 
 
 def gained(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -205,7 +222,8 @@ def _found(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 def _planned(sweep: Sweep, rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, list[str]]:
     """The rows on the sweep's seeds, and a note on others: another search's own seed would pass for a fresh one."""
     own = rows.loc[rows["seed"].isin(sweep.all_seeds)]
-    require_comparable(metric, [flatten(json.loads(text)) for text in own["config"]])
+    experiments = sweep.experiments(own["config"])
+    require_comparable(metric, [flatten(experiment.identity) for experiment in experiments if experiment is not None])
     others, first, last = len(rows) - len(own), sweep.all_seeds[0], sweep.all_seeds[-1]
     note = f"trials on seeds other than {first} to {last} are left out: {others}"
     return own, [note] if others and sweep.seeds > 1 else []

@@ -9,14 +9,12 @@ two trials then. fANOVA takes parameters that all trials have; those of one alte
 over the trials of that alternative.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from darl.experiment import Experiment
 from darl.metrics import METRICS
 from darl.sweep.base import Sweep
 from darl.sweep.space import known
@@ -90,7 +88,8 @@ def _optuna_trials(sweep: Sweep, rows: Iterator[tuple[str, float]]) -> Iterator[
     from optuna.trial import create_trial
 
     for config, value in rows:
-        point = sweep.point_of(Experiment.from_record(json.loads(config)))
+        experiment = sweep.experiments([config])[0]
+        point = experiment and sweep.point_of(experiment)
         trial = None if point is None else known(sweep.searched_space, point)
         if trial is not None:
             yield create_trial(params=trial.params, distributions=trial.distributions, value=float(value))

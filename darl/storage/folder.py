@@ -121,6 +121,11 @@ class ResultsFolder:
             self.make(name)
         fs.copy_files(str(source), self.path(name), fs.LocalFileSystem(), self.files)
 
+    def copy_folder(self, name: str, target: str) -> None:
+        """Copy a folder to another name: an object store cannot rename one."""
+        self.make(target)
+        fs.copy_files(self.path(name), self.path(target), self.files, self.files)
+
     def _inside(self, name: str) -> list[fs.FileInfo]:
         return self.files.get_file_info(fs.FileSelector(self.path(name), allow_not_found=True))
 

@@ -13,15 +13,15 @@ words), and never for its kind: another kind is one more subclass, its name in `
 that runs it in `darl.distributed.tuner`.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Self
 
+from darl.data.content import DataContent
 from darl.evaluation.protocol import Protocols
 from darl.evaluation.standard import standard
-from darl.experiment import Experiment, flatten
+from darl.experiment import Experiment, flatten, read_experiments
 from darl.metrics import JUDGES, METRICS, PROBE
 from darl.sweep.space import Point, Space
 from darl.variants import Record, require
@@ -76,6 +76,8 @@ class Sweep(ABC):
     """Of a design's trial, evenly spaced, the last epoch's among them."""
     enlarged: bool = False
     """Whether the probe is also tried on images larger than those of training."""
+    contents: Mapping[str, DataContent] = field(default_factory=dict[str, DataContent])
+    """What the data is, by `Experiment.data`: filled into every experiment, and into rows that do not say it."""
 
     def __post_init__(self) -> None:
         require(self.trials is None or self.trials >= 1, "trials", "be at least 1", self.trials)
@@ -238,7 +240,7 @@ class Sweep(ABC):
 
     def experiment(self, point: Mapping[str, Any], repeat: int = 0) -> Experiment:
         """The experiment at a point, on the base's seed + `repeat`; raises UserError where it cannot be used."""
-        return self.base.changed({**point, "seed": self.base.seed + repeat})
+        return self.base.changed({**point, "seed": self.base.seed + repeat}).knowing(self.contents)
 
     def labels(self, configs: Iterable[str]) -> list[str | None]:
         """The cell of each row of the tables by its `config`; None for rows of other sweeps and settings."""
@@ -246,7 +248,7 @@ class Sweep(ABC):
 
     def experiments(self, configs: Iterable[str]) -> list[Experiment | None]:
         """The experiment of each row of the tables; None where it is of a variant that this code does not know."""
-        return [experiment_of(config) for config in configs]
+        return read_experiments(configs, self.contents)
 
     @abstractmethod
     def to_record(self) -> Record:
@@ -259,7 +261,9 @@ class Sweep(ABC):
 
     def _shared(self) -> Record:
         names = ("name", "question", "metric", "seeds", "trials", "baseline", "evaluations", "enlarged")
-        return {"kind": self.kind, "base": self.base.to_record()} | {name: getattr(self, name) for name in names}
+        contents = {name: asdict(content) for name, content in self.contents.items()}
+        shared = {"kind": self.kind, "base": self.base.to_record(), "contents": contents}
+        return shared | {name: getattr(self, name) for name in names}
 
 
 def describe(point: Mapping[str, Any]) -> str:
@@ -281,13 +285,6 @@ def differing_fields(experiments: Iterable[Experiment]) -> list[str]:
 def arguments_of(record: Record) -> Record:
     """The arguments of a sweep's class that its record holds."""
     return {name: value for name, value in record.items() if name != "kind"} | {
-        "base": Experiment.from_record(record["base"])
+        "base": Experiment.from_record(record["base"]),
+        "contents": {name: DataContent(**content) for name, content in record.get("contents", {}).items()},
     }
-
-
-def experiment_of(config: str) -> Experiment | None:
-    """The experiment of a row's `config`; None where it is of a variant or a field that this code does not know."""
-    try:
-        return Experiment.from_record(json.loads(config))
-    except ValueError:
-        return None

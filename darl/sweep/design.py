@@ -176,5 +176,4 @@ class Design(Sweep):
 
 
 def _seedless(experiment: Experiment) -> str:
-    record = experiment.to_record()
-    return json.dumps({name: value for name, value in record.items() if name != "seed"}, sort_keys=True)
+    return json.dumps({name: value for name, value in experiment.identity.items() if name != "seed"}, sort_keys=True)

@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 from darl.evaluation.protocol import Protocols
 from darl.experiment import Experiment
 from darl.metrics import METRICS
-from darl.sweep.base import Comparison, Sweep, arguments_of, describe, experiment_of
+from darl.sweep.base import Comparison, Sweep, arguments_of, describe
 from darl.sweep.samplers import Sampler, Tpe
 from darl.sweep.space import Point, Space, read
 from darl.sweep.wording import several
@@ -226,7 +226,8 @@ class Search(Sweep):
             if part is None:
                 return None
             point |= part
-        return point if self.base.changed({**point, "seed": experiment.seed}) == experiment else None
+        same = self.experiment(point, experiment.seed - self.base.seed).identity == experiment.identity
+        return point if same else None
 
     def racing(self, rows: Iterable[Record]) -> list[Point]:
         """The points that run on fresh seeds: the known ones, then the best of the search; none before it has any."""
@@ -240,7 +241,7 @@ class Search(Sweep):
         for row in rows:
             value = row[self.metric]
             if row["status"] == "finished" and _is_number(value):
-                experiment = experiment_of(row["config"])
+                experiment = self.experiments([row["config"]])[0]
                 own = experiment is not None and experiment.seed == self.base.seed
                 point = self.point_of(experiment) if experiment is not None and own else None
                 valued += [] if point is None else [(float(value), point)]

@@ -11,10 +11,11 @@ names: a run that one of them began, the other goes on with.
 import contextlib
 import json
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from darl.data.content import DataContent
 from darl.experiment import Experiment
 from darl.storage.folder import WRITING, ResultsFolder
 from darl.training.checkpoint import TRAINER_FILE, latest
@@ -49,6 +50,21 @@ class CheckpointStore:
         """The experiments that were started and not forgotten, in a fixed order."""
         trials = self.root.folders_in(CHECKPOINTS)
         return [experiment for trial in trials if (experiment := self._read(f"{_folder(trial)}/{_NOTE}"))]
+
+    def adopt(self, contents: Mapping[str, DataContent]) -> None:
+        """Let trials that an older version of darl has started go on: their folders get the ids that they have now.
+
+        contents: of the data, by address, which older records do not say.
+        """
+        for trial in self.root.folders_in(CHECKPOINTS):
+            experiment = self._read(f"{_folder(trial)}/{_NOTE}")
+            experiment = experiment and experiment.knowing(contents)
+            if experiment is None or trial == experiment.trial_id:
+                continue
+            if not self.root.is_folder(_folder(experiment.trial_id)):
+                self.root.copy_folder(_folder(trial), _folder(experiment.trial_id))
+                self.begin(experiment)
+                self.root.delete_folder(_folder(trial))
 
     def finish(self, trial_id: str, *, keep_weights: bool) -> None:
         """Drop what a trial needed to go on; its last weights stay where wanted."""

@@ -30,6 +30,7 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().out
     assert "torch" in said
     assert "digits" in said
+    assert "1,438 + 359 images, 10 classes" in said
 
 
 @pytest.mark.parametrize(("sweeps", "which"), [((), ""), (("noise", "order"), " (in it: noise, order)")])

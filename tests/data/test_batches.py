@@ -21,7 +21,7 @@ from darl.data import (
     steps_per_epoch,
 )
 from darl.data.augment import draw
-from darl.data.sources import parquet as parquet_module
+from darl.data.formats import parquet as parquet_module
 from darl.errors import UserError
 from tests.data.example_images import channels_first, encoded, picture, pngs, write, write_parquet, write_tar
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from darl.data import Augment, Defaults, defaults, load, locate
+from darl.data.sources.kind import DataKind
 from darl.errors import UserError
 from tests.data.example_images import encoded, picture, pngs, write, write_folder, write_parquet, write_tar
 
@@ -34,14 +35,30 @@ def test_short_names_become_canonical(tmp_path, monkeypatch):
     assert locate("MNIST") == str(tmp_path / "MNIST")  # what exists here is meant
 
 
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("s3://bucket/x/", "s3://bucket/x"),
+        ("s3://bucket/x/?region=eu", "s3://bucket/x?region=eu"),
+        ("gcs://bucket/x", "gs://bucket/x"),
+        ("file:///no/such/", "/no/such"),
+        ("/no/./such/", "/no/such"),
+    ],
+)
+def test_every_spelling_of_an_address_is_one_name(spelling, name):
+    assert locate(spelling) == name
+
+
 @pytest.mark.parametrize("name", ["", "nonsense", "a/b/c/d", "ImageFolder", "./gone"])
 def test_unknown_data(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
         locate(name)
+    own = [kind.form for kind in DataKind.kinds() if not kind.__module__.startswith("darl.")]  # other tests' kinds
+    *first, last = ["a torchvision data set (torchvision:NAME)", "one on the Hub (hub:OWNER/NAME)", *own]
     assert str(caught.value) == (
         "--data must be digits, a folder of images, Parquet files or tar shards (a path, or a URI such as s3:// or "
-        f"gs://), a torchvision data set (torchvision:NAME) or one on the Hub (hub:OWNER/NAME), got {name!r}"
+        f"gs://), {', '.join(first)} or {last}, got {name!r}"
     )
 
 
@@ -68,7 +85,7 @@ def test_missing_path():
     assert "--data must be a place that can be read, got '/no/such' (there is no such file or folder)" in error_of(
         "/no/such"
     )
-    assert "got 'file:///no/such' (there is no such file or folder)" in error_of("file:///no/such")
+    assert "got '/no/such' (there is no such file or folder)" in error_of("file:///no/such")
 
 
 def test_path_that_may_not_be_read(tmp_path, monkeypatch):
@@ -77,7 +94,7 @@ def test_path_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("darl.data.sources.listing._files", refuse)
+    monkeypatch.setattr("darl.data.formats.listing._files", refuse)
     assert "--data must be a place that can be read" in error_of(tmp_path)
     assert "Permission denied" in error_of(tmp_path)
 

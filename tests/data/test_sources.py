@@ -1,7 +1,6 @@
 """Each kind of source gives its images, labels and splits."""
 
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pandas
@@ -10,12 +9,15 @@ from sklearn.datasets import load_digits
 
 from darl.data import Stream, load
 from tests.data.example_images import (
+    HubSplit,
     channels_first,
     encoded,
+    hub_of,
     picture,
     pngs,
     write,
     write_folder,
+    write_mnist,
     write_parquet,
     write_tar,
 )
@@ -211,18 +213,9 @@ def test_memory_limit_makes_streams(tmp_path):
     assert list(kinds.values()) == [[False, False], [False, True], [True, False], [True, True]]
 
 
-def idx(path, values):
-    header = bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
-    write(path, header + values.astype(np.uint8).tobytes())
-
-
 def test_torchvision(tmp_path, monkeypatch):
     monkeypatch.setenv("DARL_DATA_ROOT", str(tmp_path))
-    random = np.random.default_rng(0)
-    truth = {"train": random.integers(0, 256, (6, 28, 28)), "t10k": random.integers(0, 256, (4, 28, 28))}
-    for split, images in truth.items():
-        idx(tmp_path / "MNIST" / "raw" / f"{split}-images-idx3-ubyte", images)
-        idx(tmp_path / "MNIST" / "raw" / f"{split}-labels-idx1-ubyte", np.arange(len(images)))
+    truth = write_mnist(tmp_path)
     data = loaded("MNIST", 28, 1)
     assert data.name == "torchvision:MNIST"
     np.testing.assert_array_equal(data.train.pixels[:, 0], truth["train"])
@@ -231,36 +224,12 @@ def test_torchvision(tmp_path, monkeypatch):
     assert data.classes[:2] == ("0 - zero", "1 - one")
 
 
-class HubImage:
-    def __init__(self, decode=True):
-        self.decode = decode
-
-
-class HubClasses:
-    names = ("cat", "dog")
-
-
-class HubSplit(list):
-    features = {"picture": HubImage(), "kind": HubClasses()}  # noqa: RUF012
-
-    def __getitem__(self, key):
-        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
-
-    def cast_column(self, name, feature):
-        assert (name, feature.decode) == ("picture", False)
-        return self
-
-
 def test_hub(tmp_path, monkeypatch):
     files = pngs(8)
     outside = write(tmp_path / "outside.png", files[7])
     rows = [{"picture": {"bytes": file, "path": None}, "kind": i % 2} for i, file in enumerate(files[:7])]
     rows.append({"picture": {"bytes": None, "path": str(outside)}, "kind": 1})
-    hub = SimpleNamespace(
-        Image=HubImage,
-        ClassLabel=HubClasses,
-        load_dataset=lambda name: {"test": HubSplit(rows[5:]), "train": HubSplit(rows[:5])} if name == "o/n" else {},
-    )
+    hub = hub_of(lambda name: {"test": HubSplit(rows[5:]), "train": HubSplit(rows[:5])} if name == "o/n" else {})
     monkeypatch.setitem(sys.modules, "datasets", hub)
     data = loaded("o/n")
     assert (data.name, data.classes) == ("hub:o/n", ("cat", "dog"))

@@ -1,1 +1,1 @@
-"""Where images come from: one kind of source in one file each."""
+"""Where images come from: one kind of data (digits, files, torchvision, the Hub) in one module each."""

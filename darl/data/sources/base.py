@@ -1,7 +1,7 @@
 """A source is one split as it is stored: random access to encoded images, and labels.
 
-The kinds (image folders, Parquet, tar shards, other packages) differ in how they find and read images and in nothing
-else. Splits, held-out images and label numbers are settled here, the same way for all of them.
+Sources (image files, Parquet, tar shards, other packages) differ in how they find and read images and in nothing
+else. Held-out images and label numbers are decided here, in the same way for all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from darl.data.decode import Encoded
+from darl.data.content import fingerprint_of
 from darl.errors import UserError
 from darl.randomness import generator
 from darl.variants import require
@@ -22,10 +22,15 @@ from darl.variants import require
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-__all__ = ["Groups", "RawLabels", "Source", "Splits", "Subset", "hold_out", "number_labels"]
+    from darl.data.decode import Encoded
+
+__all__ = ["WINDOW", "Groups", "RawLabels", "Source", "Splits", "Subset", "hold_out", "number_labels"]
 
 RawLabels = Sequence[int | str | None] | None
 """Labels as they are stored; None for a split that has none."""
+
+WINDOW = 128 * 2**20
+"""Bytes of groups (as stored) among which the rows of a stream are shuffled; twice that is kept in memory."""
 
 HELD_OUT = 5  # one image in so many validates when the data has no validation or test split
 
@@ -45,27 +50,36 @@ class Groups:
 
 
 class Source(ABC):
-    """Encoded images by index. `read` may raise for a broken image; `groups` is None where any order reads as fast."""
+    """Encoded images by index. It can be pickled: loader workers read from copies of it."""
 
     labels: RawLabels = None
     groups: Groups | None = None
+    """None where any order reads as fast."""
     remote: bool = False
+    """Whether a read costs a round trip, so that many at a time are faster."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def read(self, index: int) -> Encoded:
-        """The encoded image."""
+        """The encoded image; may raise anything where it is broken."""
 
     @abstractmethod
     def name(self, index: int) -> str:
         """What a report about the image calls it: its path, or `file#row`."""
 
+    def fingerprint(self) -> str:
+        """Tells what the split holds, wherever it lies, without decoding an image: here by its labels and length.
+
+        A source that knows its images' names and sizes adds them.
+        """
+        return fingerprint_of([len(self), *(self.labels or ())])
+
 
 @dataclass(frozen=True)
 class Splits:
-    """What was found at a place; `classes` where the data itself names them."""
+    """What data consists of; `classes` where the data itself names them."""
 
     train: Source
     validation: Source | None

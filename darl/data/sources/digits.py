@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
+from darl.data.augment import Augment
 from darl.data.sources.base import Source, Splits
+from darl.data.sources.kind import DataKind, Defaults
 from darl.variants import require
 
-__all__ = ["Digits", "digit_classes", "open_digits"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Digits", "EmbeddedDigits"]
 
 
 class Digits(Source):
@@ -30,6 +34,8 @@ class Digits(Source):
 
     def read(self, index: int) -> Image.Image:
         """The digit, mode L."""
+        from PIL import Image
+
         return Image.fromarray(self._pixels[index])
 
     def name(self, index: int) -> str:
@@ -37,18 +43,36 @@ class Digits(Source):
         return f"digits#{self._index[index]}"
 
 
-def digit_classes(data: str) -> range | None:
-    """The classes of `digits` or `digits:FIRST-LAST`; None for another name. Raises UserError."""
-    found = re.fullmatch(r"digits(?::(.*))?", data)
-    if found is None or found[1] is None:
-        return found and range(10)
-    ends = re.fullmatch(r"([0-9])-([0-9])", found[1])
+class EmbeddedDigits(DataKind):
+    """`digits`, or some of its classes: `digits:FIRST-LAST`. A folder of that name is `./digits`."""
+
+    kind: ClassVar[str] = "digits"
+    order: ClassVar[int] = 0
+    form: ClassVar[str] = "digits"
+
+    @classmethod
+    def named(cls, text: str) -> str | None:
+        """`digits` and `digits:FIRST-LAST` themselves; raises UserError for other classes."""
+        return None if _classes(text) is None else text
+
+    @classmethod
+    def open(cls, name: str) -> Splits:
+        """The digits of the named classes, not split."""
+        return Splits(Digits(_classes(name) or range(10)), None)
+
+    @classmethod
+    def defaults(cls, name: str) -> Defaults | None:
+        """8 pixels, grey, patches of 2, no augmentation."""
+        return Defaults(8, 1, 2, Augment())
+
+
+def _classes(text: str) -> range | None:
+    """The classes of `digits` or `digits:FIRST-LAST`; None for another text. Raises UserError."""
+    match = re.fullmatch(r"digits(?::(.*))?", text)
+    if match is None or match[1] is None:
+        return match and range(10)
+    ends = re.fullmatch(r"([0-9])-([0-9])", match[1])
     remedy = "be digits or some of its classes 0 to 9, as digits:0-4"
-    require(ends is not None and ends[1] < ends[2], "--data", remedy, data)
+    require(ends is not None and ends[1] < ends[2], "--data", remedy, text)
     assert ends is not None
     return range(int(ends[1]), int(ends[2]) + 1)
-
-
-def open_digits(classes: range) -> Splits:
-    """The digits of some classes, not split."""
-    return Splits(Digits(classes), None)

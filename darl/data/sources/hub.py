@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from darl.data.decode import Encoded
+from darl.data.content import fingerprint_of
 from darl.data.sources.base import RawLabels, Source, Splits
+from darl.data.sources.kind import DataKind
 from darl.errors import UserError
 
-__all__ = ["HubRows", "open_hub"]
+if TYPE_CHECKING:
+    from darl.data.decode import Encoded
+
+__all__ = ["HubRows", "HubSet"]
+
+_SHORT = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
 class HubRows(Source):
     """One split of a Hub data set, its images left encoded."""
 
-    def __init__(self, name: str, rows: Any, column: str, label: str | None) -> None:
+    def __init__(self, name: str, rows: Any, column: str, label: str | None, version: str) -> None:
         self._name = name
         self._rows = rows
+        self._version = version
         self._column = column
         self.labels: RawLabels = None if label is None else list(rows[label])
 
@@ -34,37 +42,57 @@ class HubRows(Source):
         """`hub:NAME#row`."""
         return f"{self._name}#{index}"
 
+    def fingerprint(self) -> str:
+        """Of the data set's name, the fingerprint that `datasets` gives the split, its length and its labels."""
+        return fingerprint_of([self._name, self._version, len(self), *(self.labels or ())])
 
-def open_hub(name: str) -> Splits:
-    """A data set of Hugging Face's Hub, through its package `datasets` (the extra `hub`)."""
+
+class HubSet(DataKind):
+    """`hub:OWNER/NAME`, or OWNER/NAME alone, through the package `datasets` (the extra `hub`)."""
+
+    kind: ClassVar[str] = "hub"
+    order: ClassVar[int] = 3
+    form: ClassVar[str] = "one on the Hub (hub:OWNER/NAME)"
+
+    @classmethod
+    def guessed(cls, text: str) -> str | None:
+        """OWNER/NAME."""
+        return f"{cls.kind}:{text}" if _SHORT.fullmatch(text) else None
+
+    @classmethod
+    def open(cls, name: str) -> Splits:
+        """The data set's splits, by their names; the first image column, and `label` or the first class column."""
+        hub, splits = _downloaded(name)
+        train = next((split for split in ("train", *splits) if split in splits), "train")
+        others = [split for split in ("validation", "val", "valid", "dev", "test") if split in splits]
+        validation = next((split for split in others if split != train), None)
+        features = splits[train].features
+        column = next((field for field, feature in features.items() if isinstance(feature, hub.Image)), None)
+        if column is None:
+            raise UserError(f"--data must have an image column, got {name!r} with the columns {', '.join(features)}")
+        classes = [field for field, feature in features.items() if isinstance(feature, hub.ClassLabel)]
+        label = "label" if "label" in features else next(iter(classes), None)
+
+        def rows(split: str) -> HubRows:
+            encoded = splits[split].cast_column(column, hub.Image(decode=False))
+            # a private name of `datasets`, made from the Hub's commit and the split; without it labels must do
+            return HubRows(name, encoded, column, label, version=getattr(splits[split], "_fingerprint", ""))
+
+        names = tuple(features[label].names) if label in classes else None
+        return Splits(rows(train), rows(validation) if validation else None, names)
+
+
+def _downloaded(name: str) -> tuple[Any, Any]:
+    """The package `datasets`, and what it gives for a name; raises UserError."""
     try:
         hub = importlib.import_module("datasets")
     except ImportError:
         raise UserError(
-            f"--data must be an existing path or, with the package datasets, a name on the Hub, got 'hub:{name}': "
+            f"--data must be an existing path or, with the package datasets, a name on the Hub, got {name!r}: "
             "mend the path or pip install 'darl[hub]'"
         ) from None
     try:
-        splits = hub.load_dataset(name)
+        return hub, hub.load_dataset(name.partition(":")[2])
     except Exception as error:  # the network's, the Hub's and the data set's own
         reason = " ".join(str(error).split())
-        raise UserError(
-            f"--data must be a data set on the Hub that can be loaded, got 'hub:{name}' ({reason})"
-        ) from None
-    train_name = next((split for split in ("train", *splits) if split in splits), "train")
-    validation_name = next(
-        (split for split in ("validation", "val", "valid", "dev", "test") if split in splits and split != train_name),
-        None,
-    )
-    features = splits[train_name].features
-    column = next((field for field, feature in features.items() if isinstance(feature, hub.Image)), None)
-    if column is None:
-        raise UserError(f"--data must have an image column, got 'hub:{name}' with the columns {', '.join(features)}")
-    classes = [field for field, feature in features.items() if isinstance(feature, hub.ClassLabel)]
-    label = "label" if "label" in features else next(iter(classes), None)
-
-    def rows(split: str) -> HubRows:
-        return HubRows(f"hub:{name}", splits[split].cast_column(column, hub.Image(decode=False)), column, label)
-
-    names = tuple(features[label].names) if label in classes else None
-    return Splits(rows(train_name), rows(validation_name) if validation_name else None, names)
+        raise UserError(f"--data must be a data set on the Hub that can be loaded, got {name!r} ({reason})") from None

@@ -1,19 +1,24 @@
-"""Images that other packages bring: scikit-learn's digits, torchvision's data sets, Hugging Face's Hub."""
+"""torchvision's data sets."""
 
 from __future__ import annotations
 
 import inspect
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
+from darl.data.content import fingerprint_of
 from darl.data.sources.base import Source, Splits
+from darl.data.sources.kind import DataKind
 from darl.errors import UserError
+from darl.variants import require
 
-__all__ = ["Items", "open_torchvision", "torchvision_class"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Items", "TorchvisionSet"]
 
 LABELS = ("targets", "labels", "_labels", "y")  # where torchvision's sets keep their labels
 
@@ -28,17 +33,19 @@ class Items(Source):
     def __init__(self, name: str, items: Any) -> None:
         self._name = name
         self._items = items
-        found = next((getattr(items, field) for field in LABELS if hasattr(items, field)), None)
-        if found is None:  # those that keep them nowhere in particular give them with the image
-            found = [items[index][1] for index in range(len(items))]
-        if np.ndim(np.asarray(found)) == 1:
-            self.labels = [int(label) for label in found]
+        labels = next((getattr(items, field) for field in LABELS if hasattr(items, field)), None)
+        if labels is None:  # those that keep them nowhere in particular give them with the image
+            labels = [items[index][1] for index in range(len(items))]
+        if np.ndim(np.asarray(labels)) == 1:
+            self.labels = [int(label) for label in labels]
 
     def __len__(self) -> int:
         return len(self._items)
 
     def read(self, index: int) -> Image.Image:
         """The image as the data set decodes it."""
+        from PIL import Image
+
         image = self._items[index][0]
         if not isinstance(image, Image.Image):
             raise TypeError(f"{self._name} gives no image but a {type(image).__name__}")
@@ -48,8 +55,53 @@ class Items(Source):
         """`torchvision:NAME#index`."""
         return f"{self._name}#{index}"
 
+    def fingerprint(self) -> str:
+        """Of the data set's name, its length and its labels."""
+        return fingerprint_of([self._name, len(self), *(self.labels or ())])
 
-def torchvision_class(name: str) -> type[Any] | None:
+
+class TorchvisionSet(DataKind):
+    """`torchvision:NAME`, or NAME alone."""
+
+    kind: ClassVar[str] = "torchvision"
+    order: ClassVar[int] = 2
+    form: ClassVar[str] = "a torchvision data set (torchvision:NAME)"
+
+    @classmethod
+    def named(cls, text: str) -> str | None:
+        """`torchvision:NAME` itself; raises UserError where torchvision has no such data set."""
+        kind, _, name = text.partition(":")
+        if kind != cls.kind:
+            return None
+        require(_class(name) is not None, "--data", "name a data set of torchvision.datasets", text)
+        return text
+
+    @classmethod
+    def guessed(cls, text: str) -> str | None:
+        """A data set's name alone."""
+        return f"{cls.kind}:{text}" if text.isidentifier() and _class(text) is not None else None
+
+    @classmethod
+    def open(cls, name: str) -> Splits:
+        """A data set below the folder `DARL_DATA_ROOT` (`~/.cache/darl`), downloaded if it is not there."""
+        kind = _class(name.partition(":")[2])
+        assert kind is not None, name
+        root = Path(os.environ.get("DARL_DATA_ROOT", "~/.cache/darl")).expanduser()
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            train, validation = _splits(kind, root)
+        except Exception as error:  # each set has errors of its own for a missing network, file or package
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"--data must be a torchvision data set that is in or can be downloaded to DARL_DATA_ROOT={root}, "
+                f"got {name!r} ({reason})"
+            ) from None
+        classes = getattr(train, "classes", None)
+        names = tuple(map(str, classes)) if isinstance(classes, list) else None
+        return Splits(Items(name, train), None if validation is None else Items(name, validation), names)
+
+
+def _class(name: str) -> type[Any] | None:
     """torchvision's data set of that name, if it has one that can be opened by a folder alone."""
     from torchvision import datasets
 
@@ -59,33 +111,15 @@ def torchvision_class(name: str) -> type[Any] | None:
     return kind if "root" in inspect.signature(kind).parameters else None
 
 
-def open_torchvision(name: str) -> Splits:
-    """A torchvision data set below the folder `DARL_DATA_ROOT` (`~/.cache/darl`), downloaded if it is not there."""
-    kind = torchvision_class(name)
-    assert kind is not None, name
-    root = Path(os.environ.get("DARL_DATA_ROOT", "~/.cache/darl")).expanduser()
-    options: dict[str, Any] = {"root": str(root)}
+def _splits(kind: type[Any], root: Path) -> tuple[Any, Any | None]:
+    """torchvision's objects for training and validation."""
     fields = inspect.signature(kind).parameters
-    if "download" in fields:
-        options["download"] = True
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        if "train" in fields:
-            train, validation = kind(train=True, **options), kind(train=False, **options)
-        elif "split" in fields:
-            train, validation = _split(kind, TRAIN, options), _split(kind, VALIDATION, options)
-        else:
-            train, validation = kind(**options), None
-    except Exception as error:  # each set has errors of its own for a missing network, file or package
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"--data must be a torchvision data set that is in or can be downloaded to DARL_DATA_ROOT={root}, "
-            f"got 'torchvision:{name}' ({reason})"
-        ) from None
-    classes = getattr(train, "classes", None)
-    names = tuple(map(str, classes)) if isinstance(classes, list) else None
-    source = f"torchvision:{name}"
-    return Splits(Items(source, train), None if validation is None else Items(source, validation), names)
+    options: dict[str, Any] = {"root": str(root)} | ({"download": True} if "download" in fields else {})
+    if "train" in fields:
+        return kind(train=True, **options), kind(train=False, **options)
+    if "split" in fields:
+        return _split(kind, TRAIN, options), _split(kind, VALIDATION, options)
+    return kind(**options), None
 
 
 def _split(kind: type[Any], names: tuple[str, ...], options: dict[str, Any]) -> Any:

@@ -1,6 +1,5 @@
 """How well patches are denoised at each signal fraction: the schedule-independent validation loss, taken apart."""
 
-import json
 from collections.abc import Mapping
 
 import pandas as pd
@@ -21,7 +20,9 @@ __all__ = ["by_gamma", "draw", "draw_losses"]
 def draw(findings: Findings, curves: pd.DataFrame) -> ReportFigure | None:
     """Where the losses are comparable, for the best, the baseline and what else is notable."""
     try:
-        require_comparable(VALIDATION_LOSS.column, [flatten(json.loads(text)) for text in findings.trials["config"]])
+        trained = findings.sweep.experiments(findings.trials["config"])
+        records = [flatten(experiment.identity) for experiment in trained if experiment is not None]
+        require_comparable(VALIDATION_LOSS.column, records)
     except UserError:
         return None
     losses = by_gamma(finished(findings))

@@ -73,13 +73,13 @@ class Storage:
 
 
 @contextmanager
-def _readable(place: str) -> Iterator[None]:
+def _readable(path: str) -> Iterator[None]:
     """A file that cannot be read stops the run: to skip it would make the data depend on the network's day."""
     try:
         yield
     except (OSError, ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"--data must be a place that can be read, got {place!r} ({reason})") from None
+        raise UserError(f"--data must be a place that can be read, got {path!r} ({reason})") from None
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,13 @@ class Listing:
         """The path that the file system takes."""
         return f"{self.root.rstrip('/')}/{path}"
 
-    def only(self, suffixes: tuple[str, ...]) -> "Listing":
+    def only(self, endings: tuple[str, ...]) -> "Listing":
         """The files with one of these endings."""
-        kept = [place for place, path in enumerate(self.paths) if path.lower().endswith(suffixes)]
+        return self.where(lambda path: path.lower().endswith(endings))
+
+    def where(self, holds: Callable[[str], bool]) -> "Listing":
+        """The files of whose paths something holds."""
+        kept = [number for number, path in enumerate(self.paths) if holds(path)]
         return Listing(self.storage, self.root, tuple(self.paths[i] for i in kept), tuple(self.sizes[i] for i in kept))
 
 
@@ -109,10 +113,10 @@ def listing(data: str) -> Listing:
 
 
 def _listing(storage: Storage, path: str) -> Listing:
-    found = storage.filesystem.get_file_info(path)
-    if found.type == FileType.File:
-        return _relative(storage, path.rpartition("/")[0], [found])
-    if found.type == FileType.Directory:
+    info = storage.filesystem.get_file_info(path)
+    if info.type == FileType.File:
+        return _relative(storage, path.rpartition("/")[0], [info])
+    if info.type == FileType.Directory:
         return _relative(storage, path, _files(storage, path))
     pattern = re.search(r"[*?\[]", path)
     if pattern is None:

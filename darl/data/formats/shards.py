@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import io
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from darl.data.content import fingerprint_of
+from darl.data.formats.base import FileFormat
+from darl.data.formats.folder import IMAGES
+from darl.data.formats.listing import Listing, by_split
 from darl.data.sources.base import Source, Splits
-from darl.data.sources.folder import IMAGES
-from darl.data.sources.listing import Listing, by_split
 from darl.errors import UserError
 from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-__all__ = ["Shards", "open_shards"]
+__all__ = ["Shards", "TarShards"]
 
 
 class Shards(Source):
@@ -33,7 +35,7 @@ class Shards(Source):
         self.remote = files.storage.remote
         members = [(shard, *member) for shard, path in enumerate(paths) for member in _index(files, path)]
         self._names = pa.array([name for _, name, *_ in members], pa.string())
-        self._places: Int64[np.ndarray, "images 3"] = np.array(
+        self._ranges: Int64[np.ndarray, "images 3"] = np.array(
             [(shard, offset, size) for shard, _, offset, size, _ in members], np.int64
         ).reshape(-1, 3)
         labels = [label for *_, label in members]
@@ -42,17 +44,22 @@ class Shards(Source):
             self.labels = [int(label) if label is not None and numbers else label for label in labels]
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._ranges)
 
     def read(self, index: int) -> bytes:
         """The member's bytes."""
-        shard, offset, size = (int(value) for value in self._places[index])
+        shard, offset, size = (int(value) for value in self._ranges[index])
         return self._files.storage.read_at(self._files.full(self._shards[shard]), offset, size)
 
     def name(self, index: int) -> str:
         """`shard#member`."""
-        shard = self._files.full(self._shards[int(self._places[index][0])])
+        shard = self._files.full(self._shards[int(self._ranges[index][0])])
         return f"{shard}#{self._names[index].as_py()}"
+
+    def fingerprint(self) -> str:
+        """Of the shards' names below the data's folder, the members' names and sizes, and the labels."""
+        members = zip(self._names.to_pylist(), self._ranges[:, [0, 2]].tolist(), strict=True)
+        return fingerprint_of([*self._shards, *members, *(self.labels or ())])
 
 
 Member = tuple[str, int, int, str | None]  # name, offset, size, label
@@ -88,9 +95,17 @@ def _index(files: Listing, path: str) -> list[Member]:
     return [(name, offset, size, labels.get(key)) for key, name, offset, size in images]
 
 
-def open_shards(files: Listing) -> Splits:
-    """Splits by the shards' names."""
-    train, validation = by_split(files.paths)
-    splits = Splits(Shards(files, train), Shards(files, validation) if validation else None)
-    require(len(splits.train) > 0, "--data", f"hold images ({', '.join(IMAGES)}) in its tar shards", files.root)
-    return splits
+class TarShards(FileFormat):
+    """WebDataset's tar files."""
+
+    kind: ClassVar[str] = "shards"
+    endings: ClassVar[tuple[str, ...]] = (".tar",)
+    form: ClassVar[str] = "*.tar"
+
+    @classmethod
+    def open(cls, files: Listing) -> Splits:
+        """Splits by the shards' names."""
+        train, validation = by_split(files.paths)
+        splits = Splits(Shards(files, train), Shards(files, validation) if validation else None)
+        require(len(splits.train) > 0, "--data", f"hold images ({', '.join(IMAGES)}) in its tar shards", files.root)
+        return splits

@@ -1,31 +1,30 @@
 """Images in Parquet: Hugging Face's layout, a struct of `bytes` and `path`, or a plain binary column.
 
 A row group is the smallest piece that can be read, so a few stay in memory (in each loader worker), and the shuffle of
-a set that is streamed goes through row groups (`batches.epoch_order`).
+a set that is streamed goes through row groups (`darl.data.shuffle.epoch_order`).
 """
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from darl.data.sources.base import Groups, RawLabels, Source, Splits
-from darl.data.sources.listing import Cache, Listing, by_split
+from darl.data.content import fingerprint_of
+from darl.data.formats.base import FileFormat
+from darl.data.formats.listing import Cache, Listing, by_split
+from darl.data.sources.base import WINDOW, Groups, RawLabels, Source, Splits
 from darl.errors import UserError
 from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-__all__ = ["WINDOW", "Rows", "open_parquet"]
-
-WINDOW = 128 * 2**20
-"""Bytes of row groups (as stored) among which the rows of a stream are shuffled; twice that is kept in memory."""
+__all__ = ["ParquetFiles", "Rows"]
 
 FILES_AT_ONCE = 16
 
@@ -41,7 +40,7 @@ class Rows(Source):
         with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
             parts = list(pool.map(lambda path: _read_footer(files, path, column, label), paths))
         self._groups: Int64[np.ndarray, "groups 2"] = np.array(
-            [(place, group) for place, (rows, _, _) in enumerate(parts) for group in range(len(rows))], np.int64
+            [(file, group) for file, (rows, _, _) in enumerate(parts) for group in range(len(rows))], np.int64
         ).reshape(-1, 2)
         rows = np.array([count for counts, _, _ in parts for count in counts], np.int64)
         self._length = int(rows.sum())
@@ -67,12 +66,18 @@ class Rows(Source):
 
     def name(self, index: int) -> str:
         """`file#row`."""
-        place = int(np.searchsorted(self._file_starts, index, side="right")) - 1
-        return f"{self._files.full(self._paths[place])}#{index - self._file_starts[place]}"
+        file = int(np.searchsorted(self._file_starts, index, side="right")) - 1
+        return f"{self._files.full(self._paths[file])}#{index - self._file_starts[file]}"
+
+    def fingerprint(self) -> str:
+        """Of the files' names below the data's folder, the row groups' rows and stored bytes, and the labels."""
+        assert self.groups is not None
+        groups = np.column_stack([self._groups, self.groups.starts, self.groups.sizes])
+        return fingerprint_of([*self._paths, self._length, *groups.tolist(), *(self.labels or ())])
 
     def _read_group(self, group: int) -> pa.Array:
-        place, number = (int(value) for value in self._groups[group])
-        path = self._files.full(self._paths[place])
+        file_number, number = (int(value) for value in self._groups[group])
+        path = self._files.full(self._paths[file_number])
         try:
             with self._files.storage.filesystem.open_input_file(path) as file:
                 column = pq.ParquetFile(file).read_row_group(number, columns=[self._column]).column(self._column)
@@ -112,23 +117,31 @@ def _unreadable(path: str, error: Exception) -> UserError:
     )
 
 
-def open_parquet(files: Listing) -> Splits:
-    """Splits by the files' names; columns by their types; class names from Hugging Face's features."""
-    first = files.full(files.paths[0])
-    try:
-        with files.storage.filesystem.open_input_file(first) as file:
-            schema = pq.read_schema(file)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(first, error) from None
-    column, features = image_column(schema, first), _features(schema)
-    label = label_column(schema, features, first)
-    names = features.get(label, {}).get("names") if label else None
-    train, validation = by_split(files.paths)
-    return Splits(
-        Rows(files, train, column, label),
-        Rows(files, validation, column, label) if validation else None,
-        None if names is None else tuple(map(str, names)),
-    )
+class ParquetFiles(FileFormat):
+    """Hugging Face's layout."""
+
+    kind: ClassVar[str] = "parquet"
+    endings: ClassVar[tuple[str, ...]] = (".parquet",)
+    form: ClassVar[str] = "*.parquet"
+
+    @classmethod
+    def open(cls, files: Listing) -> Splits:
+        """Splits by the files' names; columns by their types; class names from Hugging Face's features."""
+        first = files.full(files.paths[0])
+        try:
+            with files.storage.filesystem.open_input_file(first) as file:
+                schema = pq.read_schema(file)
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(first, error) from None
+        column, features = image_column(schema, first), _features(schema)
+        label = label_column(schema, features, first)
+        names = features.get(label, {}).get("names") if label else None
+        train, validation = by_split(files.paths)
+        return Splits(
+            Rows(files, train, column, label),
+            Rows(files, validation, column, label) if validation else None,
+            None if names is None else tuple(map(str, names)),
+        )
 
 
 def image_column(schema: pa.Schema, path: str) -> str:
@@ -136,17 +149,17 @@ def image_column(schema: pa.Schema, path: str) -> str:
 
     def holds_images(field: pa.Field) -> bool:
         if pa.types.is_struct(field.type):
-            place = field.type.get_field_index("bytes")
-            return place >= 0 and _is_binary(field.type.field(place).type)
+            position = field.type.get_field_index("bytes")
+            return position >= 0 and _is_binary(field.type.field(position).type)
         return field.name in ("image", "img") and _is_binary(field.type)
 
-    found = [field.name for field in schema if holds_images(field)]
-    if not found:
+    columns = [field.name for field in schema if holds_images(field)]
+    if not columns:
         raise UserError(
             "--data must have an image column (a struct of bytes and path, or binary named image or img), got "
             f"{path!r} with the columns {', '.join(schema.names)}"
         )
-    return next((name for name in ("image", "img") if name in found), found[0])
+    return next((name for name in ("image", "img") if name in columns), columns[0])
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -1,0 +1,65 @@
+"""What data is, wherever it lies: the number of images per split, the classes, and a fingerprint of names and sizes.
+
+The content is part of a run's record and of its id; the address is not. So the same data in another folder or bucket
+gives the same trials, and data that has changed under one address is noticed. Taking the content decodes no image.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from darl.errors import UserError
+from darl.variants import Record
+
+__all__ = ["DataContent", "fingerprint_of", "require_unchanged"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataContent:
+    """What a data set holds. Equal contents are the same data."""
+
+    train: int
+    """Training images, broken ones among them."""
+    validation: int
+    """Validation images; where the data has no such split, those that are held out."""
+    classes: int | None
+    """Number of classes; None without labels."""
+    fingerprint: str
+    """Of the splits' names and sizes and of the classes' names: sixteen hexadecimal digits."""
+
+    def __str__(self) -> str:
+        classes = "no labels" if self.classes is None else f"{self.classes:,} classes"
+        return f"{self.train:,} + {self.validation:,} images, {classes}, fingerprint {self.fingerprint}"
+
+
+def fingerprint_of(parts: Iterable[object]) -> str:
+    """Sixteen hexadecimal digits of the parts' texts, in their order."""
+    text = "\n".join(map(str, parts))
+    return hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=8).hexdigest()
+
+
+def require_unchanged(records: Iterable[Record], contents: Mapping[str, DataContent]) -> None:
+    """Raise UserError where data is not what it was under the same address when earlier runs were trained on it.
+
+    records: of the earlier experiments, as `Experiment.to_record` gives them; those of versions that did not hold the
+    content say nothing. contents: what the data is now, by address.
+    """
+    for record in records:
+        address, content = str(record.get("data")), record.get("content")
+        if content is None or address not in contents:
+            continue
+        before, now = DataContent(**content), contents[address]
+        if before != now:
+            raise UserError(
+                f"--data must be what earlier trials of this folder were trained on, got {address!r} with "
+                f"{_change(before, now)}: give another --name, or put the earlier data back"
+            )
+
+
+def _change(before: DataContent, now: DataContent) -> str:
+    """What has changed, in a few words: `1,000 + 200 images before, 1,001 + 200 now`."""
+    if (before.train, before.validation) != (now.train, now.validation):
+        return f"{before.train:,} + {before.validation:,} images before, {now.train:,} + {now.validation:,} now"
+    if before.classes != now.classes:
+        return f"{before.classes or 'no'} classes before, {now.classes or 'none'} now"
+    return "the same numbers of images and classes as before, but other names, sizes or labels"

@@ -1,0 +1,71 @@
+"""Image files in folders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from darl.data.content import fingerprint_of
+from darl.data.formats.base import FileFormat
+from darl.data.formats.listing import Listing, by_split, split_of
+from darl.data.sources.base import Source, Splits
+
+__all__ = ["IMAGES", "Folder", "ImageFiles"]
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2", ".avif")
+"""Endings of image files."""
+
+
+class Folder(Source):
+    """One file an image. The folder directly below the split's own is the label."""
+
+    def __init__(self, files: Listing, depth: int) -> None:
+        paths = list(files.paths)
+        self._files = replace(files, paths=(), sizes=())
+        self._sizes = np.array(files.sizes, np.int64)
+        self._paths = pa.array(paths, pa.string())  # compact, and pickled at once, where millions of str are neither
+        self.remote = files.storage.remote
+        folders = [path.split("/")[depth] if path.count("/") > depth else None for path in paths]
+        # images beside the class folders have no class, and a single folder tells nothing apart
+        self.labels = folders if None not in folders and len(set(folders)) > 1 else None
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def read(self, index: int) -> bytes:
+        """The file."""
+        return self._files.storage.read(self.name(index))
+
+    def name(self, index: int) -> str:
+        """The file's path."""
+        return self._files.full(self._paths[index].as_py())
+
+    def fingerprint(self) -> str:
+        """Of the paths below the data's folder, which give the labels, and the files' sizes."""
+        return fingerprint_of([*self._paths.to_pylist(), *self._sizes])
+
+
+class ImageFiles(FileFormat):
+    """One file an image."""
+
+    kind: ClassVar[str] = "folder"
+    endings: ClassVar[tuple[str, ...]] = IMAGES
+    form: ClassVar[str] = f"images ({', '.join(IMAGES)})"
+
+    @classmethod
+    def open(cls, files: Listing) -> Splits:
+        """`train/`, alone or beside `val/`, `validation/` or `test/`, is a split; other folders are classes."""
+        tops = sorted({path.split("/")[0] for path in files.paths if "/" in path})
+        named = {split_of(top) for top in tops}
+        # a class may be called `train` too: CIFAR-100 has one
+        if "train" not in named or (len(tops) > 1 and not named & {"validation", "test"}):
+            return Splits(Folder(files, depth=0), None)
+
+        def split(chosen: list[str]) -> Folder:
+            return Folder(files.where(lambda path: "/" in path and path.split("/")[0] in chosen), depth=1)
+
+        train, validation = by_split(tuple(tops))
+        return Splits(split(train), split(validation) if validation else None)

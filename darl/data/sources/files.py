@@ -1,0 +1,60 @@
+"""Data that lies in files: a folder, a single file, a pattern with `*`, or an address at s3:// or gs://."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from darl.data.sources.base import Splits
+from darl.data.sources.kind import DataKind
+from darl.variants import require
+
+__all__ = ["Files"]
+
+
+class Files(DataKind):
+    """Files of one of the formats in `darl.data.formats`. A canonical name is an absolute path or an address."""
+
+    kind: ClassVar[str] = "files"
+    order: ClassVar[int] = 1
+    form: ClassVar[str] = "a folder of images, Parquet files or tar shards (a path, or a URI such as s3:// or gs://)"
+
+    @classmethod
+    def named(cls, text: str) -> str | None:
+        """An absolute path or an address in its one spelling, whether anything is there or not."""
+        if "://" in text:
+            from darl.storage.address import SCHEMES, normalized
+
+            return normalized(text) if text.startswith(SCHEMES) else None
+        return _absolute(text) if Path(text).expanduser().is_absolute() else None
+
+    @classmethod
+    def guessed(cls, text: str) -> str | None:
+        """A relative path, if something is there: that is what the text means, whatever else it could mean."""
+        path = _absolute(text)
+        return path if text and (Path(path).exists() or _matches(path)) else None
+
+    @classmethod
+    def open(cls, name: str) -> Splits:
+        """The splits that the files hold; raises UserError where there are none."""
+        from darl.data.formats.base import FileFormat
+        from darl.data.formats.listing import listing
+
+        files, formats = listing(name), FileFormat.kinds()
+        chosen = [(files.only(kind.endings), kind) for kind in formats]
+        # a folder of images may hold a table about them, and a repository of Parquet a picture: the data is the larger
+        own, kind = max(chosen, key=lambda choice: (sum(choice[0].sizes), len(choice[0].paths)))
+        *first, last = [kind.form for kind in formats]
+        require(len(own.paths) > 0, "--data", f"hold {', '.join(first)} or {last} and holds none", name)
+        return kind.open(own)
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib would follow links
+
+
+def _matches(path: str) -> bool:
+    # pathlib's glob takes no absolute patterns
+    return glob.has_magic(path) and next(glob.iglob(path, recursive=True), None) is not None  # noqa: PTH207

@@ -1,0 +1,69 @@
+"""Rows on other data are told apart, never averaged with a sweep's own."""
+
+from dataclasses import replace
+
+import pytest
+
+from darl.data.content import DataContent
+from darl.report.collect import findings_of
+from darl.report.findings import rank
+from tests.report.conftest import Make
+from tests.report.example_answers import column
+from tests.report.example_trials import ORDERS, THREE, cell, row
+
+CONTENT = DataContent(train=80, validation=20, classes=2, fingerprint="a" * 16)
+CHANGED = replace(CONTENT, train=81, fingerprint="b" * 16)
+KNOWING = replace(ORDERS, contents={"digits": CONTENT})
+OTHER = replace(ORDERS, contents={"digits": CHANGED})
+
+
+def test_a_report_leaves_out_rows_on_other_data_and_says_so(make: Make):
+    own = [trial for name in ORDERS.cells for trial in cell(name, 0.6, 0.6, 0.6, sweep=KNOWING)]
+    trials = make(own, cell("raster", 0.9, 0.9, sweep=OTHER))
+    (found,) = findings_of([KNOWING], trials, trials.head(0))
+    assert column(found, "mean")["raster"] == pytest.approx(0.6)
+    assert len(found.trials) == 9
+    assert found.notes[-1] == (
+        "rows of other settings lie here too, and are not counted: 2 (data of other content: 81 + 20 images, 2 "
+        "classes, fingerprint bbbbbbbbbbbbbbbb); run with those settings, the sweep reports them"
+    )
+
+
+def test_rows_of_older_versions_and_of_moved_data_count(make: Make):
+    moved = [row(replace(KNOWING.experiment({"order": "raster"}, 1), data="/moved"), 0.8)]
+    trials = make(cell("raster", 0.6), moved, cell("hilbert", 0.7, sweep=KNOWING))
+    (found,) = findings_of([KNOWING], trials, trials.head(0))
+    assert column(found, "mean")["raster"] == pytest.approx(0.7)
+    assert len(found.trials) == 3
+    assert not any("other settings" in note for note in found.notes)
+
+
+def test_a_loss_compares_rows_of_both_versions(make: Make):
+    trials = make(cell("raster", 0.6, val_loss=0.3), cell("raster", 0.6, first=1, sweep=KNOWING, val_loss=0.3))
+    only = replace(KNOWING, cells={"raster": ORDERS.cells["raster"]})
+    (found,) = findings_of([only], trials, trials.head(0), "val_loss")
+    assert column(found, "mean")["raster"] == pytest.approx(0.3)
+
+
+class TestRank:
+    def test_configurations_on_other_data_stand_apart(self, make: Make):
+        ranked = rank(make(cell("raster", 0.6, sweep=KNOWING), cell("raster", 0.9, sweep=OTHER)))
+        assert ranked["content_train"].tolist() == [81, 80]
+        assert ranked["seeds"].tolist() == [1, 1]
+
+    def test_they_are_named_by_their_address_where_that_differs(self, make: Make):
+        there = replace(OTHER, base=replace(ORDERS.base, data="/there"), contents={"/there": CHANGED})
+        ranked = rank(make(cell("raster", 0.6, sweep=KNOWING), cell("raster", 0.9, sweep=there)))
+        assert ranked["data"].tolist() == ["/there", "digits"]
+
+    def test_data_that_has_moved_is_one_configuration(self, make: Make):
+        there = replace(KNOWING, base=replace(ORDERS.base, data="/there"), contents={"/there": CONTENT})
+        ranked = rank(make(cell("raster", 0.6, sweep=KNOWING), cell("raster", 0.8, first=1, sweep=there)))
+        assert (ranked["seeds"].tolist(), ranked["probe_top1"].tolist()) == ([2], [pytest.approx(0.7)])
+
+    def test_older_rows_join_those_at_their_address(self, make: Make):
+        assert rank(make(cell("raster", 0.6), cell("raster", 0.8, first=1, sweep=KNOWING)))["seeds"].tolist() == [2]
+
+    def test_older_rows_stand_apart_where_the_data_at_their_address_has_changed(self, make: Make):
+        both = make(*THREE, cell("raster", 0.6, first=4, sweep=KNOWING), cell("raster", 0.6, first=5, sweep=OTHER))
+        assert sorted(rank(both)["seeds"]) == [1, 1, 3, 3, 3]
