@@ -1,17 +1,31 @@
-"""The one error that means: the user can mend this."""
+"""The errors that a command prints as one line; and any other error in one line."""
 
-__all__ = ["UserError", "named", "reason"]
+__all__ = ["TableWriteError", "UserError", "named", "reason"]
 
 
 class UserError(ValueError):
-    """A value from the user that cannot be used; the message names the field, the value and the remedy.
+    """A value from the user that cannot be used; the text names the field, the value and the remedy.
 
-    Commands print it as one line and exit with code 2. Everything else that is raised is a bug, with its traceback.
+    Commands print it as one line, with the flag in place of the field (`darl.cli.fields`), and exit with code 2.
+    Everything else that is raised is a bug, with its traceback.
+
+    Args:
+        message: after the field's name, "must REMEDY, got VALUE"; without a field the whole sentence.
+        field: of the record by its dotted path (`noise.a`), or another argument by its name (`results`).
+
     """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(f"{field} {message}" if field else message)
+        self.field, self.message = field, message
+
+
+class TableWriteError(OSError):
+    """A part of a table could not be written; the table is as it was before. Commands exit with code 1."""
 
 
 def reason(error: Exception) -> str:
-    """An error in one line, without the indented lines where Ray tells its ids."""
+    """An error in one line, without the indented lines in which Ray lists its ids."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(" ".join(line for line in text.splitlines() if not line.startswith("\t")).split())[:300]
 

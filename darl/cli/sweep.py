@@ -2,12 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
-import pandas as pd
-
-from darl.cli.dry_run import print_plan
+from darl.cli.fields import overlapping
 from darl.cli.flags import (
     Options,
     Parser,
@@ -15,31 +14,40 @@ from darl.cli.flags import (
     add_run_flags,
     add_sweep_flags,
     check_batch,
+    default_of,
     load_data,
     results_root,
-    speak_plainly,
+    run_command,
     workers_of,
 )
-from darl.data import Dataset
 from darl.errors import UserError
 from darl.experiment import Experiment, flatten
 from darl.metrics import require_comparable, require_comparable_over
-from darl.report.collect import stages_of
-from darl.report.format import several
-from darl.report.publish import present
-from darl.results.tables import Results
 from darl.sweep.base import Sweep
 from darl.sweep.design import Design
 from darl.sweep.record import SWEEP_FILE, to_json
 from darl.sweep.search import Search
+from darl.training.parallel import worker_part
 from darl.variants import require
 
-__all__ = ["run_sweep"]
+if TYPE_CHECKING:  # tables, reports and Ray take seconds to import; a mistake in the flags is told before
+    import pandas as pd
+
+    from darl.data import Dataset
+    from darl.results.tables import Results
+
+__all__ = ["Trials", "run_sweep"]
 
 Stages = Sequence[Sweep]
 
-Datasets = dict[str, Dataset]
+Datasets = Mapping[str, "Dataset"]
 """By `Experiment.data_key`."""
+
+Trials: TypeAlias = "pd.DataFrame"
+"""The table of a folder of results."""
+
+Then = Callable[[Options, Stages, Trials], Sweep]
+"""Makes one more sweep from the trials of the others; before they have run, from an empty table."""
 
 
 def run_sweep(
@@ -49,10 +57,10 @@ def run_sweep(
     trials: int | None = None,
     seeds: int = 3,
     varies: Sequence[str] = (),
-    small_epochs: int = 30,
+    small_epochs: int | None = None,
     data_sets: list[str] | None = None,
     flags: Callable[[argparse.ArgumentParser], None] | None = None,
-    then: Callable[[Options, Stages, pd.DataFrame], Sweep] | None = None,
+    then: Then | None = None,
 ) -> None:
     """A sweep script's whole command line.
 
@@ -61,8 +69,8 @@ def run_sweep(
         description: for `--help`.
         trials: a search's usual number of trials; None for a design.
         seeds: default number of seeds.
-        varies: flags of the experiment that have no meaning here, because the sweep itself chooses what they say.
-        small_epochs: default number of epochs on the embedded digits.
+        varies: paths of the record's fields that the sweep itself chooses, so that their flags have no meaning here.
+        small_epochs: default number of epochs on the embedded digits, if it is not the record's.
         data_sets: the default where the script takes several data sets.
         flags: adds the script's own flags.
         then: makes one more sweep from what the others have found.
@@ -75,40 +83,36 @@ def run_sweep(
     if flags is not None:
         flags(parser)
     given = parser.parse_args()
-    usual = {flag: parser.get_default(_field(flag)) for flag in varies}
-    speak_plainly(lambda: _sweep(Options(given), build, then, usual))
+    run_command(lambda: _sweep(Options(given), build, then, varies), given)
 
 
 def _sweep(
-    options: Options,
-    build: Callable[[Options], Sweep | Stages],
-    then: Callable[[Options, Stages, pd.DataFrame], Sweep] | None,
-    usual: dict[str, object],
+    options: Options, build: Callable[[Options], Sweep | Stages], then: Then | None, varies: Sequence[str]
 ) -> None:
+    """What can be checked without the data and the tables is checked first: that takes no time."""
     flags, built = options.flags, build(options)
-    for flag, value in usual.items():
-        given = getattr(flags, _field(flag))
-        require(given == value, flag, "be left to the sweep, which varies it", given)
+    _require_left(options, varies)
     stages = [_with_flags(stage, flags) for stage in ([built] if isinstance(built, Sweep) else built)]
+    needs = flags.report or flags.max_gpu_hours is None or flags.gpus_per_worker > 0
+    require(needs, "max_gpu_hours", "come with --gpus-per-worker", flags.max_gpu_hours)
 
-    def last(trials: pd.DataFrame) -> list[Sweep]:
+    def last(trials: Trials) -> list[Sweep]:
         return [_with_flags(then(options, stages, trials), flags)] if then else []
 
-    results = Results(results_root(flags.results), stages[0].name)
     if flags.report:
-        known = stages_of(results) if then else []  # what a last stage has been made of stands there
-        return present(known or stages, results, files=False)
-    every = [*stages, *last(pd.DataFrame())]
-    needs = flags.max_gpu_hours is None or flags.gpus_per_worker > 0
-    require(needs, "--max-gpu-hours", "come with --gpus-per-worker", flags.max_gpu_hours)
+        return _report(stages, flags, of_last_run=then is not None)
+    every = [*stages, *_planned(last)] if then else stages
+    for stage in every:
+        _check(stage, flags)
+    from darl.results.tables import Results
+
+    results = Results(results_root(flags.results), stages[0].name)
     datasets = _load(every, flags)
     if flags.dry_run:
+        from darl.cli.dry_run import print_plan
+
         return print_plan(every, datasets, results, flags)
     return _run(stages, last, datasets, results, flags)
-
-
-def _field(flag: str) -> str:
-    return flag.removeprefix("--").replace("-", "_")
 
 
 def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
@@ -122,9 +126,49 @@ def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
     return replace(sweep, early=not flags.no_early_stopping) if isinstance(sweep, Search) else sweep
 
 
+def _require_left(options: Options, varies: Sequence[str]) -> None:
+    """Raise UserError where a flag or `--set` sets what the sweep varies, unless to its default."""
+    for path in varies:
+        value = options.given.get(path)
+        require(value is None or str(value) == str(default_of(path)), path, _LEFT, value)
+        for name in overlapping(options.assigned, path):
+            require(False, f"--set {name}", _LEFT, options.assigned[name])
+
+
+_LEFT = "be left to the sweep, which varies it"
+
+
+def _planned(last: Callable[[Trials], list[Sweep]]) -> list[Sweep]:
+    """The last stage as it is planned before the others have run."""
+    import pandas as pd
+
+    return last(pd.DataFrame())
+
+
+def _report(stages: Stages, flags: argparse.Namespace, *, of_last_run: bool) -> None:
+    """Print the answer of the tables; run nothing.
+
+    of_last_run: to what the last run has asked for, where there was one; a stage that is made of others stands there.
+    """
+    from darl.report.collect import stages_of
+    from darl.report.publish import present
+    from darl.results.tables import Results
+
+    results = Results(results_root(flags.results), stages[0].name)
+    asked = stages_of(results) if of_last_run else []
+    present(asked or stages, results, files=False)
+
+
+def _check(stage: Sweep, flags: argparse.Namespace) -> None:
+    """Raise UserError for what is wrong whatever the data are."""
+    for experiment in _experiments(stage):
+        worker_part(experiment, flags.workers)
+    _require_comparable(stage, stage.metric)
+
+
 def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
     """The data of every stage, checked."""
-    datasets: Datasets = {}
+    datasets: dict[str, Dataset] = {}
     for stage in stages:
         for experiment in _experiments(stage):
             key = experiment.data_key
@@ -132,7 +176,6 @@ def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
                 datasets[key] = load_data(experiment, flags)
             check_batch(experiment, datasets[key], flags)
             _require_labels(datasets[key], stage, experiment.data)
-        _require_comparable(stage, stage.metric)
     return datasets
 
 
@@ -159,7 +202,7 @@ def _experiments(stage: Sweep) -> list[Experiment]:
     return [stage.experiment(point) for point in points]
 
 
-def _require_labels(dataset: Dataset, stage: Sweep, data: str) -> None:
+def _require_labels(dataset: "Dataset", stage: Sweep, data: str) -> None:
     labelled = dataset.train.labels is not None and dataset.validation.labels is not None
     if not labelled and stage.metric != "val_loss":
         remedy = "or take --objective-metric val_loss"
@@ -167,16 +210,21 @@ def _require_labels(dataset: Dataset, stage: Sweep, data: str) -> None:
             _require_comparable(stage, "val_loss")
         except UserError:
             remedy = "without them there is val_loss, which does not compare what this sweep varies"
-        raise UserError(f"--data must have labels for {stage.metric}, got {data!r}; {remedy}")
+        raise UserError(f"must have labels for {stage.metric}, got {data!r}; {remedy}", field="data")
 
 
 def _run(
     stages: Stages,
-    last: Callable[[pd.DataFrame], list[Sweep]],
+    last: Callable[[Trials], list[Sweep]],
     datasets: Datasets,
-    results: Results,
+    results: "Results",
     flags: argparse.Namespace,
 ) -> None:
+    """Run the stages on Ray, then the last one that is made of them, and present what was found."""
+    from darl.report.collect import stages_of
+    from darl.report.format import several
+    from darl.report.publish import present
+
     for stage in stages:
         images = len(datasets[stage.base.data_key].train), len(datasets[stage.base.data_key].validation)
         what = f"{several(stage.base.epochs, 'epochs')} on {stage.base.data} ({images[0]:,} + {images[1]:,} images)"
@@ -202,6 +250,9 @@ def _run(
 
 
 def _trials(stage: Sweep) -> str:
+    """How many trials a stage has, in words."""
+    from darl.report.format import several
+
     if isinstance(stage, Design):
         cells, seeds = several(len(stage.cells), "cells"), several(stage.seeds, "seeds")
         return f"{several(len(stage.planned()), 'trials')} ({cells}, {seeds})"

@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from darl.errors import UserError, reason
+from darl.errors import TableWriteError, UserError, reason
 from darl.results.schema import CURVES, SCHEMA_VERSION, TRIALS, VERSION_KEY, curves_schema, trials_schema
 from darl.storage.address import below
 from darl.storage.folder import ResultsFolder
@@ -46,10 +46,6 @@ _COLUMNS_PART = "0-columns"
 
 _PANDAS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 """What pandas would otherwise make float64 and object where a value is null."""
-
-
-class TableWriteError(OSError):
-    """A part of a table could not be written; the table is as it was before."""
 
 
 class Results:

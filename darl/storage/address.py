@@ -1,6 +1,7 @@
 """Paths and addresses (`s3://`, `gs://`, `file://`): one way to open and to extend them."""
 
 import os
+from pathlib import Path
 
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 from pyarrow import fs  # pyright: ignore[reportMissingTypeStubs]
@@ -8,13 +9,26 @@ from pyarrow.fs import FileSystem
 
 from darl.errors import UserError, reason
 
-__all__ = ["SCHEMES", "below"]
+__all__ = ["SCHEMES", "below", "split"]
 
 
 def below(address: str, name: str) -> str:
     """The path or address of what lies below another; a query (`s3://bucket/results?region=…`) stays at its end."""
     place, mark, query = address.partition("?") if "://" in address else (address, "", "")
     return f"{place.rstrip('/')}/{name}{mark}{query}"
+
+
+def split(address: str) -> tuple[str, str]:
+    """The folder that a path or address lies in, and its name there; `below` puts them together again.
+
+    A local path becomes absolute, from the home folder where it begins with `~`.
+    """
+    place, mark, query = address.partition("?") if "://" in address else (address, "", "")
+    if "://" not in place:
+        path = Path(place).expanduser()
+        place = str(path.resolve() if path.name in ("", "..") else path.absolute())
+    root, _, name = place.rstrip("/").rpartition("/")
+    return f"{root or '/'}{mark}{query}", name
 
 
 def filesystem_of(place: str, field: str) -> tuple[fs.FileSystem, str]:
