@@ -39,6 +39,7 @@ __all__ = [
     "add_sweep_flags",
     "check_batch",
     "default_of",
+    "kinds_help",
     "load_data",
     "results_root",
     "run_command",
@@ -51,6 +52,9 @@ DATA_HELP = (
     "digits (embedded; digits:0-4 are some of its classes), a folder of images, Parquet with an image column, "
     "WebDataset .tar shards, torchvision:NAME or hub:OWNER/NAME; paths may be s3:// or gs://"
 )
+
+FAMILIES: dict[str, type[Variant]] = {"objective": Objective, "noise": Noise, "order": Order, "position": Position}
+"""The fields that hold a variant."""
 
 SMALL = 8
 """Image size up to which data get the smallest model and few epochs, if not given."""
@@ -72,18 +76,28 @@ class Options:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The fields whose flags were given, by path; not the data and the name of the model's size."""
+        """The fields whose flags were given, by path; not the data and the name of the model's size.
+
+        Variants are parsed. Raises UserError.
+        """
         values = {path: getattr(self.flags, dest(path)) for path in RECORD_FLAGS if path not in ("data", "model")}
-        return {path: value for path, value in values.items() if value is not None}
+        return {
+            path: FAMILIES[path].parse(value) if path in FAMILIES else value
+            for path, value in values.items()
+            if value is not None
+        }
 
     def experiment(self, name: str | None = None) -> Experiment:
         """The experiment that the flags describe. Raises UserError.
 
+        Most data sets are opened for their defaults, which takes time: after what can be told to be wrong without them.
+
         name: of the data, where `--data` takes several.
         """
-        flags, assigned = self.flags, self.assigned
+        flags, given, assigned = self.flags, self.given, self.assigned
         require(not overlapping(assigned, "data"), "--set data", "be given as --data", assigned.get("data"))
-        name = name or str(flags.data)
+        objective = Objective.parse(str({**given, **assigned}.get("objective", default_of("objective"))))
+        name = data.locate(name or str(flags.data))
         usual = data.defaults(name)
         small = usual.image_size <= SMALL
         changes = {
@@ -93,10 +107,9 @@ class Options:
             "augment": usual.augment,
             "model": size_of(flags.model or ("nano" if small else "tiny"), patch_size=usual.patch_size),
             "epochs": flags.small_epochs if small else EPOCHS,
-            **self.given,
+            **given,
             **assigned,
         }
-        objective = Objective.parse(str(changes.get("objective", default_of("objective"))))
         if not objective.uses_noise and not overlapping(assigned, "noise"):
             changes["noise"] = None
         return Experiment().changed(changes)
@@ -163,10 +176,10 @@ def _add_image_flags(fields: _FieldFlags) -> None:
 def _add_model_flags(fields: _FieldFlags) -> None:
     fields.add("model", "size", usual="nano for digits, tiny for other data", choices=list(SIZES))
     fields.add("model.patch_size", "pixels", usual="2 for digits, 4 at 32 pixels, 16 at 224", type=whole)
-    fields.add("objective", _kinds(Objective))
-    fields.add("noise", f"{_kinds(Noise)} (a sweep may search it)")
-    fields.add("order", _kinds(Order))
-    fields.add("position", _kinds(Position))
+    fields.add("objective", kinds_help(Objective))
+    fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
+    fields.add("order", kinds_help(Order))
+    fields.add("position", kinds_help(Position))
     fields.add("causal", "with the causal mask", action=argparse.BooleanOptionalAction)
     fields.add("model.readout", "what the probes read", choices=["mean", "last"])
 
@@ -193,8 +206,8 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     saved = "steps between checkpoints, beside those after evaluations"
     add("--save-every", type=whole, default=Workers.save_every, help=saved)
     add_memory_flags(add)
-    add("--results", default="results", help="folder or s3://, gs:// URI of the tables")
-    add("--name", help="of the folder under --results (default: the command's own)")
+    add("--results", default="results", help="folder of the tables; also at s3:// or gs://")
+    add("--name", help="name of the folder in --results (default: the command's own)")
 
 
 def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seeds: int) -> None:
@@ -205,16 +218,21 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
     usual = f"{trials} points of a search, or cells × seeds of a design" if trials else "cells × seeds"
     parser.set_defaults(usual_trials=trials)
     add("--trials", type=whole, help=f"in all; the same command with more goes on (default: {usual})")
-    add("--seeds", type=whole, default=seeds, help="of each cell of a design; after a search its best run on them too")
-    decides = "what decides; val_loss needs no labels, but compares neither orders nor objectives"
+    add(
+        "--seeds",
+        type=whole,
+        default=seeds,
+        help="of each cell of a design; a search runs on the first, then its best points on the others",
+    )
+    decides = "the metric that decides; val_loss needs no labels, but compares neither orders nor objectives"
     add("--objective-metric", default=Sweep.metric, choices=list(METRICS), help=decides)
-    evenly = "of a design's trial, evenly spaced, the last epoch's among them"
+    evenly = "number in each trial of a design, evenly spaced, the last one after the last epoch"
     add("--evaluations", type=whole, default=Sweep.evaluations, help=evenly)
     add("--no-early-stopping", action="store_true", help="run every trial of a search whole")
     add("--max-concurrent", type=whole, help="trials at a time (default: as many as fit)")
-    add("--max-trials", type=whole, help="start no more in this call; the same command goes on")
-    add("--max-hours", type=nonnegative, help="end this call after so long; the same command goes on")
-    add("--max-gpu-hours", type=nonnegative, help="end this call after so many; the same command goes on")
+    add("--max-trials", type=whole, help="start no more than so many trials in this call; the same command goes on")
+    add("--max-hours", type=nonnegative, help="end this call after so many hours; the same command goes on")
+    add("--max-gpu-hours", type=nonnegative, help="end this call after so many GPU-hours; the same command goes on")
     also = "trackers that get the results too"
     add("--log", nargs="+", action="extend", default=[], choices=list(LOGGERS), help=also)
     add("--dry-run", action="store_true", help="print cells, seeds, trials and the estimated cost; run nothing")
@@ -254,7 +272,7 @@ def results_root(results: str) -> str:
     return results if "://" in results else str(start / Path(results).expanduser())
 
 
-def _kinds(family: type[Variant]) -> str:
+def kinds_help(family: type[Variant]) -> str:
     """Every kind of a family with its options, for the help."""
     shown: list[str] = []
     for kind, variant in family.kinds().items():

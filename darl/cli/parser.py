@@ -32,7 +32,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
     """The description as it is written, and the default of every flag that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        has_default = action.default not in (None, False, [])
+        has_default = action.default is not None and action.default is not False and action.default != []
         return super()._get_help_string(action) if has_default else action.help
 
 

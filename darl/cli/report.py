@@ -18,9 +18,9 @@ def run(flags: argparse.Namespace) -> None:
     from darl.report.collect import findings_of, stages_of
     from darl.report.terminal import print_findings, print_plain, wide_console
     from darl.results.tables import Results, load, require_sweep
-    from darl.storage.address import split
+    from darl.storage.address import parent_and_name
 
-    results = Results(*split(flags.folder))
+    results = Results(*parent_and_name(flags.folder))
     require_sweep(results.path)
     trials, console = load(results.trials_path), wide_console()
     stages, pictured = stages_of(results), flags.html or flags.figures

@@ -9,7 +9,7 @@ from pyarrow.fs import FileSystem
 
 from darl.errors import UserError, reason
 
-__all__ = ["SCHEMES", "below", "split"]
+__all__ = ["SCHEMES", "below", "parent_and_name"]
 
 
 def below(address: str, name: str) -> str:
@@ -18,7 +18,7 @@ def below(address: str, name: str) -> str:
     return f"{place.rstrip('/')}/{name}{mark}{query}"
 
 
-def split(address: str) -> tuple[str, str]:
+def parent_and_name(address: str) -> tuple[str, str]:
     """The folder that a path or address lies in, and its name there; `below` puts them together again.
 
     A local path becomes absolute, from the home folder where it begins with `~`.

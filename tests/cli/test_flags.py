@@ -103,3 +103,10 @@ def test_the_default_of_a_field_is_the_records() -> None:
     assert default_of("learning_rate") == Experiment().learning_rate
     assert default_of("noise") == Beta()
     assert default_of("optim.clip") == Experiment().optim.clip
+
+
+@pytest.mark.parametrize("flags", [["--noise", "gauss"], ["--order", "zigzag"], ["--set", "optim.clip"]])
+def test_a_mistake_is_told_before_the_data_are_opened(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darl.data.defaults", lambda name: pytest.fail("the data were opened"))
+    with pytest.raises(UserError):
+        experiment(*flags)
