@@ -9,7 +9,7 @@ from typing import Any
 
 from darl.errors import UserError
 
-__all__ = ["RECORD_FLAGS", "dest", "in_flags", "overlapping", "read_assignments"]
+__all__ = ["FLAGS", "RECORD_FLAGS", "dest", "in_flags", "overlapping", "read_assignments"]
 
 RECORD_FLAGS = {
     "data": "--data",
@@ -37,7 +37,7 @@ RECORD_FLAGS = {
 }
 """The flags of the record's fields, by the fields' paths."""
 
-_OTHER_FLAGS = {
+FLAGS = RECORD_FLAGS | {
     "patch_size": "--patch-size",
     "objective.noise": "--noise",
     "sweep": "--name",
@@ -55,7 +55,7 @@ _OTHER_FLAGS = {
     "figures": "--figures",
     "html": "--html",
 }
-"""The flags of what is no field of the record, or is called by another name where a part of it is built."""
+"""The flags of all fields; also of what is no field of the record, or is called by another name where it is checked."""
 
 _PARTS = ("augment.", "model.", "optim.")
 """Where the record's fields without a flag lie. (An option of a variant, `noise.a`, stands in the variant's text.)"""
@@ -77,7 +77,7 @@ def in_flags(error: UserError, flags: argparse.Namespace) -> str:
 
 def _flag(field: str, flags: argparse.Namespace) -> str:
     """A field's flag where the command has it, `--set FIELD` for the record's other fields, or the field itself."""
-    flag = (RECORD_FLAGS | _OTHER_FLAGS).get(field)
+    flag = FLAGS.get(field)
     if flag is not None and hasattr(flags, flag.removeprefix("--").replace("-", "_")):
         return flag
     return f"--set {field}" if field.startswith(_PARTS) and hasattr(flags, "set") else field

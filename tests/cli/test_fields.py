@@ -1,11 +1,15 @@
 """Which flag a field has, and how an error that names a field is told to the user of a command."""
 
+import ast
 import pickle
+import re
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
-from darl.cli.fields import RECORD_FLAGS, dest, in_flags, overlapping, read_assignments
+import darl
+from darl.cli.fields import FLAGS, RECORD_FLAGS, dest, in_flags, overlapping, read_assignments
 from darl.cli.flags import Parser, add_experiment_flags, default_of
 from darl.errors import UserError
 from darl.variants import require
@@ -73,3 +77,22 @@ def test_changes_overlap_with_a_field_its_parts_and_its_whole() -> None:
     changes = {"noise": 1, "noise.a": 1, "noise_map": 1, "order": 1}
     assert overlapping(changes, "noise") == ["noise", "noise.a"]
     assert overlapping(changes, "noise.b") == ["noise"]
+
+
+def texts(source: str) -> list[str]:
+    """The texts of a module that are not docstrings."""
+    tree = ast.parse(source)
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in documentation]
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
+def test_no_module_below_the_command_line_says_a_flag() -> None:
+    flag = re.compile(rf"(?<![\w-])({'|'.join(FLAGS.values())})\b")
+    package = Path(darl.__path__[0])
+    modules = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "cli"]
+    assert len(modules) > 50
+    said = [
+        (path.relative_to(package), text) for path in modules for text in texts(path.read_text()) if flag.search(text)
+    ]
+    assert not said
