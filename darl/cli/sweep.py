@@ -23,6 +23,7 @@ from darl.cli.flags import (
 from darl.errors import UserError
 from darl.experiment import Experiment, flatten
 from darl.metrics import require_comparable, require_comparable_over
+from darl.storage.address import require_name
 from darl.sweep.base import Sweep
 from darl.sweep.design import Design
 from darl.sweep.record import SWEEP_FILE, to_json
@@ -92,6 +93,7 @@ def _sweep(
     """What can be checked without the data and the tables is checked first: that takes no time."""
     flags, built = options.flags, build(options)
     _require_left(options, varies)
+    require_name(flags.name or "sweep", "name")
     stages = [_with_flags(stage, flags) for stage in ([built] if isinstance(built, Sweep) else built)]
     needs = flags.report or flags.max_gpu_hours is None or flags.gpus_per_worker > 0
     require(needs, "max_gpu_hours", "come with --gpus-per-worker", flags.max_gpu_hours)

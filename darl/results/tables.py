@@ -19,7 +19,6 @@ polars asks for `missing_columns="insert"` and duckdb for `union_by_name=true`; 
 # pyright: reportUnknownParameterType=false, reportMissingTypeStubs=false
 
 import math
-import re
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,7 +31,7 @@ from pyarrow import fs
 
 from darl.errors import TableWriteError, UserError, reason
 from darl.results.schema import CURVES, SCHEMA_VERSION, TRIALS, VERSION_KEY, curves_schema, trials_schema
-from darl.storage.address import below
+from darl.storage.address import below, require_name
 from darl.storage.folder import ResultsFolder
 from darl.variants import require
 
@@ -58,8 +57,7 @@ class Results:
     """
 
     def __init__(self, root: str, sweep: str) -> None:
-        named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", sweep) is not None
-        require(named, "--name", "be letters, digits, dots, dashes and underscores", sweep)
+        require_name(sweep, "sweep")
         self.sweep = sweep
         self._place = ResultsFolder(below(root, sweep), "--results")
         self._filesystem, self._folder = self._place.files, self._place.folder

@@ -1,6 +1,7 @@
 """Paths and addresses (`s3://`, `gs://`, `file://`): one way to open and to extend them."""
 
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
@@ -9,7 +10,7 @@ from pyarrow.fs import FileSystem
 
 from darl.errors import UserError, reason
 
-__all__ = ["SCHEMES", "below", "parent_and_name"]
+__all__ = ["SCHEMES", "below", "parent_and_name", "require_name"]
 
 
 def below(address: str, name: str) -> str:
@@ -58,3 +59,9 @@ def open_address(address: str) -> tuple[FileSystem, str]:
     if scheme in ("gs", "gcs") and "retry_limit_seconds=" not in address:
         address += f"{'&' if '?' in address else '?'}retry_limit_seconds=60"
     return FileSystem.from_uri(address)
+
+
+def require_name(name: str, field: str) -> None:
+    """Raise UserError where a folder of results cannot have this name, on a disk or in an object store."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is None:
+        raise UserError(f"must be letters, digits, dots, dashes and underscores, got {name!r}", field=field)
