@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, cast, get_args, get_type_hints
 
 from darl.data import Augment, locate
+from darl.errors import UserError
 from darl.model.darl import Darl
 from darl.model.encoder import EncoderConfig, initialize
 from darl.model.noise import Beta, Noise
@@ -208,8 +209,9 @@ def _changed(whole: Any, changes: dict[tuple[str, ...], Any], where: str = "") -
     new: dict[str, Any] = {}
     for name in dict.fromkeys(path[0] for path in changes):
         path = where + name
-        remedy = f"be a field of {kind.__name__}, one of {', '.join(names)}" if names else "be left out"
-        require(name in names, path, remedy, name)
+        if name not in names:  # it is no field: the error has none
+            remedy = f"be a field of {kind.__name__}, one of {', '.join(names)}" if names else "be left out"
+            raise UserError(f"{path} must {remedy}, got {name!r}")
         parts = {longer[1:]: value for longer, value in changes.items() if longer[0] == name}
         value = _from_text(get_type_hints(kind)[name], parts.pop((), getattr(whole, name)), path)
         new[name] = _changed(value, parts, f"{path}.") if parts else value

@@ -29,7 +29,7 @@ from darl.sweep.design import Design
 from darl.sweep.record import SWEEP_FILE, to_json
 from darl.sweep.search import Search
 from darl.training.parallel import worker_part
-from darl.variants import require
+from darl.variants import Variant, require
 
 if TYPE_CHECKING:  # tables, reports and Ray take seconds to import; a mistake in the flags is told before
     import pandas as pd
@@ -132,7 +132,8 @@ def _require_left(options: Options, varies: Sequence[str]) -> None:
     """Raise UserError where a flag or `--set` sets what the sweep varies, unless to its default."""
     for path in varies:
         value = options.given.get(path)
-        require(value is None or str(value) == str(default_of(path)), path, _LEFT, value)
+        shown = str(value) if isinstance(value, Variant) else value
+        require(value is None or str(value) == str(default_of(path)), path, _LEFT, shown)
         for name in overlapping(options.assigned, path):
             require(False, f"--set {name}", _LEFT, options.assigned[name])
 
