@@ -1,10 +1,42 @@
-"""DARL-on-Ray: pretraining and sweeps for denoising autoregressive representation learning."""
+"""DARL-on-Ray: pretraining and sweeps for denoising autoregressive representation learning.
 
-from darl.experiment import Experiment
-from darl.model.factory import create_model
+`darl.Experiment`, `darl.create_model` and the parts (`darl.results`, `darl.data` …) are imported when they are first
+used (PEP 562): `import darl` takes no time and needs neither torch nor Ray.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
 from darl.model.register import register
 
-__all__ = ["Experiment", "create_model"]
+if TYPE_CHECKING:
+    from darl import data, metrics, results
+    from darl.experiment import Experiment
+    from darl.model.factory import create_model
+
+__all__ = ["Experiment", "create_model", "data", "metrics", "results"]
 __version__ = "0.1.0"
 
+_LAZY = {"Experiment": "darl.experiment", "create_model": "darl.model.factory"}
+"""The public names, and the modules that define them."""
+
 register()  # `timm.create_model("darl_…")`, whichever of the two is imported first
+
+
+def __getattr__(name: str) -> Any:
+    """A public name or a part of the package, imported now."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    if name in _parts():
+        return import_module(f"darl.{name}")
+    raise AttributeError(f"module 'darl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_parts()})
+
+
+def _parts() -> set[str]:
+    """The modules and packages in this package."""
+    return {module.name for module in iter_modules(__path__)}

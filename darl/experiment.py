@@ -26,7 +26,7 @@ from darl.model.objectives.diffusion import Diffusion
 from darl.model.orders import Order, Raster
 from darl.model.positions import Position, Rotary2d
 from darl.optim import Optimizer
-from darl.variants import Record, Variant, require
+from darl.variants import Record, Variant, convert, require
 
 if TYPE_CHECKING:
     from darl.model.darl import Darl
@@ -151,10 +151,12 @@ class Experiment:
         return before is not None and before.trial_id == self.trial_id
 
     def changed(self, changes: dict[str, Any]) -> Self:
-        """A copy with fields set by dotted path, e.g. `{"noise.a": 0.1, "order": "hilbert"}`; variants also by text.
+        """A copy with fields set by dotted path, e.g. `{"noise.a": 0.1, "order": "hilbert", "optim.clip": "0.5"}`.
 
-        All at once: `{"objective": "mse", "noise": None}` is one change. The content of other `data` is not known.
-        Raises UserError.
+        A text is read as the field's type says: a number, `true` or `false`, a variant, `none` where that is allowed.
+        All changes are one: `{"objective": "mse", "noise": None}` is never seen half. A field that is set whole is set
+        before its own fields. The content of other `data` is not known. Raises UserError for a path that is no field
+        and for a value of another type.
         """
         if changes.get("data", self.data) != self.data:
             changes = {"content": None} | changes
@@ -269,18 +271,38 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     return kind(**{name: _read(_bare(hints[name]), part, f"{where}.{name}") for name, part in record.items()})
 
 
-def _changed(whole: Any, changes: dict[tuple[str, ...], Any]) -> Any:
+def _changed(whole: Any, changes: dict[tuple[str, ...], Any], where: str = "") -> Any:
+    """`whole` with fields set by path; `where` is the path of `whole` with a dot behind it, for errors."""
+    kind = cast("Any", type(whole))
+    names = _field_names(kind)
     new: dict[str, Any] = {}
-    for path, value in sorted(changes.items(), key=lambda change: len(change[0])):  # a variant before its fields
-        name, rest = path[0], path[1:]
-        if not hasattr(whole, name):
-            raise UserError(f"{name} must be a field of {type(whole).__name__}, got {'.'.join(path)!r}")
-        before = new.get(name, getattr(whole, name))
-        new[name] = _changed(before, {rest: value}) if rest else _variant(cast("type[Any]", type(whole)), name, value)
+    for name in dict.fromkeys(path[0] for path in changes):
+        path = where + name
+        if name not in names:  # it is no field: the error has none
+            remedy = f"be a field of {kind.__name__}, one of {', '.join(names)}" if names else "be left out"
+            raise UserError(f"{path} must {remedy}, got {name!r}")
+        parts = {longer[1:]: value for longer, value in changes.items() if longer[0] == name}
+        value = _from_text(get_type_hints(kind)[name], parts.pop((), getattr(whole, name)), path)
+        new[name] = _changed(value, parts, f"{path}.") if parts else value
     return dataclasses.replace(whole, **new)
 
 
-def _variant(kind: type[Any], name: str, value: Any) -> Any:
-    """A variant from its text; any other value as it is."""
-    hint: type = _bare(get_type_hints(kind)[name])
-    return hint.parse(value) if isinstance(value, str) and issubclass(hint, Variant) else value
+def _field_names(kind: Any) -> list[str]:
+    """Of a dataclass; none of another type."""
+    return [item.name for item in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+
+
+def _from_text(hint: Any, value: Any, where: str) -> Any:
+    """A field's value from its text, by the field's annotation; any other value as it is."""
+    kind = cast("Any", _bare(hint))
+    if not isinstance(value, str) or kind is str:
+        return value
+    if value == "none" and kind is not hint:
+        return None
+    if issubclass(kind, Variant):
+        return kind.parse(value)
+    paths = ", ".join(f"{where}.{name}" for name in _field_names(kind))
+    require(not paths, where, f"be set by its fields ({paths})", value)
+    number = convert(where, kind, value)
+    require(not isinstance(number, float) or math.isfinite(number), where, "be a finite number", value)
+    return number

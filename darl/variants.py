@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from darl.errors import UserError
 
-__all__ = ["Record", "Variant", "members", "require"]
+__all__ = ["Record", "Variant", "convert", "members", "require"]
 
 Record = dict[str, Any]
 
@@ -25,9 +25,9 @@ Family = TypeVar("Family")
 
 
 def require(holds: bool, field: str, remedy: str, value: object) -> None:
-    """Raise `UserError("FIELD must REMEDY, got VALUE")` unless `holds`."""
+    """Raise the UserError "FIELD must REMEDY, got VALUE" unless `holds`."""
     if not holds:
-        raise UserError(f"{field} must {remedy}, got {value!r}")
+        raise UserError(f"must {remedy}, got {value!r}", field=field)
 
 
 def members(family: type[Family]) -> list[type[Family]]:
@@ -84,7 +84,7 @@ class Variant(ABC):
         """Plain values of the fields' types, `kind` first: what JSON holds. Equal variants give the same JSON."""
         fields = dataclasses.fields(self)
         return {"kind": self.kind} | {
-            field.name: _convert(field.name, field.type, getattr(self, field.name)) for field in fields
+            field.name: convert(field.name, field.type, getattr(self, field.name)) for field in fields
         }
 
     @classmethod
@@ -97,7 +97,7 @@ class Variant(ABC):
             if name != "kind":
                 where = f"{cls.family}.{name}"
                 require(name in types, cls.family, f"have a field among {', '.join(types) or '(none)'}", name)
-                values[name] = _convert(where, types[name], value)
+                values[name] = convert(where, types[name], value)
         return variant(**values)
 
     def __str__(self) -> str:
@@ -105,7 +105,7 @@ class Variant(ABC):
         return f"{self.kind}:{values}" if values else self.kind
 
 
-def _convert(where: str, kind: object, value: Any) -> Any:
+def convert(where: str, kind: object, value: Any) -> Any:
     """`value` as the plain type `kind`, from itself or from text; raises UserError where that would change it."""
     if kind is bool and isinstance(value, str):
         require(value.lower() in ("true", "false"), where, "be true or false", value)

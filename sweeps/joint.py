@@ -1,11 +1,12 @@
 """Which settings are best together, and which of them matter?
 
 Question   Noise schedule, patch order, position encoding and learning rate are usually tuned one after another. Is
-           their best combination another one, and which of them is the probe sensitive to?
+           their best combination a different one, and to which of them is the probe sensitive?
 Space      Conditional: the schedule is a Beta(a, b), where a and b are chosen too, or the linear or the cosine one;
            every order; every encoding; the peak learning rate. The paper's settings run first.
 Objective  The linear probe's accuracy on frozen features.
-Search     As in noise_schedule.py; then the importances of the parameters, by Optuna's fANOVA, from whole trials only.
+Search     As in noise_schedule.py. At the end the report shows each parameter's importance, by Optuna's fANOVA over
+           the trials that ran whole.
 Cost       The default (digits, a nano model, 16 trials of 20 epochs, 3 fresh seeds): some 5 minutes on 2 cores.
 Result     RESULTS/joint/trials and curves.
 """
@@ -41,7 +42,7 @@ def joint_first(base: Experiment) -> dict[str, Point]:
 def joint(options: Options) -> Search:
     """The search that the flags describe."""
     flags, base = options.flags, options.experiment()
-    require(base.objective.uses_noise, "--objective", "be diffusion: others have no noise schedule", flags.objective)
+    require(base.objective.uses_noise, "objective", "be diffusion: others have no noise schedule", base.objective.kind)
     return Search(
         name="joint",
         question="Which noise schedule, patch order, position encoding and learning rate are best together?",
@@ -55,4 +56,4 @@ def joint(options: Options) -> Search:
 
 
 if __name__ == "__main__":
-    run_sweep(joint, __doc__, trials=16, seeds=4, varies=["--noise", "--order", "--position"], small_epochs=20)
+    run_sweep(joint, __doc__, trials=16, seeds=4, varies=["noise", "order", "position"], small_epochs=20)

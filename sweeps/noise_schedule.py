@@ -1,19 +1,19 @@
 """Which Beta(a, b) noise schedule gives the best representation?
 
 Question   The diffusion objective gives each patch its own signal fraction gamma ~ Beta(a, b). The paper (section 4.3)
-           finds that the best schedule is far noisier than the usual ones, about a = 0.03, b = 1. Is it so for your
-           data, model and training length?
-Space      a and b, each log-uniform; or, with --coordinates mean, the mean a/(a+b) and the concentration a+b. Known
-           points run first: the paper's, the uniform one, and the Beta nearest to the conventional cosine schedule.
+           finds that the best schedule is far noisier than the usual ones, about a = 0.03, b = 1. Does this hold for
+           your data, model and training length?
+Space      a and b, each log-uniform; or, with --coordinates mean, the mean a/(a+b) and the concentration a+b. Three
+           known points run first: the paper's, the uniform one, and the Beta nearest to the usual cosine schedule.
 Objective  The linear probe's accuracy on frozen features. Training losses under different schedules cannot be
            compared, so they decide nothing.
-Search     Optuna's TPE. Once a pilot has shown that early probes foretell late ones, trials not in the best third
-           after about 1/9 (by kNN) and 1/3 of the epochs are stopped. Then the best three and the known points run
-           again on fresh seeds, in pairs, and those that fall behind are dropped.
+Search     Optuna's TPE. The first trials run whole. If their early probes predict their final ones, later trials that
+           are not in the best third after about 1/9 (by kNN) and 1/3 of the epochs are stopped. Then the best three
+           and the known points run again on fresh seeds, in pairs, and those that fall behind are dropped.
 Map        --design grid runs every cell of an a × b grid with the same seeds instead, into RESULTS/noise_grid.
 Cost       The default (digits, a nano model, 12 trials of 24 epochs, 3 fresh seeds): some 6 minutes on 2 cores.
-Result     RESULTS/noise_schedule/trials and curves, Parquet tables for pandas. The same command goes on where it
-           stopped, and with more --trials searches further.
+Result     RESULTS/noise_schedule/trials and curves, Parquet tables for pandas. The same command continues where it
+           stopped; with more --trials it searches further.
 """
 
 import argparse
@@ -36,7 +36,7 @@ KNOWN = {"paper": Beta(a=0.03, b=1.0), "uniform": Beta(a=1.0, b=1.0), "cosine": 
 def noise_schedule(options: Options) -> Sweep:
     """The search, or the map, that the flags describe."""
     flags, base = options.flags, options.experiment()
-    require(base.objective.uses_noise, "--objective", "be diffusion: others have no noise schedule", flags.objective)
+    require(base.objective.uses_noise, "objective", "be diffusion: others have no noise schedule", base.objective.kind)
     known = {name: {"noise.a": rounded(beta.a), "noise.b": rounded(beta.b)} for name, beta in KNOWN.items()}
     common = {
         "question": "Which Beta(a, b) noise schedule gives the best representation?",
@@ -56,13 +56,15 @@ def noise_schedule(options: Options) -> Sweep:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What only this sweep takes."""
-    parser.add_argument("--design", default="search", choices=["search", "grid"], help="grid: the full map, no search")
-    parser.add_argument("--grid", type=int, default=6, help="values of a, and of b, over the search's range")
+    """The flags that only this sweep has."""
     parser.add_argument(
-        "--coordinates", default="shape", choices=list(COORDINATES), help="of the search: (a, b) or mean"
+        "--design", default="search", choices=["search", "grid"], help="grid: every cell of a map, no search"
+    )
+    parser.add_argument("--grid", type=int, default=6, help="number of values of a and of b, over the search's range")
+    parser.add_argument(
+        "--coordinates", default="shape", choices=list(COORDINATES), help="searched: (a, b), or mean and concentration"
     )
 
 
 if __name__ == "__main__":
-    run_sweep(noise_schedule, __doc__, trials=12, seeds=4, varies=["--noise"], small_epochs=24, flags=add_flags)
+    run_sweep(noise_schedule, __doc__, trials=12, seeds=4, varies=["noise"], small_epochs=24, flags=add_flags)

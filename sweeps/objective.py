@@ -1,10 +1,10 @@
 """What should the model predict, and how?
 
-Question   Next patches by mean squared error, or by diffusion? With how deep a denoising decoder, told gamma or not,
-           predicting the clean patch or the noise, of pixels as they are or normalised in each patch, and for patches
-           of which size? The paper (section 4.3) takes one block, no gamma, the clean patch.
-Design     All combinations with the same seeds; for each patch size against the paper's choice, and that choice of the
-           patch sizes against each other.
+Question   Next patches by mean squared error, or by diffusion? With a denoising decoder how deep, given gamma or not,
+           predicting the clean patch or the noise, of pixels as they are or normalised in each patch, and with which
+           patch size? The paper (section 4.3) takes one block, no gamma, the clean patch.
+Design     All combinations with the same seeds. For each patch size they are compared with the paper's choice; the
+           paper's choices at the two patch sizes are compared with each other.
 Objective  The linear probe's accuracy on frozen features: losses of different targets cannot be compared.
 Cost       The default (digits, a nano model, 36 cells × 2 seeds of 8 epochs): some 5 minutes on 2 cores.
 Result     RESULTS/objective/trials and curves.
@@ -26,12 +26,12 @@ TARGET = {"": False, "normalised": True}
 
 
 def objective(options: Options) -> Design:
-    """Every objective at the usual patch size and at twice that."""
+    """Every objective, at the experiment's patch size and at twice that."""
     base = options.experiment()
     twice, size = 2 * base.model.patch_size, base.image_size
     require(
         size % twice == 0 and size > twice,
-        "--patch-size",
+        "patch_size",
         f"be less than half of {size} and divide it twice",
         twice // 2,
     )
@@ -57,16 +57,16 @@ def objective(options: Options) -> Design:
 
 
 def _objectives(noise: str) -> dict[tuple[str, ...], Point]:
-    """Points by the words that name them; the paper's is `diffusion` alone."""
-    found: dict[tuple[str, ...], Point] = {}
+    """The points, by the words of their labels; the paper's choice is `diffusion` alone."""
+    points: dict[tuple[str, ...], Point] = {}
     for target in TARGET:
         text = f"mse:normalize_target={TARGET[target]}"
-        found[_words("mse", target)] = {"objective": text, "noise": None}
+        points[_words("mse", target)] = {"objective": text, "noise": None}
     for depth, gamma, prediction, target in product(DEPTHS, GAMMA, PREDICTION, TARGET):
         fields = f"decoder_depth={DEPTHS[depth]},gamma_conditioning={GAMMA[gamma]},prediction={PREDICTION[prediction]}"
         text = f"diffusion:{fields},normalize_target={TARGET[target]}"
-        found[_words("diffusion", depth, gamma, prediction, target)] = {"objective": text, "noise": noise}
-    return found
+        points[_words("diffusion", depth, gamma, prediction, target)] = {"objective": text, "noise": noise}
+    return points
 
 
 def _words(*words: str) -> tuple[str, ...]:
@@ -74,4 +74,4 @@ def _words(*words: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    run_sweep(objective, __doc__, varies=["--objective"], seeds=2, small_epochs=8)
+    run_sweep(objective, __doc__, varies=["objective"], seeds=2, small_epochs=8)

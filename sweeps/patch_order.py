@@ -1,8 +1,9 @@
 """Which patch order gives the best representation?
 
 Question   An autoregressive model needs an order. The paper (section 4.4) finds the raster near-optimal among raster,
-           nested raster, round-robin and random. Is it so for your data, and is it the locality or the reading
-           direction that counts? Hence also columns, snake, Hilbert curve and spiral.
+           nested raster, round-robin and random. Does this hold for your data? And what matters: that neighbours in
+           the order are neighbours in the image, or the reading direction? Hence also columns, snake, Hilbert curve
+           and spiral.
 Orders     raster         row by row, as one reads
            column         column by column
            snake          row by row, every second row backwards: each patch touches the one before
@@ -14,8 +15,8 @@ Orders     raster         row by row, as one reads
 Design     Every order with the same seeds, against the raster: same initial weights, same batches, same noise.
 Objective  The linear probe's accuracy on frozen features.
 Cost       The default (digits, a nano model, 8 orders × 3 seeds of 15 epochs): some 3 minutes on 2 cores.
-Result     RESULTS/patch_order/trials and curves. More --seeds go on where it stopped; from six on, differences are
-           called significant or not.
+Result     RESULTS/patch_order/trials and curves. The same command with more --seeds adds seeds; from six seeds on,
+           the report says which differences are significant.
 """
 
 from darl.cli.flags import Options
@@ -38,4 +39,4 @@ def patch_order(options: Options) -> Design:
 
 
 if __name__ == "__main__":
-    run_sweep(patch_order, __doc__, varies=["--order"], small_epochs=15)
+    run_sweep(patch_order, __doc__, varies=["order"], small_epochs=15)

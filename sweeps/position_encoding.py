@@ -1,14 +1,14 @@
 """Which position encoding gives the best representation?
 
-Question   The paper (section 4.2) finds that 2D rotary position embedding matters most for causal Transformers, which
-           could also count without any. Which encoding is best for your data, and which one stands images that are
-           larger than those of training?
+Question   The paper (section 4.2) finds that 2D rotary position embedding matters most for causal Transformers, though
+           these could learn positions without any encoding. Which encoding is best for your data, and which one copes
+           with images that are larger than those of training?
 Design     Every encoding, with the causal mask and without it, with the same seeds, against no encoding at all.
            Without the mask a model sees the patch that it is to predict, so it can copy: these cells show how much an
-           encoding helps where the task itself teaches little. They are compared among themselves.
-Objective  The linear probe's accuracy on frozen features. Beside it the same probe, trained at the usual size, on
-           validation images enlarged 1.5 times (`probe_top1_enlarged`): rotary encodings go on to larger grids by
-           themselves, the learned one is interpolated.
+           encoding helps where the task itself teaches little. They are compared with each other only.
+Objective  The linear probe's accuracy on frozen features. Also the same probe, trained at the usual size, on
+           validation images enlarged 1.5 times (`probe_top1_enlarged`): rotary encodings apply to larger grids as
+           they are, the learned one is interpolated.
 Cost       The default (digits, a nano model, 10 cells × 3 seeds of 10 epochs): some 3 minutes on 2 cores.
 Result     RESULTS/position_encoding/trials and curves.
 """
@@ -43,4 +43,4 @@ def position_encoding(options: Options) -> Design:
 
 
 if __name__ == "__main__":
-    run_sweep(position_encoding, __doc__, varies=["--position", "--no-causal"], small_epochs=10)
+    run_sweep(position_encoding, __doc__, varies=["position", "causal"], small_epochs=10)

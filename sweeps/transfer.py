@@ -1,10 +1,9 @@
 """Does the best noise schedule of one data set suit another?
 
-Question   If the best Beta(a, b) depends on the data, it has to be searched anew for each; if not, once is enough.
-Search     The search of noise_schedule.py on each of several --data, by itself.
-Design     Then each set's best schedule, and the paper's, on every set, with the same seeds, against the set's own
-           best: a matrix whose diagonal is what searching on the set itself gives.
-Objective  The linear probe's accuracy on frozen features.
+Question   If the best Beta(a, b) depends on the data, each data set needs a search; if not, one search is enough.
+Search     The search of noise_schedule.py on each of several --data, by the linear probe's accuracy.
+Design     Then each set's best schedule, and the paper's, run on every set with the same seeds, and are compared with
+           the set's own best: a matrix whose diagonal is what a search on the set itself gives.
 Cost       The default (two halves of digits, nano, 10 trials each, 3 schedules × 3 seeds): 5 minutes on 2 cores.
 Result     RESULTS/transfer/trials and curves; the column `data` tells the sets apart.
 """
@@ -12,10 +11,8 @@ Result     RESULTS/transfer/trials and curves; the column `data` tells the sets 
 from collections.abc import Sequence
 from operator import attrgetter
 
-import pandas as pd
-
 from darl.cli.flags import Options
-from darl.cli.sweep import run_sweep
+from darl.cli.sweep import Trials, run_sweep
 from darl.sweep.base import Sweep
 from darl.sweep.design import Design
 from darl.sweep.search import Search
@@ -29,11 +26,12 @@ DATA_FIELDS = ("data", "image_size", "channels", "model.patch_size", "augment.cr
 def searches(options: Options) -> list[Sweep]:
     """One search for each data set."""
     flags = options.flags
-    require(len(set(flags.data)) == len(flags.data) > 1, "--data", "be two or more data sets, each once", flags.data)
+    require(len(set(flags.data)) == len(flags.data) > 1, "data", "be two or more data sets, each once", flags.data)
     bases = [options.experiment(name) for name in flags.data]
-    require(bases[0].objective.uses_noise, "--objective", "be diffusion: others have no schedule", flags.objective)
+    goal = bases[0].objective
+    require(goal.uses_noise, "objective", "be diffusion: others have no noise schedule", goal.kind)
     sizes = {(base.model.width, base.model.depth, base.model.heads, base.epochs) for base in bases}
-    require(len(sizes) == 1, "--model and --epochs", "be given: these data sets have other defaults", flags.data)
+    require(len(sizes) == 1, "model and epochs", "be given: these data sets have other defaults", flags.data)
     return [
         Search(
             name="transfer",
@@ -48,13 +46,13 @@ def searches(options: Options) -> list[Sweep]:
     ]
 
 
-def matrix(options: Options, stages: Sequence[Sweep], trials: pd.DataFrame) -> Design:
-    """Each set's best on every set, on seeds that the searches have not seen."""
+def matrix(options: Options, stages: Sequence[Sweep], trials: Trials) -> Design:
+    """Each set's best schedule on every set, on seeds that the searches have not used."""
     best = {stage.base.data: _best(stage, trials, number) for number, stage in enumerate(stages, start=1)}
     schedules = {"paper": PAPER}
-    for data, found in best.items():
-        if found not in schedules.values():  # two sets may have one best
-            schedules[f"best of {data}"] = found
+    for data, point in best.items():
+        if point not in schedules.values():  # two sets may have the same best
+            schedules[f"best of {data}"] = point
     fields = {stage.base.data: {path: attrgetter(path)(stage.base) for path in DATA_FIELDS} for stage in stages}
     every = [(name, data) for data in best for name in schedules]
     return Design(
@@ -68,15 +66,15 @@ def matrix(options: Options, stages: Sequence[Sweep], trials: pd.DataFrame) -> D
     )
 
 
-def _best(search: Sweep, trials: pd.DataFrame, number: int) -> Point:
-    """What a search has found; before it has run, for --dry-run, another point for each."""
+def _best(search: Sweep, trials: Trials, number: int) -> Point:
+    """The best point of a search; before it has run, for --dry-run, a different one for each."""
     if trials.empty:
         return {**PAPER, "noise.b": 1.0 + number / 1000}
     assert isinstance(search, Search)
-    found = search.ranked(trials.to_dict("records"))
-    require(len(found) > 0, "--data", "have a trial that finished, for each set", search.base.data)
-    return found[0]
+    ranked = search.ranked(trials.to_dict("records"))
+    require(len(ranked) > 0, "data", "have a trial that finished, for each set", search.base.data)
+    return ranked[0]
 
 
 if __name__ == "__main__":
-    run_sweep(searches, __doc__, trials=10, varies=["--noise"], data_sets=["digits:0-4", "digits:5-9"], then=matrix)
+    run_sweep(searches, __doc__, trials=10, varies=["noise"], data_sets=["digits:0-4", "digits:5-9"], then=matrix)

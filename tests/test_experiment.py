@@ -133,8 +133,48 @@ def test_the_content_s_columns() -> None:
 def test_fields_are_changed_by_path() -> None:
     one = Experiment().changed({"noise.a": 0.5, "seed": 3, "model.width": 32})
     assert (one.noise, one.seed, one.model.width) == (Beta(a=0.5, b=1.0), 3, 32)
-    with pytest.raises(UserError, match=r"c must be a field of Beta, got 'c'"):
+    with pytest.raises(UserError, match=r"^noise\.c must be a field of Beta, one of a, b, got 'c'$"):
         Experiment().changed({"noise.c": 1.0})
+
+
+def test_a_field_is_set_by_its_text() -> None:
+    changed = Experiment().changed({
+        "optim.clip": "0.5", "augment.flip": "false", "epochs": "7", "precision": "float32", "order": "random:seed=3",
+        "objective": "mse", "noise": "none",
+    })  # fmt: skip
+    expected = dataclasses.replace(
+        Experiment(epochs=7, precision="float32", objective=Mse(), noise=None, augment=Augment(flip=False)),
+        order=Order.parse("random:seed=3"), optim=Optimizer(clip=0.5),
+    )  # fmt: skip
+    assert changed == expected
+    assert changed.to_json() == expected.to_json()
+
+
+def test_a_field_that_is_set_whole_is_set_before_its_own_fields() -> None:
+    changed = Experiment(noise=Cosine()).changed(
+        {"noise.a": "0.5", "noise": "beta", "model.heads": 5, "model.width": 60}
+    )
+    assert changed.noise == Beta(a=0.5)
+    assert (changed.model.width, changed.model.heads) == (60, 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optim.clp": 1}, "optim.clp must be a field of Optimizer, one of weight_decay, beta1, .*, got 'clp'"),
+        ({"clip": 1}, "clip must be a field of Experiment, one of data, image_size, .*, got 'clip'"),
+        ({"epochs.x": 1}, "epochs.x must be left out, got 'x'"),
+        ({"epochs": "many"}, "epochs must be an integer, got 'many'"),
+        ({"optim.clip": "nan"}, "optim.clip must be a finite number, got 'nan'"),
+        ({"augment.flip": "maybe"}, "augment.flip must be true or false, got 'maybe'"),
+        ({"noise": "gauss"}, "noise must be one of beta, .*, got 'gauss'"),
+        ({"order": "none"}, "order must be one of"),
+        ({"optim": "0.5"}, "optim must be set by its fields .optim.weight_decay, .*, got '0.5'"),
+    ],
+)
+def test_a_change_that_is_not_possible_names_the_path(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}"):
+        Experiment().changed(changes)
 
 
 @pytest.mark.parametrize(

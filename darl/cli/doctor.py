@@ -2,11 +2,7 @@
 
 import argparse
 
-import torch
-from rich.console import Console
-from rich.table import Table
-
-from darl.data import content_of, defaults, locate
+PACKAGES = ("darl", "torch", "torchvision", "timm", "ray", "optuna", "pyarrow", "pandas")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -17,15 +13,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> None:
     """Print what is installed and what the data is like."""
     import platform
-    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from darl.data import content_of, locate
 
     table = Table("what", "found")
     table.add_row("python", platform.python_version())
-    for name in ("darl", "torch", "torchvision", "timm", "ray", "optuna", "pyarrow", "pandas"):
-        try:
-            table.add_row(name, version(name))
-        except PackageNotFoundError:
-            table.add_row(name, "not installed")
+    for name in PACKAGES:
+        table.add_row(name, _version(name))
     table.add_row("CPU threads", str(torch.get_num_threads()))
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     table.add_row("GPUs", ", ".join(names) or "none")
@@ -34,6 +32,19 @@ def run(flags: argparse.Namespace) -> None:
     Console().print(table)
 
 
+def _version(package: str) -> str:
+    """The installed version of a package, without importing it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
 def _describe_data(name: str) -> str:
+    """What the first images are like, and the patch size that suits them."""
+    from darl.data import defaults
+
     usual = defaults(name)
     return f"{usual.image_size} pixels, {usual.channels} channels, patches of {usual.patch_size}"

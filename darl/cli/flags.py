@@ -1,31 +1,35 @@
-"""Command-line flags, and the experiment that they describe. All sweeps and `darl pretrain` share them."""
+"""The flags that all sweeps and `darl pretrain` share, and the experiment that they describe.
+
+Defaults are the record's own (`Experiment` and what it is made of). Over them go the defaults that suit the data, over
+those the flags that are given, and over those what `--set` says.
+"""
 
 import argparse
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from darl import data
-from darl.data import Dataset, load, steps_per_epoch
-from darl.errors import UserError
+from darl.cli.fields import RECORD_FLAGS, dest, overlapping, read_assignments
+from darl.cli.parser import Parser, add_memory_flags, count, nonnegative, run_command, whole
 from darl.experiment import Experiment
-from darl.metrics import JUDGES, PROBE, VALIDATION_LOSS
+from darl.metrics import JUDGES, VALIDATION_LOSS
 from darl.model.encoder_config import SIZES, size_of
 from darl.model.noise import Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
-from darl.optim import Optimizer
-from darl.results.tables import TableWriteError
 from darl.storage.address import normalized
-from darl.sweep.samplers import Sampler
-from darl.training.parallel import worker_part
+from darl.training.parallel import Workers, worker_part
 from darl.training.trackers.base import Tracker
-from darl.variants import Variant
+from darl.variants import Variant, require
+
+if TYPE_CHECKING:
+    from darl.data import Dataset
 
 __all__ = [
     "Options",
@@ -34,18 +38,210 @@ __all__ = [
     "add_run_flags",
     "add_sweep_flags",
     "check_batch",
+    "default_of",
+    "kinds_help",
     "load_data",
     "results_root",
-    "speak_plainly",
+    "run_command",
     "workers_of",
 ]
 
-CHECKPOINT_HELP = "a run's folder of checkpoints, one of them, or a .safetensors file; also at s3:// or gs://"
+DATA_HELP = (
+    "digits (embedded; digits:0-4 are some of its classes), a folder of images, Parquet with an image column, "
+    "WebDataset .tar shards, torchvision:NAME or hub:OWNER/NAME; paths may be s3:// or gs://"
+)
+
+FAMILIES: dict[str, type[Variant]] = {"objective": Objective, "noise": Noise, "order": Order, "position": Position}
+"""The fields that hold a variant."""
+
+SMALL = 8
+"""Image size up to which data get the smallest model and few epochs, if not given."""
+
+EPOCHS = 100
+"""Of larger images, if not given."""
 
 
-def load_data(experiment: Experiment, flags: argparse.Namespace) -> Dataset:
+@dataclass(frozen=True)
+class Options:
+    """Parsed flags."""
+
+    flags: argparse.Namespace
+
+    @property
+    def assigned(self) -> dict[str, str]:
+        """What `--set` says, as text by the field's path. Raises UserError."""
+        return read_assignments(self.flags.set)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields whose flags were given, by path; not the data and the name of the model's size.
+
+        Variants are parsed. Raises UserError.
+        """
+        values = {path: getattr(self.flags, dest(path)) for path in RECORD_FLAGS if path not in ("data", "model")}
+        return {
+            path: FAMILIES[path].parse(value) if path in FAMILIES else value
+            for path, value in values.items()
+            if value is not None
+        }
+
+    def experiment(self, name: str | None = None) -> Experiment:
+        """The experiment that the flags describe. Raises UserError.
+
+        Most data sets are opened for their defaults, which takes time: after what can be told to be wrong without them.
+
+        name: of the data, where `--data` takes several.
+        """
+        flags, given, assigned = self.flags, self.given, self.assigned
+        require(not overlapping(assigned, "data"), "--set data", "be given as --data", assigned.get("data"))
+        objective = Objective.parse(str({**given, **assigned}.get("objective", default_of("objective"))))
+        name = data.locate(name or str(flags.data))
+        usual = data.defaults(name)
+        small = usual.image_size <= SMALL
+        changes = {
+            "data": name,
+            "image_size": usual.image_size,
+            "channels": usual.channels,
+            "augment": usual.augment,
+            "model": size_of(flags.model or ("nano" if small else "tiny"), patch_size=usual.patch_size),
+            "epochs": flags.small_epochs if small else EPOCHS,
+            **given,
+            **assigned,
+        }
+        if not objective.uses_noise and not overlapping(assigned, "noise"):
+            changes["noise"] = None
+        return Experiment().changed(changes)
+
+
+def default_of(path: str) -> Any:
+    """The default of a field of the record, by its path."""
+    name, *rest = path.split(".")
+    field = next(field for field in dataclasses.fields(Experiment) if field.name == name)
+    factory = field.default_factory
+    return reduce(getattr, rest, field.default if factory is dataclasses.MISSING else factory())
+
+
+@dataclass(frozen=True)
+class _FieldFlags:
+    """Adds flags of the record's fields to a parser. A flag that is not given is None."""
+
+    group: Any
+
+    def add(self, path: str, text: str, *, usual: object = None, **settings: Any) -> None:
+        """usual: the default in words, where the data decides it; the record's own if not given."""
+        shown = _text(default_of(path)) if usual is None else usual
+        self.group.add_argument(RECORD_FLAGS[path], dest=dest(path), help=f"{text} (default: {shown})", **settings)
+
+
+def add_experiment_flags(
+    parser: argparse.ArgumentParser, *, small_epochs: int | None = None, data_sets: list[str] | None = None
+) -> None:
+    """What is trained, on what.
+
+    small_epochs: the default number of epochs on images of 8 pixels, if it is not the record's. data_sets: the default
+    where `--data` takes several.
+    """
+    group = parser.add_argument_group("what is trained")
+    if data_sets is None:
+        group.add_argument("--data", default=default_of("data"), help=DATA_HELP)
+    else:
+        group.add_argument("--data", nargs="+", default=data_sets, help=f"two or more of: {DATA_HELP}")
+    few = small_epochs or default_of("epochs")
+    parser.set_defaults(small_epochs=few)
+    fields = _FieldFlags(group)
+    _add_image_flags(fields)
+    _add_model_flags(fields)
+    _add_training_flags(fields, epochs=f"{few} for digits, {EPOCHS} for other data")
+    group.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="any field of the record by its path, as optim.clip=0.5 augment.flip=false; wins over the other flags",
+    )
+
+
+def _add_image_flags(fields: _FieldFlags) -> None:
+    fields.add("image_size", "pixels", usual="the data's own: 8 digits, 32 small images, 224 others", type=whole)
+    fields.add("channels", "1 (grey) or 3 (RGB)", usual="the data's own", type=int)
+    crop = "smallest part of an image's area that a random crop keeps; 1 is no crop"
+    fields.add("augment.crop_min", crop, usual="1 for digits, 0.2 for other data", type=float)
+    flip, usual = "flip images left to right at random", "no for digits, yes for other data"
+    fields.add("augment.flip", flip, usual=usual, action=argparse.BooleanOptionalAction)
+
+
+def _add_model_flags(fields: _FieldFlags) -> None:
+    fields.add("model", "size", usual="nano for digits, tiny for other data", choices=list(SIZES))
+    fields.add("model.patch_size", "pixels", usual="2 for digits, 4 at 32 pixels, 16 at 224", type=whole)
+    fields.add("objective", kinds_help(Objective))
+    fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
+    fields.add("order", kinds_help(Order))
+    fields.add("position", kinds_help(Position))
+    fields.add("causal", "with the causal mask", action=argparse.BooleanOptionalAction)
+    fields.add("model.readout", "what the probes read", choices=["mean", "last"])
+
+
+def _add_training_flags(fields: _FieldFlags, *, epochs: str) -> None:
+    """epochs: the default number, in words."""
+    fields.add("epochs", "passes over the training images", usual=epochs, type=whole)
+    fields.add("batch_size", "images per step, over all workers", type=whole)
+    fields.add("accumulate", "parts that a batch is cut into, one pass each", type=whole)
+    fields.add("learning_rate", "peak", type=float)
+    fields.add("optim.weight_decay", "AdamW's", type=float)
+    fields.add("optim.warmup", "fraction of the steps in which the learning rate rises", type=float)
+    fields.add("optim.ema", "decay of the weights' moving average; 0 keeps none", type=float)
+    fields.add("precision", "auto is bfloat16 on GPUs", choices=["auto", "float32", "bfloat16"])
+    fields.add("seed", "of initialisation, data order, augmentation and noise", type=count)
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """How it is run, and where the results go."""
+    add = parser.add_argument_group("how it is run").add_argument
+    add("--workers", type=whole, default=Workers.count, help="processes per run")
+    add("--gpus-per-worker", type=nonnegative, default=Workers.gpus, help="GPUs of each; may be a fraction")
+    add("--compile", action="store_true", help="torch.compile, for GPUs")
+    saved = "steps between checkpoints, beside those after evaluations"
+    add("--save-every", type=whole, default=Workers.save_every, help=saved)
+    add_memory_flags(add)
+    add("--results", default="results", help="folder of the tables; also at s3:// or gs://")
+    add("--name", help="name of the folder in --results (default: the command's own)")
+    also = "trackers that get each evaluation, too"
+    add("--log", nargs="+", action="extend", default=[], choices=list(Tracker.kinds()), help=also)
+
+
+def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seeds: int) -> None:
+    """What every sweep takes beside. trials: a search's usual number; a design has its cells × seeds."""
+    from darl.sweep.base import Sweep
+    from darl.sweep.samplers import Sampler, Tpe
+
+    add = parser.add_argument_group("the sweep").add_argument
+    usual = f"{trials} points of a search, or cells × seeds of a design" if trials else "cells × seeds"
+    parser.set_defaults(usual_trials=trials)
+    add("--trials", type=whole, help=f"in all; the same command with more goes on (default: {usual})")
+    add(
+        "--seeds",
+        type=whole,
+        default=seeds,
+        help="of each cell of a design; a search runs on the first, then its best points on the others",
+    )
+    decides = f"what decides; {VALIDATION_LOSS.column} needs no labels, but compares neither orders nor objectives"
+    add("--objective-metric", default=Sweep.metric, choices=list(JUDGES), help=decides)
+    evenly = "number in each trial of a design, evenly spaced, the last one after the last epoch"
+    add("--evaluations", type=whole, default=Sweep.evaluations, help=evenly)
+    add("--sampler", default=Tpe.kind, help=f"of a search: {kinds_help(Sampler)}")
+    add("--no-early-stopping", action="store_true", help="run every trial of a search whole")
+    add("--max-concurrent", type=whole, help="trials at a time (default: as many as fit)")
+    add("--max-trials", type=whole, help="start no more than so many trials in this call; the same command goes on")
+    add("--max-hours", type=nonnegative, help="end this call after so many hours; the same command goes on")
+    add("--max-gpu-hours", type=nonnegative, help="end this call after so many GPU-hours; the same command goes on")
+    add("--dry-run", action="store_true", help="print cells, seeds, trials and the estimated cost; run nothing")
+    add("--report", action="store_true", help="print the answer of the tables; run nothing")
+
+
+def load_data(experiment: Experiment, flags: argparse.Namespace) -> "Dataset":
     """The data, in memory or streamed; corrupt images are counted and named on standard error."""
-    dataset = load(
+    dataset = data.load(
         experiment.data,
         image_size=experiment.image_size,
         channels=experiment.channels,
@@ -59,16 +255,14 @@ def load_data(experiment: Experiment, flags: argparse.Namespace) -> Dataset:
     return dataset
 
 
-def check_batch(experiment: Experiment, dataset: Dataset, flags: argparse.Namespace) -> None:
+def check_batch(experiment: Experiment, dataset: "Dataset", flags: argparse.Namespace) -> None:
     """Raise UserError where batch, data, workers and parts do not fit together."""
-    steps_per_epoch(len(dataset.train), experiment.batch_size)
+    data.steps_per_epoch(len(dataset.train), experiment.batch_size)
     worker_part(experiment, flags.workers)
 
 
-def workers_of(flags: argparse.Namespace) -> Any:
-    """How a run is spread out, as `darl.training.parallel.Workers`."""
-    from darl.training.parallel import Workers
-
+def workers_of(flags: argparse.Namespace) -> Workers:
+    """How a run is spread out."""
     return Workers(count=flags.workers, gpus=flags.gpus_per_worker, save_every=flags.save_every, compiled=flags.compile)
 
 
@@ -78,161 +272,7 @@ def results_root(results: str) -> str:
     return normalized(results, start)
 
 
-T = TypeVar("T")
-
-
-class Parser(argparse.ArgumentParser):
-    """Argparse whose errors are one line."""
-
-    def __init__(self, **settings: Any):
-        settings.setdefault("formatter_class", _Help)
-        super().__init__(**settings)
-
-    def error(self, message: str) -> NoReturn:
-        """Print the line and exit with 2."""
-        self.exit(2, f"{self.prog}: {message}; see --help\n")
-
-
-class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """The description as it is written, and every flag's default."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """Parsed flags."""
-
-    flags: argparse.Namespace
-
-    def experiment(self, name: str | None = None) -> Experiment:
-        """The experiment that the flags describe; what is not given comes from the data. Raises UserError.
-
-        name: of the data, where `--data` takes several.
-        """
-        flags = self.flags
-        goal = Objective.parse(flags.objective)
-        order, position = Order.parse(flags.order), Position.parse(flags.position)
-        noise = Noise.parse(flags.noise) if goal.uses_noise else None
-        name = data.locate(name or str(flags.data))
-        usual = data.defaults(name)  # opens the data: after the mistakes that can be found without it
-        small = usual.image_size <= 8
-        size = size_of(flags.model or ("nano" if small else "tiny"), patch_size=flags.patch_size or usual.patch_size)
-        return Experiment(
-            data=name,
-            image_size=flags.image_size or usual.image_size,
-            channels=usual.channels,
-            augment=usual.augment,
-            model=dataclasses.replace(size, readout=flags.readout),
-            order=order,
-            position=position,
-            causal=not flags.no_causal,
-            objective=goal,
-            noise=noise,
-            seed=flags.seed,
-            epochs=flags.epochs or (flags.small_epochs if small else 100),
-            batch_size=flags.batch_size,
-            accumulate=flags.accumulate,
-            learning_rate=flags.learning_rate,
-            optim=Optimizer(weight_decay=flags.weight_decay, warmup=flags.warmup, ema=flags.ema),
-            precision=flags.precision,
-        )
-
-
-def add_experiment_flags(
-    parser: argparse.ArgumentParser, *, small_epochs: int = 30, data_sets: list[str] | None = None
-) -> None:
-    """What is trained, on what.
-
-    small_epochs: the default number of epochs on images of 8 pixels. data_sets: the default where `--data` takes
-    several.
-    """
-    add = parser.add_argument_group("what is trained").add_argument
-    places = (
-        "digits (embedded; digits:0-4 are some of its classes), a folder of images, Parquet with an image column, "
-        "WebDataset .tar shards, torchvision:NAME or hub:OWNER/NAME; paths may be s3:// or gs://"
-    )
-    if data_sets is None:
-        add("--data", default="digits", help=places)
-    else:
-        add("--data", nargs="+", default=data_sets, help=f"two or more of: {places}")
-    parser.set_defaults(small_epochs=small_epochs)
-    add("--model", choices=list(SIZES), help="size; nano for digits, tiny for other data, if not given")
-    add("--image-size", type=_whole, help="pixels; the data's own (8 digits, 32 small images, 224 others) if not given")
-    add("--patch-size", type=_whole, help="pixels; 2 for digits, 4 at 32 pixels, 16 at 224 if not given")
-    add("--objective", default="diffusion", help=_kinds(Objective))
-    add("--noise", default="beta:a=0.03,b=1", help=f"{_kinds(Noise)} (a sweep may search it)")
-    add("--order", default="raster", help=_kinds(Order))
-    add("--position", default="rope2d", help=_kinds(Position))
-    add("--no-causal", action="store_true", help="without the causal mask")
-    add("--readout", default="mean", choices=["mean", "last"], help="what the probes read")
-    add("--epochs", type=_whole, help=f"{small_epochs} for digits, 100 for other data if not given")
-    add("--batch-size", type=_whole, default=128, help="images per step, over all workers")
-    add("--accumulate", type=_whole, default=1, help="parts that a batch is cut into, one pass each")
-    add("--learning-rate", type=float, default=2e-3, help="peak")
-    add("--weight-decay", type=float, default=0.05, help="AdamW's")
-    add("--warmup", type=float, default=0.1, help="fraction of the steps in which the learning rate rises")
-    add("--ema", type=float, default=0.0, help="decay of the weights' moving average; 0 keeps none")
-    add("--precision", default="auto", choices=["auto", "float32", "bfloat16"], help="auto is bfloat16 on GPUs")
-    add("--seed", type=_count, default=0, help="of initialisation, data order, augmentation and noise")
-
-
-def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """How it is run, and where the results go."""
-    add = parser.add_argument_group("how it is run").add_argument
-    add("--workers", type=_whole, default=1, help="processes per run")
-    add("--gpus-per-worker", type=_gpus, default=0.0, help="GPUs of each; may be a fraction")
-    add("--compile", action="store_true", help="torch.compile, for GPUs")
-    add("--save-every", type=_whole, default=1000, help="steps between checkpoints, beside those after evaluations")
-    add("--memory-limit", type=float, default=4.0, help="GiB up to which decoded images are held in memory")
-    add("--loader-workers", type=_count, default=0, help="decoding processes of data sets beyond that")
-    add("--results", default="results", help="folder or s3://, gs:// URI of the tables")
-    add("--name", help="of the folder under --results; the command's own if not given")
-    trackers = list(Tracker.kinds())
-    add("--log", nargs="+", action="extend", default=[], choices=trackers, help="show each evaluation in these, too")
-
-
-def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seeds: int) -> None:
-    """What every sweep takes beside. trials: a search's usual number; a design has its cells × seeds."""
-    add = parser.add_argument_group("the sweep").add_argument
-    usual = f"{trials} points of a search, or cells × seeds of a design," if trials else "cells × seeds"
-    parser.set_defaults(usual_trials=trials)
-    add("--trials", type=_whole, help=f"in all, {usual} if not given; the same command with more goes on")
-    add("--seeds", type=_whole, default=seeds, help="of each cell of a design; after a search its best run on them too")
-    add(
-        "--objective-metric",
-        default=PROBE.column,
-        choices=list(JUDGES),
-        help=f"what decides; {VALIDATION_LOSS.column} needs no labels, but compares neither orders nor objectives",
-    )
-    add("--evaluations", type=_whole, default=2, help="of a design's trial, evenly spaced, the last epoch's among them")
-    add("--sampler", default="tpe", help=f"of a search: {_kinds(Sampler)}")
-    add("--no-early-stopping", action="store_true", help="run every trial of a search whole")
-    add("--max-concurrent", type=_whole, help="trials at a time; as many as fit if not given")
-    add("--max-trials", type=_whole, help="start no more in this call; the same command goes on")
-    add("--max-hours", type=_hours, help="end this call after so long; the same command goes on")
-    add("--max-gpu-hours", type=_hours, help="end this call after so many; the same command goes on")
-    add("--dry-run", action="store_true", help="print cells, seeds, trials and the estimated cost; run nothing")
-    add("--report", action="store_true", help="print the answer of the tables; run nothing")
-
-
-def speak_plainly(command: Callable[[], T]) -> T:
-    """Run a command; the user's own mistakes are one line and exit code 2, an interruption is 130."""
-    try:
-        return command()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except TableWriteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:  # as of `| head`; nothing more can be said there, also not when Python ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the tables and the last checkpoints", file=sys.stderr)
-        sys.exit(130)
-
-
-def _kinds(family: type[Variant]) -> str:
+def kinds_help(family: type[Variant]) -> str:
     """Every kind of a family with its options, for the help."""
     shown: list[str] = []
     for kind, variant in family.kinds().items():
@@ -241,23 +281,10 @@ def _kinds(family: type[Variant]) -> str:
     return " | ".join(shown)
 
 
-def _number(convert: Callable[[str], Any], least: float, words: str) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        try:
-            value = convert(text)
-        except ValueError:
-            value = None
-        if value is None or not value >= least:  # NaN is not
-            raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}")
-        return value
-
-    return parse
-
-
-_whole = _number(int, 1, "a whole number of at least 1")
-
-_count = _number(int, 0, "a whole number of at least 0")
-
-_gpus = _number(float, 0, "a number of at least 0")
-
-_hours = _number(float, 0, "a number of at least 0")
+def _text(value: object) -> str:
+    """A default as the help shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Variant):
+        return value.kind
+    return f"{value:g}" if isinstance(value, float) else str(value)

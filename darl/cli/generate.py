@@ -4,36 +4,34 @@ import argparse
 import os
 from pathlib import Path
 
-import torch
-
-from darl.cli.flags import (
-    CHECKPOINT_HELP,
-)
-from darl.training import checkpoint
+from darl.cli.parser import CHECKPOINT_HELP, whole
 from darl.variants import require
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl generate`."""
     parser.epilog = (
-        "A model that was pretrained with nearly pure noise, as by the paper's schedule\n"
-        "beta:a=0.03,b=1, has hardly learned the last steps from little noise to none: its\n"
-        "images are all alike. For images that differ, pretrain with --noise beta:a=1,b=1."
+        "A model that was pretrained on nearly pure noise, as by the paper's schedule\n"
+        "beta:a=0.03,b=1, has hardly learned to remove the last bit of noise: its images\n"
+        "all look alike. For images that differ, pretrain with --noise beta:a=1,b=1."
     )
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
-    parser.add_argument("--count", type=int, default=16, help="images")
-    parser.add_argument("--steps", type=int, default=32, help="noise levels per patch")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
-    parser.add_argument("--output", default="generated.png", help="a PNG file: the images in a square")
+    parser.add_argument("--count", type=whole, default=16, help="images")
+    parser.add_argument("--steps", type=whole, default=32, help="noise levels per patch")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise that images are drawn from")
+    parser.add_argument("--output", default="generated.png", help="a PNG file, with the images in a square")
 
 
 def run(flags: argparse.Namespace) -> None:
     """Draw images and write them as one PNG file."""
-    from torchvision.utils import save_image
-
     output = Path(flags.output)
     writable = output.suffix.lower() == ".png" and output.parent.is_dir() and os.access(output.parent, os.W_OK)
     require(writable, "--output", "be a PNG file in a folder that can be written", flags.output)
+    import torch
+    from torchvision.utils import save_image
+
+    from darl.training import checkpoint
+
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     images = pretrained.model.generate(flags.count, steps=flags.steps, seed=flags.seed)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (pretrained.mean, pretrained.std))

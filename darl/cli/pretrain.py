@@ -1,45 +1,12 @@
-"""`darl pretrain`: train one model, in this process or over Ray's workers."""
+"""`darl pretrain`: train one model. Mistakes that need neither data nor tables are found before these are opened."""
 
 import argparse
-import json
-import sys
-import threading
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from typing import Any
 
-import pandas as pd
-import torch
-from torch import Tensor
-
-from darl.cli.flags import (
-    Options,
-    add_experiment_flags,
-    add_run_flags,
-    check_batch,
-    load_data,
-    results_root,
-    workers_of,
-)
-from darl.cli.same_data import with_content
-from darl.data import Dataset
-from darl.errors import named
-from darl.evaluation.protocol import evenly
-from darl.evaluation.standard import standard
-from darl.experiment import Experiment, identity
-from darl.results.recorder import TrialRecorder, attempts_of
-from darl.results.rows import now
-from darl.results.tables import Results
-from darl.storage.address import below, is_remote
-from darl.sweep.wording import several
-from darl.training import checkpoint
-from darl.training.checkpoint_store import CHECKPOINTS, CheckpointStore
-from darl.training.events import Evaluated
-from darl.training.initialization import read_initialization
-from darl.training.pretrain import fit
-from darl.training.termination import EXIT_CODE, noted_terminations
-from darl.training.trackers.base import TrackedPretraining, check, local_folder, track
+from darl.cli.flags import Options, add_experiment_flags, add_run_flags, results_root
+from darl.cli.parser import whole
+from darl.storage.address import is_remote, require_name
+from darl.training.parallel import worker_part
+from darl.training.trackers.base import check, local_folder
 from darl.variants import require
 
 
@@ -47,7 +14,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl pretrain`."""
     add_experiment_flags(parser)
     add_run_flags(parser)
-    parser.add_argument("--evaluations", type=int, default=4, help="evaluations during the run, evenly spaced")
+    parser.add_argument("--evaluations", type=whole, default=4, help="evaluations during the run, evenly spaced")
     parser.add_argument("--no-ray", action="store_true", help="the plain loop in this process, without Ray")
     parser.add_argument(
         "--init",
@@ -62,171 +29,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Run:
-    """One call of the command."""
-
-    experiment: Experiment
-    dataset: Dataset
-    results: Results
-    flags: argparse.Namespace
-    initial: Mapping[str, Tensor] | None
-    """The weights to start from, where the run begins."""
-    evaluations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """So far, as plain values."""
-
-    @cached_property
-    def tracked(self) -> TrackedPretraining:
-        """The trackers that `--log` names."""
-        trackers = track(self.flags.log, self.results.sweep, local_folder(self.results.path))
-        return TrackedPretraining(trackers, self.experiment)
-
-    @property
-    def checkpoints(self) -> str:
-        """The path or address of the run's checkpoints."""
-        return below(self.results.path, f"{CHECKPOINTS}/{self.experiment.trial_id}")
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the last epoch has been evaluated."""
-        return bool(self.evaluations) and self.evaluations[-1]["epoch"] == self.experiment.epochs
-
-    def tell(self, event: Evaluated) -> None:
-        """Keep an evaluation, hand it to the trackers, and print it."""
-        self.evaluations.append(asdict(event))
-        self.tracked.log(event)
-        print(event.describe(self.experiment.epochs), flush=True)
-
-
 def run(flags: argparse.Namespace) -> None:
     """Pretrain one model, and write its rows."""
-    experiment, initial = Options(flags).experiment(), None
-    require(flags.init is not None or not flags.init_resample, "--init-resample", "come with --init", True)
-    if flags.init is not None:
-        start = read_initialization(flags.init, experiment, resample=flags.init_resample)
-        experiment, initial = experiment.changed({"init": start.fingerprint}), start.weights
-        print(f"starting from {flags.init}: " + "\n  ".join(start.describe()), flush=True)
-    dataset = load_data(experiment, flags)
-    require(not (flags.no_ray and flags.workers > 1), "--workers", "be 1 with --no-ray", flags.workers)
-    check_batch(experiment, dataset, flags)
-    results = Results(results_root(flags.results), flags.name or "pretrain")
-    check(flags.log, local_folder(results.path))
+    experiment, results = Options(flags).experiment(), results_root(flags.results)
+    require_name(flags.name or "pretrain", "name")
+    require(flags.init is not None or not flags.init_resample, "init_resample", "come with --init", True)
+    require(not (flags.no_ray and flags.workers > 1), "workers", "be 1 with --no-ray", flags.workers)
+    worker_part(experiment, flags.workers)
+    check(flags.log, local_folder(results))
     if flags.no_ray:
-        require(not is_remote(results.path), "--results", "be a local folder with --no-ray", flags.results)
-        require(not flags.gpus_per_worker or torch.cuda.is_available(), "--gpus-per-worker", "be 0: no GPU is here", 1)
-    experiment = with_content(experiment, dataset, results)
-    if not _is_finished(experiment, results):
-        with results.claimed():
-            _pretrain(_Run(experiment=experiment, dataset=dataset, results=results, flags=flags, initial=initial))
+        require(not is_remote(results), "results", "be a local folder with --no-ray", flags.results)
+        require(not flags.gpus_per_worker or _has_gpu(), "gpus_per_worker", "be 0: no GPU is here", 1)
+    from darl.cli.pretraining import pretrain  # tables, timm and scikit-learn take seconds to import
+
+    pretrain(experiment, flags)
 
 
-def _is_finished(experiment: Experiment, results: Results) -> bool:
-    trials = results.trials()
-    finished = "finished" in set(trials.loc[trials["config"].map(experiment.is_same).astype(bool), "status"])
-    if finished:
-        print(f"{experiment.trial_id} is finished already: {results.trials_path}")
-    return finished
+def _has_gpu() -> bool:
+    import torch
 
-
-def _pretrain(run: _Run) -> None:
-    """Train and write the rows, under the folder's lease."""
-    trials, began = run.results.trials(), now()
-    store = CheckpointStore(run.results.path)
-    if store.newest(run.experiment) is not None:
-        print("going on from the last checkpoint; what was evaluated before it is told again", flush=True)
-    else:
-        _tell_of_another_length(run, trials)
-    if not run.flags.no_ray:
-        _connect(run.flags)
-    run.results.prepare()
-    store.begin(run.experiment)
-    with noted_terminations() as terminated:
-        error = (_train_here if run.flags.no_ray else _train_on_ray)(run, terminated)
-    run.tracked.finish(failed=not run.is_whole)
-    if terminated.is_set() and not run.is_whole:  # an error then is of processes that got the signal too
-        step = store.newest(run.experiment)
-        print(f"ended by SIGTERM at {step}; the same command goes on from there: {run.checkpoints}", file=sys.stderr)
-        sys.exit(EXIT_CODE)
-    if error is None and not run.is_whole:
-        error = "the last evaluation was not reported"
-    recorder = TrialRecorder(run.results, workers_of(run.flags), attempts_of(trials))
-    status = "failed" if error else "finished"
-    recorder.record(run.experiment, run.evaluations, status=status, started_at=began, error=error)
-    if error:
-        print(f"failed: {error}", file=sys.stderr)
-        sys.exit(1)
-    print(f"checkpoints: {run.checkpoints}\ntables: {run.results.trials_path}")
-
-
-def _tell_of_another_length(run: _Run, trials: pd.DataFrame) -> None:
-    """Say so where a finished run here differs by its epochs only: this one does not go on with it."""
-    own = _but_for_epochs(run.experiment.identity)
-    finished = trials[trials["status"] == "finished"]
-    for trial, config in zip(finished["trial_id"], finished["config"], strict=True):
-        record = json.loads(config)
-        if _but_for_epochs(identity(record)) == own:
-            other = below(run.results.path, f"{CHECKPOINTS}/{trial}")
-            print(
-                f"--epochs {run.experiment.epochs} is another run than --epochs {record['epochs']}, which is finished "
-                f"here: its learning-rate schedule differs, so it starts anew; to start from the other's weights: "
-                f"--init {other}",
-                flush=True,
-            )
-
-
-def _but_for_epochs(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name != "epochs"}
-
-
-def _train_here(run: _Run, terminated: threading.Event) -> str | None:
-    """The loop in this process; the error that ended it if one did."""
-    flags, experiment = run.flags, run.experiment
-    with CheckpointStore(run.results.path).folder(experiment) as folder:
-        try:
-            for event in fit(
-                experiment,
-                run.dataset,
-                device=torch.device("cuda" if flags.gpus_per_worker else "cpu"),
-                folder=folder,
-                resume=checkpoint.latest(folder),
-                initial=run.initial,
-                full=standard(),
-                evaluate_at=evenly(experiment.epochs, flags.evaluations, standard()),
-                save_every=flags.save_every,
-                compiled=flags.compile,
-                stop=terminated.is_set,
-            ):
-                if isinstance(event, Evaluated):
-                    run.tell(event)
-        except (ArithmeticError, MemoryError, RuntimeError) as error:  # diverged, or torch has no room for it
-            return named(error)
-    return None
-
-
-def _connect(flags: argparse.Namespace) -> None:
-    """Join or start Ray; raises UserError where the workers do not fit."""
-    from darl.distributed import cluster
-
-    cluster.require_local_gpus(flags.workers, flags.gpus_per_worker)
-    print(f"starting Ray, then {several(flags.workers, 'workers')} as soon as there is room", flush=True)
-    cluster.connect()
-    cluster.require_resources(flags.workers, flags.gpus_per_worker)
-
-
-def _train_on_ray(run: _Run, terminated: threading.Event) -> str | None:
-    """The loop over Ray's workers; the error that ended it if one did."""
-    import ray
-
-    from darl.distributed import cluster, trainer
-
-    cluster.require_shared(run.results.path)
-    return trainer.pretrain(
-        run.experiment,
-        ray.put(run.dataset),
-        workers_of(run.flags),
-        root=run.results.path,
-        evaluate_at=evenly(run.experiment.epochs, run.flags.evaluations, standard()),
-        initial=run.initial,
-        terminated=terminated,
-        tell=run.tell,
-    )
+    return torch.cuda.is_available()

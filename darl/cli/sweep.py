@@ -2,12 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
-import pandas as pd
-
-from darl.cli.dry_run import print_plan
+from darl.cli.fields import overlapping
 from darl.cli.flags import (
     Options,
     Parser,
@@ -15,34 +14,45 @@ from darl.cli.flags import (
     add_run_flags,
     add_sweep_flags,
     check_batch,
+    default_of,
     load_data,
     results_root,
-    speak_plainly,
+    run_command,
     workers_of,
 )
-from darl.cli.same_data import require_same_data
-from darl.data import DataContent, Dataset, content_of
+from darl.data import content_of
 from darl.errors import UserError
 from darl.evaluation.protocol import Need, Protocol
 from darl.experiment import Experiment
 from darl.metrics import VALIDATION_LOSS
-from darl.report.collect import stages_of
-from darl.report.publish import present
-from darl.results.tables import Results
+from darl.storage.address import require_name
 from darl.sweep.base import Sweep
 from darl.sweep.comparability import require_comparable_over
 from darl.sweep.record import SWEEP_FILE, to_json
 from darl.sweep.samplers import Sampler
 from darl.sweep.wording import several
+from darl.training.parallel import worker_part
 from darl.training.trackers.base import check, local_folder
-from darl.variants import require
+from darl.variants import Variant, require
 
-__all__ = ["run_sweep"]
+if TYPE_CHECKING:  # tables, reports and Ray take seconds to import; a mistake in the flags is told before
+    import pandas as pd
+
+    from darl.data import DataContent, Dataset
+    from darl.results.tables import Results
+
+__all__ = ["Trials", "run_sweep"]
 
 Stages = Sequence[Sweep]
 
-Datasets = dict[str, Dataset]
+Datasets = Mapping[str, "Dataset"]
 """By `Experiment.data_key`."""
+
+Trials: TypeAlias = "pd.DataFrame"
+"""The table of a folder of results."""
+
+Then = Callable[[Options, Stages, Trials], Sweep]
+"""Makes one more sweep from the trials of the others; before they have run, from an empty table."""
 
 
 def run_sweep(
@@ -52,10 +62,10 @@ def run_sweep(
     trials: int | None = None,
     seeds: int = 3,
     varies: Sequence[str] = (),
-    small_epochs: int = 30,
+    small_epochs: int | None = None,
     data_sets: list[str] | None = None,
     flags: Callable[[argparse.ArgumentParser], None] | None = None,
-    then: Callable[[Options, Stages, pd.DataFrame], Sweep] | None = None,
+    then: Then | None = None,
 ) -> None:
     """A sweep script's whole command line.
 
@@ -64,8 +74,8 @@ def run_sweep(
         description: for `--help`.
         trials: a search's usual number of trials; None for a design.
         seeds: default number of seeds.
-        varies: flags of the experiment that have no meaning here, because the sweep itself chooses what they say.
-        small_epochs: default number of epochs on the embedded digits.
+        varies: paths of the record's fields that the sweep itself chooses, so that their flags have no meaning here.
+        small_epochs: default number of epochs on the embedded digits, if it is not the record's.
         data_sets: the default where the script takes several data sets.
         flags: adds the script's own flags.
         then: makes one more sweep from what the others have found.
@@ -78,62 +88,57 @@ def run_sweep(
     if flags is not None:
         flags(parser)
     given = parser.parse_args()
-    usual = {flag: parser.get_default(_field(flag)) for flag in varies}
-    speak_plainly(lambda: _sweep(Options(given), build, then, usual))
+    run_command(lambda: _sweep(Options(given), build, then, varies), given)
 
 
 def _sweep(
-    options: Options,
-    build: Callable[[Options], Sweep | Stages],
-    then: Callable[[Options, Stages, pd.DataFrame], Sweep] | None,
-    usual: dict[str, object],
+    options: Options, build: Callable[[Options], Sweep | Stages], then: Then | None, varies: Sequence[str]
 ) -> None:
+    """What can be checked without the data and the tables is checked first: that takes no time."""
     flags, built = options.flags, build(options)
-    for flag, value in usual.items():
-        given = getattr(flags, _field(flag))
-        require(given == value, flag, "be left to the sweep, which varies it", given)
+    _require_left(options, varies)
+    require_name(flags.name or "sweep", "name")
     stages = [_with_flags(stage, flags) for stage in ([built] if isinstance(built, Sweep) else built)]
+    needs = flags.report or flags.max_gpu_hours is None or flags.gpus_per_worker > 0
+    require(needs, "max_gpu_hours", "come with --gpus-per-worker", flags.max_gpu_hours)
     contents: dict[str, DataContent] = {}
 
-    def last(trials: pd.DataFrame) -> list[Sweep]:
+    def last(trials: Trials) -> list[Sweep]:
         return [replace(_with_flags(then(options, stages, trials), flags), contents=contents)] if then else []
 
-    results = Results(results_root(flags.results), stages[0].name)
     if flags.report:
-        known = stages_of(results)
-        contents.update(_contents(stages, known))
-        # what a last stage has been made of stands in the folder
-        shown = known if then and known else [replace(stage, contents=contents) for stage in stages]
-        return present(shown, results, files=False)
-    every = [*stages, *last(pd.DataFrame())]
-    needs = flags.max_gpu_hours is None or flags.gpus_per_worker > 0
-    require(needs, "--max-gpu-hours", "come with --gpus-per-worker", flags.max_gpu_hours)
-    check(flags.log, local_folder(results.path))
+        return _report(stages, flags, of_last_run=then is not None)
+    every = [*stages, *_planned(last)] if then else stages
+    for stage in every:
+        _check(stage, flags)
+    check(flags.log, local_folder(results_root(flags.results)))
+    from darl.cli.same_data import require_same_data
+    from darl.results.tables import Results
+
+    results = Results(results_root(flags.results), stages[0].name)
     datasets = _load(every, flags)
     contents.update(_loaded_contents(every, datasets))
     require_same_data(results, contents)
     stages = [replace(stage, contents=contents) for stage in stages]
     if flags.dry_run:
-        return print_plan([*stages, *last(pd.DataFrame())], datasets, results, flags)
+        from darl.cli.dry_run import print_plan
+
+        return print_plan([*stages, *_planned(last)] if then else stages, datasets, results, flags)
     return _run(stages, last, datasets, results, flags)
 
 
-def _loaded_contents(stages: Stages, datasets: Datasets) -> dict[str, DataContent]:
+def _loaded_contents(stages: Stages, datasets: Datasets) -> dict[str, "DataContent"]:
     """What the data of the stages is, by address."""
     experiments = [experiment for stage in stages for experiment in _experiments(stage)]
     contents = {experiment.data: datasets[experiment.data_key].content for experiment in experiments}
     return {name: content for name, content in contents.items() if content is not None}
 
 
-def _contents(stages: Stages, known: Stages) -> dict[str, DataContent]:
+def _contents(stages: Stages, known: Stages) -> dict[str, "DataContent"]:
     """What the data of a report is, by address: as the folder says, or else as it is now."""
     contents = {name: content for stage in known for name, content in stage.contents.items()}
     names = {experiment.data for stage in stages for experiment in _experiments(stage)}
     return contents | {name: content_of(name) for name in sorted(names - contents.keys())}
-
-
-def _field(flag: str) -> str:
-    return flag.removeprefix("--").replace("-", "_")
 
 
 def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
@@ -149,9 +154,52 @@ def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
     return sweep.without_early_stopping() if flags.no_early_stopping else sweep
 
 
+def _require_left(options: Options, varies: Sequence[str]) -> None:
+    """Raise UserError where a flag or `--set` sets what the sweep varies, unless to its default."""
+    for path in varies:
+        value = options.given.get(path)
+        shown = str(value) if isinstance(value, Variant) else value
+        require(value is None or str(value) == str(default_of(path)), path, _LEFT, shown)
+        for name in overlapping(options.assigned, path):
+            require(False, f"--set {name}", _LEFT, options.assigned[name])
+
+
+_LEFT = "be left to the sweep, which varies it"
+
+
+def _planned(last: Callable[[Trials], list[Sweep]]) -> list[Sweep]:
+    """The last stage as it is planned before the others have run."""
+    import pandas as pd
+
+    return last(pd.DataFrame())
+
+
+def _report(stages: Stages, flags: argparse.Namespace, *, of_last_run: bool) -> None:
+    """Print the answer of the tables; run nothing.
+
+    of_last_run: to what the last run has asked for, where there was one; a stage that is made of others stands there.
+    """
+    from darl.report.collect import stages_of
+    from darl.report.publish import present
+    from darl.results.tables import Results
+
+    results = Results(results_root(flags.results), stages[0].name)
+    asked = stages_of(results)
+    contents = _contents(stages, asked)
+    shown = asked if of_last_run and asked else [replace(stage, contents=contents) for stage in stages]
+    present(shown, results, files=False)
+
+
+def _check(stage: Sweep, flags: argparse.Namespace) -> None:
+    """Raise UserError for what is wrong whatever the data are."""
+    for experiment in _experiments(stage):
+        worker_part(experiment, flags.workers)
+    _require_comparable(stage, stage.metric)
+
+
 def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
     """The data of every stage, checked."""
-    datasets: Datasets = {}
+    datasets: dict[str, Dataset] = {}
     for stage in stages:
         for experiment in _experiments(stage):
             key = experiment.data_key
@@ -159,7 +207,6 @@ def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
                 datasets[key] = load_data(experiment, flags)
             check_batch(experiment, datasets[key], flags)
             _require_labels(datasets[key], stage, experiment.data)
-        _require_comparable(stage, stage.metric)
     return datasets
 
 
@@ -172,7 +219,7 @@ def _experiments(stage: Sweep) -> list[Experiment]:
     return [stage.experiment(point) for point in stage.fixed_cells.values() or [{}]]
 
 
-def _require_labels(dataset: Dataset, stage: Sweep, data: str) -> None:
+def _require_labels(dataset: "Dataset", stage: Sweep, data: str) -> None:
     labelled = dataset.train.labels is not None and dataset.validation.labels is not None
     if not labelled and Need.LABELS in Protocol.giving(stage.metric).needs:
         other = VALIDATION_LOSS.column
@@ -181,16 +228,20 @@ def _require_labels(dataset: Dataset, stage: Sweep, data: str) -> None:
             _require_comparable(stage, other)
         except UserError:
             remedy = f"without them there is {other}, which does not compare what this sweep varies"
-        raise UserError(f"--data must have labels for {stage.metric}, got {data!r}; {remedy}")
+        raise UserError(f"must have labels for {stage.metric}, got {data!r}; {remedy}", field="data")
 
 
 def _run(
     stages: Stages,
-    last: Callable[[pd.DataFrame], list[Sweep]],
+    last: Callable[[Trials], list[Sweep]],
     datasets: Datasets,
-    results: Results,
+    results: "Results",
     flags: argparse.Namespace,
 ) -> None:
+    """Run the stages on Ray, then the last one that is made of them, and present what was found."""
+    from darl.report.collect import stages_of
+    from darl.report.publish import present
+
     if flags.gpus_per_worker:  # before Ray starts, and before anything is written
         from darl.distributed.cluster import require_local_gpus
 

@@ -19,7 +19,6 @@ polars asks for `missing_columns="insert"` and duckdb for `union_by_name=true`; 
 # pyright: reportUnknownParameterType=false, reportMissingTypeStubs=false
 
 import math
-import re
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,9 +28,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from darl.errors import UserError, reason
+from darl.errors import TableWriteError, UserError, reason
 from darl.results.schema import CURVES, SCHEMA_VERSION, TRIALS, VERSION_KEY, curves_schema, trials_schema
-from darl.storage.address import below
+from darl.storage.address import below, require_name
 from darl.storage.folder import ResultsFolder
 from darl.storage.lease import Lease
 from darl.variants import require
@@ -48,10 +47,6 @@ _PANDAS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 """What pandas would otherwise make float64 and object where a value is null."""
 
 
-class TableWriteError(OSError):
-    """A part of a table could not be written; the table is as it was before."""
-
-
 class Results:
     """The tables of one sweep.
 
@@ -62,8 +57,7 @@ class Results:
     """
 
     def __init__(self, root: str, sweep: str) -> None:
-        named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", sweep) is not None
-        require(named, "--name", "be letters, digits, dots, dashes and underscores", sweep)
+        require_name(sweep, "sweep")
         self.sweep = sweep
         self._folder = ResultsFolder(below(root, sweep), "--results")
         self._lease = Lease(self._folder)

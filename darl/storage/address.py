@@ -5,6 +5,7 @@ the path `/x`, `s3://b/x/` is `s3://b/x`, `gcs://` is `gs://`. A query (`s3://b/
 """
 
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
@@ -12,7 +13,16 @@ from pyarrow.fs import FileSystem, LocalFileSystem  # pyright: ignore[reportMiss
 
 from darl.errors import UserError, reason
 
-__all__ = ["SCHEMES", "below", "is_remote", "normalized", "open_address", "open_folder", "parent_and_name"]
+__all__ = [
+    "SCHEMES",
+    "below",
+    "is_remote",
+    "normalized",
+    "open_address",
+    "open_folder",
+    "parent_and_name",
+    "require_name",
+]
 
 SCHEMES = ("s3://", "gs://", "gcs://", "file://", "hdfs://", "abfs://", "abfss://")
 """Beginnings that make a text an address and not a path. `open_address` opens s3, gs, gcs and file."""
@@ -82,3 +92,9 @@ def open_address(address: str) -> tuple[FileSystem, str]:
     if scheme in ("gs", "gcs") and "retry_limit_seconds=" not in address:
         address += f"{'&' if '?' in address else '?'}retry_limit_seconds=60"
     return FileSystem.from_uri(address)
+
+
+def require_name(name: str, field: str) -> None:
+    """Raise UserError where a folder of results cannot have this name, on a disk or in an object store."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is None:
+        raise UserError(f"must be letters, digits, dots, dashes and underscores, got {name!r}", field=field)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import darl
 from darl.cli import main
+from darl.cli.main import COMMANDS
 from darl.results.tables import Results
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +24,37 @@ def test_whoever_reads_may_go_away() -> None:
         running.stdout.close()
         assert running.stderr.read() == ""
     assert running.returncode == 1
+
+
+def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "argv", ["darl", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    for name, text in COMMANDS.items():
+        assert f"{name:9} {text}" in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["--version", "report"]])
+def test_what_is_no_command_is_one_line_and_code_2(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["darl", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_package_gives_its_public_names_and_parts() -> None:
+    script = "import darl; print(darl.Experiment.__name__, darl.create_model.__name__, darl.results.load.__name__)"
+    said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said == "Experiment create_model load\n"
+    assert {"Experiment", "create_model", "results", "data", "__version__"} <= set(dir(darl))
+    with pytest.raises(AttributeError, match="module 'darl' has no attribute 'nosuch'"):
+        _ = darl.nosuch
 
 
 def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,26 +45,42 @@ MISTAKES = [
     (["--data", "{place}/torn.parquet"], "--data must hold Parquet files that can be read"),
     (["--data", "{place}/blind.parquet"], "--data must have an image column"),
     (["--data", "{place}/flat", "--batch-size", "8"], "--data must have labels for probe_top1, got"),
-    (["--patch-size", "3"], "image_size must be a multiple of patch_size 3, got 8"),
+    (["--patch-size", "3"], "--image-size must be a multiple of patch_size 3, got 8"),
     (["--noise", "beta:a=-1,b=1"], "noise.a must be positive, got -1.0"),
     (["--noise", "beta:1,-2"], "noise.b must be positive, got -2.0"),
-    (["--noise", "gauss"], "noise must be one of"),
+    (["--noise", "gauss"], "--noise must be one of"),
     (["--noise", "cosine"], "--noise must be left to the sweep, which varies it, got 'cosine'"),
-    (["--order", "zigzag"], "order must be one of"),
+    (["--order", "zigzag"], "--order must be one of"),
     (["--objective", "mse"], "--objective must be diffusion"),
     (["--trials", "0"], "argument --trials: must be a whole number of at least 1, got '0'"),
     (["--epochs", "many"], "argument --epochs: must be a whole number of at least 1, got 'many'"),
     (["--model", "giant"], "argument --model: invalid choice: 'giant'"),
-    (["--learning-rate", "0"], "learning_rate must be positive, got 0.0"),
+    (["--learning-rate", "0"], "--learning-rate must be positive, got 0.0"),
     (["--batch-size", "5000"], "--batch-size must be between 1 and the 1438 training images, got 5000"),
-    (["--workers", "4", "--accumulate", "64"], "accumulate must divide a worker's 32 images of each batch, got 64"),
-    (["--workers", "3"], "batch_size must be a multiple of the 3 workers, got 128"),
+    (["--workers", "4", "--accumulate", "64"], "--accumulate must divide a worker's 32 images of each batch, got 64"),
+    (["--workers", "3"], "--batch-size must be a multiple of the 3 workers, got 128"),
     (["--nonsense"], "unrecognized arguments: --nonsense"),
     (["--data", "digits:4-2"], "--data must be digits or some of its classes 0 to 9, as digits:0-4, got 'digits:4-2'"),
     (["--max-hours", "soon"], "argument --max-hours: must be a number of at least 0, got 'soon'"),
     (["--max-hours", "nan"], "argument --max-hours: must be a number of at least 0, got 'nan'"),
     (["--log", "paper"], "argument --log: invalid choice: 'paper'"),
     (["--max-gpu-hours", "1"], "--max-gpu-hours must come with --gpus-per-worker, got 1.0"),
+    (["--set", "optim.clip"], "--set must be FIELD=VALUE, as optim.clip=0.5, got 'optim.clip'"),
+    (["--set", "optim.clp=1"], "optim.clp must be a field of Optimizer, one of weight_decay, beta1"),
+    (["--set", "optim.clip=-1"], "--set optim.clip must be 0 or more, got -1.0"),
+    (["--set", "optim.clip=much"], "--set optim.clip must be a number, got 'much'"),
+    (
+        ["--noise", "beta:0.1", "--set", "noise.b=2"],
+        "--noise must be left to the sweep, which varies it, got 'beta:a=0.1,b=1'",
+    ),
+    (["--set", "noise.a=1"], "--set noise.a must be left to the sweep, which varies it, got '1'"),
+    (["--set", "noise=cosine"], "--set noise must be left to the sweep, which varies it, got 'cosine'"),
+    (["--set", "data=nosuch"], "--set data must be given as --data, got 'nosuch'"),
+    (["--set", "epochs=2", "patch_size=2"], "error: patch_size must be a field of Experiment, one of data, image_size"),
+    (["--channels", "2"], "--channels must be 1 (grey) or 3 (RGB), got 2"),
+    (["--crop-scale", "0"], "--crop-scale must lie in (0, 1], got 0.0"),
+    (["--ema", "1"], "--ema must be in [0, 1), got 1.0"),
+    (["--patch-size", "8"], "--patch-size must leave more than one patch of image_size 8, got 8"),
     (["--grid", "1", "--design", "grid"], "--grid must be at least 2, got 1"),
     (["--name", "../elsewhere"], "--name must be letters, digits, dots, dashes and underscores, got '../elsewhere'"),
 ]
@@ -88,13 +105,13 @@ def test_a_mistake_is_one_line_and_code_2(
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    from darl.cli.flags import speak_plainly
+    from darl.cli.parser import run_command
 
     def broken() -> None:
         raise KeyError("bug")
 
     with pytest.raises(KeyError):
-        speak_plainly(broken)
+        run_command(broken, Namespace())
 
 
 def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(

@@ -1,0 +1,85 @@
+"""The parser of every command, and how commands end: a mistake is one line and exit code 2. Imports nothing heavy."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from darl.cli.fields import in_flags
+from darl.errors import TableWriteError, UserError
+
+__all__ = ["CHECKPOINT_HELP", "Parser", "add_memory_flags", "count", "nonnegative", "run_command", "whole"]
+
+CHECKPOINT_HELP = "a run's folder of checkpoints, one of them, or a .safetensors file; also at s3:// or gs://"
+
+T = TypeVar("T")
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse whose errors are one line."""
+
+    def __init__(self, **settings: Any):
+        settings.setdefault("formatter_class", _Help)
+        super().__init__(**settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit with 2."""
+        self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The description as it is written, and the default of every flag that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        has_default = action.default is not None and action.default is not False and action.default != []
+        return super()._get_help_string(action) if has_default else action.help
+
+
+def run_command(command: Callable[[], T], flags: argparse.Namespace) -> T:
+    """Run a command; the user's own mistakes are one line and exit code 2, an interruption is 130.
+
+    flags: what was parsed for the command; a mistake in a field is told with the field's flag.
+    """
+    try:
+        return command()
+    except UserError as error:
+        print(f"error: {in_flags(error, flags)}", file=sys.stderr)
+        sys.exit(2)
+    except TableWriteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # as of `| head`; nothing more can be said there, also not when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the tables and the last checkpoints", file=sys.stderr)
+        sys.exit(130)
+
+
+def _number(convert: Callable[[str], Any], least: float, words: str) -> Callable[[str], Any]:
+    """A type for `add_argument`: a number from `least` up."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = convert(text)
+        except ValueError:
+            value = None
+        if value is None or not value >= least:  # NaN is not
+            raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}")
+        return value
+
+    return parse
+
+
+whole = _number(int, 1, "a whole number of at least 1")
+
+count = _number(int, 0, "a whole number of at least 0")
+
+nonnegative = _number(float, 0, "a number of at least 0")
+
+
+def add_memory_flags(add: Callable[..., Any]) -> None:
+    """How data are held in memory. add: `add_argument` of a parser or of a group."""
+    add("--memory-limit", type=float, default=4.0, help="GiB up to which decoded images are held in memory")
+    add("--loader-workers", type=count, default=0, help="decoding processes of data sets beyond that")

@@ -1,0 +1,98 @@
+"""Which flag a field has, and how an error that names a field is told to the user of a command."""
+
+import ast
+import pickle
+import re
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+import darl
+from darl.cli.fields import FLAGS, RECORD_FLAGS, dest, in_flags, overlapping, read_assignments
+from darl.cli.flags import Parser, add_experiment_flags, default_of
+from darl.errors import UserError
+from darl.variants import require
+
+SWEEP = Namespace(
+    data="digits", noise=None, patch_size=None, crop_scale=None, name=None, model=None, epochs=None, set=[]
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        ("data", "--data"),
+        ("noise", "--noise"),
+        ("objective.noise", "--noise"),
+        ("patch_size", "--patch-size"),
+        ("model.patch_size", "--patch-size"),
+        ("augment.crop_min", "--crop-scale"),
+        ("sweep", "--name"),
+        ("model and epochs", "--model and --epochs"),
+        ("optim.clip", "--set optim.clip"),
+        ("noise.a", "noise.a"),
+        ("results", "results"),  # a command without that flag
+        ("--grid", "--grid"),
+    ],
+)
+def test_a_field_is_told_by_its_flag(field: str, shown: str) -> None:
+    assert in_flags(UserError("must be given, got None", field=field), SWEEP) == f"{shown} must be given, got None"
+
+
+def test_a_command_without_set_names_the_field() -> None:
+    assert in_flags(UserError("must be 0 or more, got -1", field="optim.clip"), Namespace()).startswith(
+        "optim.clip must"
+    )
+
+
+def test_a_whole_sentence_stays_as_it_is() -> None:
+    assert in_flags(UserError("nothing is here"), SWEEP) == "nothing is here"
+
+
+def test_an_error_names_its_field_also_after_a_journey_between_processes() -> None:
+    with pytest.raises(UserError, match=r"^noise\.a must be positive, got -1$") as raised:
+        require(False, "noise.a", "be positive", -1)
+    arrived = pickle.loads(pickle.dumps(raised.value))
+    assert (str(arrived), arrived.field, arrived.message) == (str(raised.value), "noise.a", "must be positive, got -1")
+
+
+def test_every_field_with_a_flag_is_the_records_and_every_flag_is_there() -> None:
+    parser = Parser()
+    add_experiment_flags(parser)
+    flags = parser.parse_args([])
+    for path in RECORD_FLAGS:
+        assert hasattr(flags, dest(path))
+        default_of(path)
+
+
+def test_assignments_are_read_as_text_and_the_last_counts() -> None:
+    assert read_assignments(["a.b=1", "c = x=y", "a.b=2", "d="]) == {"a.b": "2", "c": "x=y", "d": ""}
+    for text in ("a", "=1", ""):
+        with pytest.raises(UserError, match="--set must be FIELD=VALUE"):
+            read_assignments([text])
+
+
+def test_changes_overlap_with_a_field_its_parts_and_its_whole() -> None:
+    changes = {"noise": 1, "noise.a": 1, "noise_map": 1, "order": 1}
+    assert overlapping(changes, "noise") == ["noise", "noise.a"]
+    assert overlapping(changes, "noise.b") == ["noise"]
+
+
+def texts(source: str) -> list[str]:
+    """The texts of a module that are not docstrings."""
+    tree = ast.parse(source)
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in documentation]
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
+def test_no_module_below_the_command_line_says_a_flag() -> None:
+    flag = re.compile(rf"(?<![\w-])({'|'.join(FLAGS.values())})\b")
+    package = Path(darl.__path__[0])
+    modules = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "cli"]
+    assert len(modules) > 50
+    said = [
+        (path.relative_to(package), text) for path in modules for text in texts(path.read_text()) if flag.search(text)
+    ]
+    assert not said

@@ -1,0 +1,112 @@
+"""From flags to the experiment: the record's defaults, the data's over them, then the flags, then `--set`."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darl.cli.fields import RECORD_FLAGS
+from darl.cli.flags import Options, Parser, add_experiment_flags, default_of
+from darl.data import Augment
+from darl.errors import UserError
+from darl.experiment import Experiment
+from darl.model.encoder import SIZES
+from darl.model.noise import Beta, Cosine
+from darl.model.objectives.mse import Mse
+
+
+def experiment(*arguments: str) -> Experiment:
+    parser = Parser()
+    add_experiment_flags(parser)
+    return Options(parser.parse_args(arguments)).experiment()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> str:
+    """Small colour images, for which crop and flip are usual."""
+    for index in range(4):
+        pixels = np.random.default_rng(index).integers(0, 255, (32, 32, 3), dtype="uint8")
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    return str(tmp_path)
+
+
+def test_without_flags_it_is_the_default_experiment() -> None:
+    assert experiment().to_json() == Experiment().to_json()
+
+
+@pytest.mark.parametrize(
+    ("path", "flags", "value"),
+    [
+        ("image_size", ["--image-size", "16"], 16),
+        ("channels", ["--channels", "3"], 3),
+        ("augment.crop_min", ["--crop-scale", "0.5"], 0.5),
+        ("augment.flip", ["--flip"], True),
+        ("model.patch_size", ["--patch-size", "4"], 4),
+        ("model.readout", ["--readout", "last"], "last"),
+        ("causal", ["--no-causal"], False),
+        ("noise", ["--noise", "cosine"], Cosine()),
+        ("epochs", ["--epochs", "3"], 3),
+        ("batch_size", ["--batch-size", "64"], 64),
+        ("accumulate", ["--accumulate", "2"], 2),
+        ("learning_rate", ["--learning-rate", "0.1"], 0.1),
+        ("optim.weight_decay", ["--weight-decay", "0.1"], 0.1),
+        ("optim.warmup", ["--warmup", "0"], 0.0),
+        ("optim.ema", ["--ema", "0.9"], 0.9),
+        ("precision", ["--precision", "float32"], "float32"),
+        ("seed", ["--seed", "7"], 7),
+        ("optim.clip", ["--set", "optim.clip=0.5"], 0.5),
+        ("optim.beta1", ["--set", "epochs=2", "optim.beta1=0.8"], 0.8),
+        ("noise.a", ["--noise", "beta:a=0.5", "--set", "noise.a=0.25"], 0.25),
+        ("epochs", ["--epochs", "3", "--set", "epochs=4", "--set", "epochs=5"], 5),
+    ],
+)
+def test_a_flag_sets_its_field_and_set_wins(path: str, flags: list[str], value: object) -> None:
+    whole = experiment(*flags)
+    for name in path.split("."):
+        whole = getattr(whole, name)
+    assert whole == value
+
+
+def test_flags_win_over_what_suits_the_data(photos: str) -> None:
+    usual = experiment("--data", photos)
+    assert (usual.image_size, usual.channels, usual.augment) == (32, 3, Augment(crop_min=0.2, flip=True))
+    assert (usual.model.width, usual.model.patch_size, usual.epochs) == (SIZES["tiny"].width, 4, 100)
+    other = experiment("--data", photos, "--no-flip", "--channels", "1", "--model", "nano", "--epochs", "2")
+    assert (other.channels, other.augment) == (1, Augment(crop_min=0.2, flip=False))
+    assert (other.model.width, other.model.patch_size, other.epochs) == (SIZES["nano"].width, 4, 2)
+    assert experiment("--data", photos, "--flip", "--set", "augment.flip=false").augment.flip is False
+
+
+def test_an_objective_without_noise_has_none() -> None:
+    for flags in (["--objective", "mse"], ["--objective", "mse", "--noise", "cosine"], ["--set", "objective=mse"]):
+        assert (experiment(*flags).objective, experiment(*flags).noise) == (Mse(), None)
+    with pytest.raises(UserError, match="noise must be left out for objective mse"):
+        experiment("--objective", "mse", "--set", "noise=cosine")
+
+
+def test_the_help_shows_the_records_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    parser = Parser()
+    add_experiment_flags(parser)
+    text = re.sub(r"\n {9,}", " ", parser.format_help())  # a flag and its help in one line
+    lines = {line.split()[0].rstrip(","): line for line in text.splitlines() if line.startswith("  --")}
+    for path in ("batch_size", "accumulate", "learning_rate", "optim.weight_decay", "optim.warmup", "optim.ema"):
+        assert lines[RECORD_FLAGS[path]].endswith(f"(default: {default_of(path):g})")
+    assert lines["--noise"].endswith("(default: beta)")
+    assert lines["--causal"].endswith("(default: yes)")
+    assert "default: None" not in text
+
+
+def test_the_default_of_a_field_is_the_records() -> None:
+    assert default_of("learning_rate") == Experiment().learning_rate
+    assert default_of("noise") == Beta()
+    assert default_of("optim.clip") == Experiment().optim.clip
+
+
+@pytest.mark.parametrize("flags", [["--noise", "gauss"], ["--order", "zigzag"], ["--set", "optim.clip"]])
+def test_a_mistake_is_told_before_the_data_are_opened(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darl.data.defaults", lambda name: pytest.fail("the data were opened"))
+    with pytest.raises(UserError):
+        experiment(*flags)

@@ -1,0 +1,48 @@
+"""What a command imports before it can say a word: help and mistakes wait for nothing that they do not need."""
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.cli.example_starts import STARTS, TORCH
+
+ROOT = Path(__file__).parents[2]
+
+HEAVY = {"matplotlib", "optuna", "pandas", "ray", "scipy", "sklearn", "statsmodels", "timm", "torch", "torchvision"}
+
+OF_DATA = {"pandas", "scipy", "sklearn"}
+"""What the digits come with, and the tables."""
+
+
+@cache
+def import_chains(python: tuple[str, ...]) -> dict[str, str]:
+    """By heavy package: the chain of modules that led to its first import, the last one first."""
+    command = [sys.executable, "-X", "importtime", *python]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stderr.splitlines()
+    names = [line.rpartition("|")[2][1:] for line in lines if line.startswith("import time:")]
+    chains: dict[str, str] = {}
+    for index, name in enumerate(names):
+        package = name.strip().partition(".")[0]
+        if package in HEAVY and package not in chains:
+            chains[package] = " < ".join(importers(names[index:]))
+    return chains
+
+
+def importers(names: list[str]) -> list[str]:
+    """A module and those that import it: they follow it, each two blanks less indented."""
+    chain = [names[0]]
+    for name in names[1:]:
+        if len(name) - len(name.lstrip()) < len(chain[-1]) - len(chain[-1].lstrip()):
+            chain.append(name)
+    return [name.strip() for name in chain]
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_what_a_start_imports(name: str) -> None:
+    start = STARTS[name]
+    allowed = {*(import_chains(TORCH) if start.torch else ()), *(OF_DATA if start.data else ())}
+    needless = {package: chain for package, chain in import_chains(start.python).items() if package not in allowed}
+    assert not needless, "\n".join(f"{package}: {chain}" for package, chain in needless.items())
