@@ -96,7 +96,7 @@ def evaluation_batches(
 
     In a stream, a broken image is shown as the next readable one of its label, so that rows and labels go together.
     """
-    require(batch_size >= 1, "--batch-size", "be at least 1", batch_size)
+    require(batch_size >= 1, "batch_size", "be at least 1", batch_size)
     starts = range(0, len(split), batch_size)
     if isinstance(split, Stream):
         pixels = (pixels for pixels, _ in loaded(split, OrderedRows(split, batch_size), starts, torch.device(device)))

@@ -51,8 +51,9 @@ def require_unchanged(records: Iterable[Record], contents: Mapping[str, DataCont
         before, now = DataContent(**content), contents[address]
         if before != now:
             raise UserError(
-                f"--data must be what earlier trials of this folder were trained on, got {address!r} with "
-                f"{_change(before, now)}: give another --name, or put the earlier data back"
+                f"must be what earlier trials of this folder were trained on, got {address!r} with "
+                f"{_change(before, now)}: give another name, or put the earlier data back",
+                field="data",
             )
 
 

@@ -64,7 +64,7 @@ def load(
     `Stream`, decoded by `loader_workers` processes as it is used. Raises UserError.
     """
     require(channels in (1, 3), "channels", "be 1 or 3", channels)
-    require(image_size >= 1, "--image-size", "be at least 1", image_size)
+    require(image_size >= 1, "image_size", "be at least 1", image_size)
     name = locate(data)
     opened = _open(name)
     skipped: dict[str, str] = {}

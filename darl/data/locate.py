@@ -33,7 +33,7 @@ def locate(data: str) -> str:
         if (name := kind.guessed(data)) is not None:
             return name
     *first, last = [kind.form for kind in kinds]
-    raise UserError(f"--data must be {', '.join(first)} or {last}, got {data!r}")
+    raise UserError(f"must be {', '.join(first)} or {last}, got {data!r}", field="data")
 
 
 def kind_of(name: str) -> type[DataKind]:
@@ -48,7 +48,7 @@ def open_splits(name: str) -> Splits:
 
 def no_readable_image(data: str, first: str) -> UserError:
     """The error for data of which nothing can be decoded; `first` is the first image's name and what is wrong."""
-    return UserError(f"--data must hold an image that can be read, got {data!r} where none can (first: {first})")
+    return UserError(f"must hold an image that can be read, got {data!r} where none can (first: {first})", field="data")
 
 
 def defaults(data: str) -> Defaults:

@@ -21,7 +21,7 @@ __all__ = ["epoch_order", "steps_per_epoch"]
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
     """Full batches in `n` images: the rest waits for another epoch's order. Raises UserError if there is none."""
-    require(1 <= batch_size <= n, "--batch-size", f"be between 1 and the {n} training images", batch_size)
+    require(1 <= batch_size <= n, "batch_size", f"be between 1 and the {n} training images", batch_size)
     return n // batch_size
 
 

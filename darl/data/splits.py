@@ -90,7 +90,7 @@ class Stream:
                 broken[self.source.name(other)] = again[0]
             else:
                 name, reason = next(iter(broken.items()))
-                raise UserError(f"--data must hold an image that can be read, got none ({name}: {reason})")
+                raise UserError(f"must hold an image that can be read, got none ({name}: {reason})", field="data")
         return pixels, shown, broken
 
     def _others(self, index: int) -> Iterator[int]:

@@ -59,7 +59,9 @@ def write_pictures(drawn: list[ReportFigure], folder: str) -> None:
     try:
         save(drawn, folder)
     except OSError as error:
-        raise UserError(f"--figures must be a folder that can be written, got {folder!r} ({reason(error)})") from None
+        raise UserError(
+            f"must be a folder that can be written, got {folder!r} ({reason(error)})", field="figures"
+        ) from None
 
 
 def write_page(
@@ -69,4 +71,4 @@ def write_page(
     try:
         Path(file).write_text(html.render(findings, curves, drawn, _from_here(results)), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"--html must be a file that can be written, got {file!r} ({reason(error)})") from None
+        raise UserError(f"must be a file that can be written, got {file!r} ({reason(error)})", field="html") from None

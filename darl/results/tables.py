@@ -51,15 +51,15 @@ class Results:
     """The tables of one sweep.
 
     Args:
-        root: the user's --results: a local path, `file://`, `s3://` or `gs://`.
-        sweep: the user's --name: the folder in it.
+        root: a local path, `file://`, `s3://` or `gs://`.
+        sweep: the folder in it.
 
     """
 
     def __init__(self, root: str, sweep: str) -> None:
         require_name(sweep, "sweep")
         self.sweep = sweep
-        self._folder = ResultsFolder(below(root, sweep), "--results")
+        self._folder = ResultsFolder(below(root, sweep), "results")
         self._lease = Lease(self._folder)
         self.path = self._folder.address
         self.trials_path, self.curves_path = below(self.path, TRIALS), below(self.path, CURVES)
@@ -90,8 +90,9 @@ class Results:
             yield
         except OSError as error:
             raise UserError(
-                f"--results must be a place that can be written, got {self.path!r} ({reason(error)}); "
-                "give another one or mend its permissions"
+                f"must be a place that can be written, got {self.path!r} ({reason(error)}); "
+                "give another one or mend its permissions",
+                field="results",
             ) from None
 
     def keep(self, name: str, data: bytes) -> None:
@@ -186,7 +187,7 @@ def _readable(path: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"results must be a place that can be read, got {path!r} ({reason(error)})") from None
+        raise UserError(f"must be a place that can be read, got {path!r} ({reason(error)})", field="results") from None
 
 
 def _frame(folder: ResultsFolder, table: str, named: str) -> pd.DataFrame:
@@ -232,7 +233,7 @@ def _union(folder: str, schema: pa.Schema, parts: list[pa.Table]) -> pa.Schema:
     try:
         return pa.unify_schemas([schema, *(part.schema for part in parts)], promote_options="permissive")
     except pa.ArrowTypeError as error:
-        raise UserError(f"{folder} must hold one type per column ({reason(error)}); give another --name") from None
+        raise UserError(f"{folder} must hold one type per column ({reason(error)}); give another name") from None
 
 
 def _storable(value: Any) -> Any:

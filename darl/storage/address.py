@@ -78,7 +78,7 @@ def open_folder(address: str, field: str) -> tuple[FileSystem, str]:
         return filesystem, path.rstrip("/")
     except (OSError, pa.ArrowException) as error:
         remedy = "be a folder, or an address at s3:// or gs://"
-        raise UserError(f"{field} must {remedy}, got {address!r} ({reason(error)})") from None
+        raise UserError(f"must {remedy}, got {address!r} ({reason(error)})", field=field) from None
 
 
 def open_address(address: str) -> tuple[FileSystem, str]:

@@ -128,8 +128,9 @@ def _busy(folder: str, driver: dict[str, Any], wait: float | None = None) -> Use
     """wait: seconds after which a driver that was killed is known to be dead."""
     killed = "" if wait is None else f"; if it was killed, the same command works in {wait:.0f} s"
     return UserError(
-        f"--results and --name must be of a sweep that is not running, got {folder!r}, which {_named(driver)} runs; "
-        f"wait for it, end it, or give another --name{killed}"
+        f"must be of a sweep that is not running, got {folder!r}, which {_named(driver)} runs; "
+        f"wait for it, end it, or give another name{killed}",
+        field="results and sweep",
     )
 
 

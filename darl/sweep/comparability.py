@@ -31,8 +31,9 @@ def require_comparable_over(metric: str, fields: list[str]) -> None:
     if barred:
         others = [column for column in JUDGES if not _barring(METRICS[column], changed)]
         raise UserError(
-            f"metric must be comparable between trials, got {metric!r} where {', '.join(barred)} differ: "
-            f"{METRICS[metric].because}; rank by {', '.join(others[:-1])} or {others[-1]}"
+            f"must be comparable between trials, got {metric!r} where {', '.join(barred)} differ: "
+            f"{METRICS[metric].because}; rank by {', '.join(others[:-1])} or {others[-1]}",
+            field="metric",
         )
 
 

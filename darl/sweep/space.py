@@ -74,7 +74,7 @@ class Dimension(ABC):
         try:
             return cls(**{name: value for name, value in record.items() if name != "kind"})
         except TypeError as error:
-            raise UserError(f"space must have the fields of this version of darl ({error})") from None
+            raise UserError(f"must have the fields of this version of darl ({error})", field="space") from None
 
 
 Space = Mapping[str, Dimension]

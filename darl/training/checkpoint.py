@@ -128,10 +128,10 @@ def load_pretrained(path: str | Path) -> Pretrained:
             weights = load_file(file)
         except (SafetensorError, OSError) as error:
             raise UserError(
-                f"checkpoint must be a whole safetensors file, got {str(path)!r} ({reason(error)})"
+                f"must be a whole safetensors file, got {str(path)!r} ({reason(error)})", field="checkpoint"
             ) from None
     if "darl" not in metadata:
-        raise UserError(f"checkpoint must hold darl's metadata, got {str(path)!r} without it")
+        raise UserError(f"must hold darl's metadata, got {str(path)!r} without it", field="checkpoint")
     described = json.loads(metadata["darl"])
     experiment = Experiment.from_record(described["experiment"])
     model = experiment.build()
@@ -155,9 +155,9 @@ def local_weights(path: str, field: str = "checkpoint") -> Generator[Path]:
                 file = Path(copies, file.name)
                 folder.fetch(name or "", file)
         except OSError as error:
-            raise UserError(f"{field} must be a place that can be read, got {path!r} ({reason(error)})") from None
+            raise UserError(f"must be a place that can be read, got {path!r} ({reason(error)})", field=field) from None
         if file is None:
-            raise UserError(f"{field} must be a folder or a .safetensors file that darl wrote, got {path!r}")
+            raise UserError(f"must be a folder or a .safetensors file that darl wrote, got {path!r}", field=field)
         yield file
 
 

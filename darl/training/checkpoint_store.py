@@ -37,7 +37,7 @@ class CheckpointStore:
     """
 
     def __init__(self, root: str):
-        self.root = ResultsFolder(root, "--results")
+        self.root = ResultsFolder(root, "results")
 
     def begin(self, experiment: Experiment) -> None:
         """Note that a trial starts."""

@@ -124,14 +124,14 @@ def _read(name: str) -> tuple[Weights, _Source]:
             state = timm.create_model(name.removeprefix("timm:"), pretrained=True).state_dict()
         except Exception as error:  # whatever timm, the Hub or the network raises
             raise UserError(
-                f"init must be of a model that timm has weights of, got {name!r} ({reason(error)})"
+                f"must be of a model that timm has weights of, got {name!r} ({reason(error)})", field="init"
             ) from None
         return state, _from_timm(name, state)
     with local_weights(name, "init") as file:
         try:
             state, described = _load(file)
         except Exception as error:  # whatever a broken file makes torch and safetensors raise
-            raise UserError(f"init must be a whole file of weights, got {name!r} ({reason(error)})") from None
+            raise UserError(f"must be a whole file of weights, got {name!r} ({reason(error)})", field="init") from None
     if described is not None:
         experiment = Experiment.from_record(json.loads(described)["experiment"])
         size = (experiment.image_size, experiment.image_size)
@@ -172,11 +172,14 @@ def _from_timm(name: str, state: Weights) -> _Source:
 def _require_same_encoder(source: _Source, experiment: Experiment) -> None:
     width = source.weights[_PATCHES].shape[0]
     if width != experiment.model.width:
-        raise UserError(f"init must have the run's width {experiment.model.width}, got {source.name!r} with {width}")
+        raise UserError(
+            f"must have the run's width {experiment.model.width}, got {source.name!r} with {width}", field="init"
+        )
     if source.position is not None and source.position != experiment.position:
         raise UserError(
-            f"init must have the run's position encoding {experiment.position}, got {source.name!r} with "
-            f"{source.position}; give the run that position encoding, or other weights"
+            f"must have the run's position encoding {experiment.position}, got {source.name!r} with "
+            f"{source.position}; give the run that position encoding, or other weights",
+            field="init",
         )
 
 
@@ -198,7 +201,8 @@ def _resample(weights: Weights, source: _Source, experiment: Experiment, *, allo
 def _require_allowed(allowed: bool, what: str, name: str, got: str) -> None:
     if not allowed:
         raise UserError(
-            f"init must have the run's {what}, got {name!r} with {got}; give the run that one, or init_resample"
+            f"must have the run's {what}, got {name!r} with {got}; give the run that one, or init_resample",
+            field="init",
         )
 
 

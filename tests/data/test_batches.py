@@ -128,7 +128,7 @@ def test_steps_and_their_error():
     assert steps_per_epoch(100, 30) == 3
     assert len(drawn(images(), batch_size=100)) == 1
     for call in (lambda: steps_per_epoch(100, 101), lambda: batches_unread(images(), 101)):
-        with pytest.raises(UserError, match=r"^--batch-size must be between 1 and the 100 training images, got 101$"):
+        with pytest.raises(UserError, match=r"^batch_size must be between 1 and the 100 training images, got 101$"):
             call()
 
 
@@ -241,5 +241,5 @@ def test_file_that_goes_away_stops_the_run(tmp_path, workers):
     dataset = load(str(tmp_path), image_size=SIZE, channels=3, memory_limit=0, loader_workers=workers)
     (tmp_path / "05.png").unlink()
     (tmp_path / "06.png").unlink()
-    with pytest.raises(UserError, match=r"^--data must be a place that can be read, got '.*0[56]\.png' \(.*\)$"):
+    with pytest.raises(UserError, match=r"^data must be a place that can be read, got '.*0[56]\.png' \(.*\)$"):
         drawn(dataset, batch_size=16)

@@ -106,8 +106,8 @@ def test_what_has_changed_under_an_address_is_one_line(train: int, classes: int 
     with pytest.raises(UserError) as mistake:
         require_unchanged([record("/x", BEFORE)], {"/x": now})
     assert str(mistake.value) == (
-        f"--data must be what earlier trials of this folder were trained on, got '/x' with {change}: "
-        "give another --name, or put the earlier data back"
+        f"data must be what earlier trials of this folder were trained on, got '/x' with {change}: "
+        "give another name, or put the earlier data back"
     )
 
 

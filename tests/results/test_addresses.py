@@ -40,13 +40,11 @@ class TestPlaces:
 
     @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "lr=1", "two words"])
     def test_names_that_are_no_folder(self, tmp_path: Path, name: str):
-        with pytest.raises(UserError, match=r"^--name must be letters, digits, dots, dashes and underscores, got "):
+        with pytest.raises(UserError, match=r"^sweep must be letters, digits, dots, dashes and underscores, got "):
             Results(str(tmp_path), name)
 
     def test_addresses_that_are_none(self):
-        with pytest.raises(
-            UserError, match=r"^--results must be a folder, or an address at s3:// or gs://, got 'ftp://"
-        ):
+        with pytest.raises(UserError, match=r"^results must be a folder, or an address at s3:// or gs://, got 'ftp://"):
             Results("ftp://host/results", "noise")
 
     @pytest.mark.parametrize("place", ["file/below", "/proc/results", "/dev/null/results"])
@@ -57,7 +55,7 @@ class TestPlaces:
             with pytest.raises(UserError) as caught:
                 begin()
             text = str(caught.value)
-            assert text.startswith(f"--results must be a place that can be written, got '{root}/noise' (")
+            assert text.startswith(f"results must be a place that can be written, got '{root}/noise' (")
             assert text.endswith("); give another one or mend its permissions")
             assert "\n" not in text
 

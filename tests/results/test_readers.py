@@ -128,6 +128,6 @@ class TestVersions:
         table = pa.Table.from_pylist([row()], trials_schema()).drop_columns(["noise_b"])
         pq.write_table(table.append_column("noise_b", pa.array(["x"])), Path(results.trials_path, "aa-0.parquet"))
         with pytest.raises(
-            UserError, match=r"trials must hold one type per column \(.*noise_b.*\); give another --name$"
+            UserError, match=r"trials must hold one type per column \(.*noise_b.*\); give another name$"
         ):
             results.prepare()

@@ -51,14 +51,14 @@ def test_only_object_stores_are_remote() -> None:
 def test_an_address_of_another_kind_is_refused(address: str) -> None:
     scheme = address.partition(":")[0]
     with pytest.raises(
-        UserError, match=rf"^--results must be .* s3:// or gs://, got '{address}' \({scheme}:// is not known\)$"
+        UserError, match=rf"^results must be .* s3:// or gs://, got '{address}' \({scheme}:// is not known\)$"
     ):
-        open_folder(address, "--results")
+        open_folder(address, "results")
 
 
 def test_a_file_address_of_another_host_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^--results must be a folder, .* got 'file://elsewhere/x'"):
-        open_folder("file://elsewhere/x", "--results")
+    with pytest.raises(UserError, match=r"^results must be a folder, .* got 'file://elsewhere/x'"):
+        open_folder("file://elsewhere/x", "results")
 
 
 def test_a_gs_bucket_that_is_not_there_is_not_asked_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

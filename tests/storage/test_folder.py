@@ -6,7 +6,7 @@ from darl.storage.folder import ResultsFolder
 
 
 def test_a_file_is_read_as_it_was_put(tmp_path: Path) -> None:
-    folder = ResultsFolder(str(tmp_path / "new"), "--results")
+    folder = ResultsFolder(str(tmp_path / "new"), "results")
     folder.prepare("figures")
     assert folder.get("a.txt") is None
     for text in (b"one", b"two"):
@@ -20,7 +20,7 @@ def test_a_file_is_read_as_it_was_put(tmp_path: Path) -> None:
 
 
 def test_files_and_folders_are_copied_both_ways(tmp_path: Path) -> None:
-    folder = ResultsFolder(str(tmp_path / "store"), "--results")
+    folder = ResultsFolder(str(tmp_path / "store"), "results")
     folder.prepare()
     source = tmp_path / "step-1"
     source.mkdir()

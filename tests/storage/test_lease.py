@@ -18,7 +18,7 @@ from darl.storage.lease import Lease
 
 
 def hold(folder: str, ready: Any) -> None:
-    with Lease(ResultsFolder(folder, "--results")).held():
+    with Lease(ResultsFolder(folder, "results")).held():
         ready.set()
         time.sleep(60)
 
@@ -27,7 +27,7 @@ def hold(folder: str, ready: Any) -> None:
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultsFolder:
     """A folder of an object store that keeps its objects on this disk."""
     monkeypatch.setattr("darl.storage.lease._SETTLING", 0.0)
-    folder = ResultsFolder(str(tmp_path), "--results")
+    folder = ResultsFolder(str(tmp_path), "results")
     folder.prepare()
     folder.local = False
     folder.files = fs.LocalFileSystem()
@@ -39,7 +39,7 @@ def sign_of(folder: ResultsFolder) -> Path:
 
 
 def test_the_second_driver_is_told_who_the_first_one_is_until_that_one_is_killed(tmp_path: Path) -> None:
-    folder = ResultsFolder(str(tmp_path), "--results")
+    folder = ResultsFolder(str(tmp_path), "results")
     folder.prepare()
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
@@ -51,7 +51,7 @@ def test_the_second_driver_is_told_who_the_first_one_is_until_that_one_is_killed
         os.utime(tmp_path / ".writing" / name, (old, old))
     folder.prepare()  # clears what a crash has left, not this
     lease = Lease(folder)
-    with pytest.raises(UserError, match=f"--name must be of a sweep that is not running, .* process {other.pid} on"):
+    with pytest.raises(UserError, match=f"sweep must be of a sweep that is not running, .* process {other.pid} on"):
         lease.held().__enter__()
     os.kill(other.pid or 0, signal.SIGKILL)
     other.join()

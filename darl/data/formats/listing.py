@@ -79,7 +79,7 @@ def _readable(path: str) -> Iterator[None]:
         yield
     except (OSError, ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"--data must be a place that can be read, got {path!r} ({reason})") from None
+        raise UserError(f"must be a place that can be read, got {path!r} ({reason})", field="data") from None
 
 
 @dataclass(frozen=True)

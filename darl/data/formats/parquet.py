@@ -94,7 +94,7 @@ def _read_footer(files: Listing, path: str, column: str, label: str | None) -> t
         with files.storage.filesystem.open_input_file(full) as file:
             parquet = pq.ParquetFile(file)
             missing = [name for name in (column, label) if name is not None and name not in parquet.schema_arrow.names]
-            require(not missing, "--data", f"have the columns {', '.join(missing)} in all of its files", full)
+            require(not missing, "data", f"have the columns {', '.join(missing)} in all of its files", full)
             groups = [parquet.metadata.row_group(number) for number in range(parquet.num_row_groups)]
             labels = [] if label is None else parquet.read([label]).column(label).to_pylist()
     except (OSError, pa.ArrowException) as error:
@@ -113,7 +113,7 @@ def _read_footer(files: Listing, path: str, column: str, label: str | None) -> t
 def _unreadable(path: str, error: Exception) -> UserError:
     reason = " ".join(str(error).split())
     return UserError(
-        f"--data must hold Parquet files that can be read, got {path!r} ({reason}): download or write it again"
+        f"must hold Parquet files that can be read, got {path!r} ({reason}): download or write it again", field="data"
     )
 
 
@@ -156,8 +156,9 @@ def image_column(schema: pa.Schema, path: str) -> str:
     columns = [field.name for field in schema if holds_images(field)]
     if not columns:
         raise UserError(
-            "--data must have an image column (a struct of bytes and path, or binary named image or img), got "
-            f"{path!r} with the columns {', '.join(schema.names)}"
+            "must have an image column (a struct of bytes and path, or binary named image or img), got "
+            f"{path!r} with the columns {', '.join(schema.names)}",
+            field="data",
         )
     return next((name for name in ("image", "img") if name in columns), columns[0])
 
@@ -183,7 +184,8 @@ def label_column(schema: pa.Schema, features: dict[str, Any], path: str) -> str 
     usable = pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if not usable:
         raise UserError(
-            f"--data must have labels that are whole numbers or text, got {path!r} with {name} of type {kind}: "
-            "convert the column or rename it"
+            f"must have labels that are whole numbers or text, got {path!r} with {name} of type {kind}: "
+            "convert the column or rename it",
+            field="data",
         )
     return name

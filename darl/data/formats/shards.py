@@ -89,8 +89,9 @@ def _index(files: Listing, path: str) -> list[Member]:
                     labels[key] = content.read().decode().strip() if content else ""
     except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"--data must hold tar shards that can be read to their end, got {files.full(path)!r} ({error}): "
-            "download or write it again"
+            f"must hold tar shards that can be read to their end, got {files.full(path)!r} ({error}): "
+            "download or write it again",
+            field="data",
         ) from None
     return [(name, offset, size, labels.get(key)) for key, name, offset, size in images]
 
@@ -107,5 +108,5 @@ class TarShards(FileFormat):
         """Splits by the shards' names."""
         train, validation = by_split(files.paths)
         splits = Splits(Shards(files, train), Shards(files, validation) if validation else None)
-        require(len(splits.train) > 0, "--data", f"hold images ({', '.join(IMAGES)}) in its tar shards", files.root)
+        require(len(splits.train) > 0, "data", f"hold images ({', '.join(IMAGES)}) in its tar shards", files.root)
         return splits

@@ -113,7 +113,7 @@ def hold_out(data: str, source: Source) -> tuple[Source, Source]:
 
     The choice depends on the data alone, so that all experiments on it validate on the same images.
     """
-    require(len(source) > 1, "--data", f"hold at least two images, one to validate on, and holds {len(source)}", data)
+    require(len(source) > 1, "data", f"hold at least two images, one to validate on, and holds {len(source)}", data)
     order = torch.randperm(len(source), generator=generator("held-out images")).numpy()
     labels = checked_labels(data, "train", source.labels)
     if labels is not None:
@@ -131,8 +131,9 @@ def checked_labels(data: str, split: str, raw: RawLabels) -> np.ndarray | None:
     missing = sum(label is None for label in raw)
     if missing:
         raise UserError(
-            f"--data must have a label for every image or for none, got {data!r} with {missing} of {len(raw)} labels "
-            f"null in {split}: fill them in or drop the column"
+            f"must have a label for every image or for none, got {data!r} with {missing} of {len(raw)} labels "
+            f"null in {split}: fill them in or drop the column",
+            field="data",
         )
     labels = np.asarray(raw)
     if labels.dtype.kind == "U":
@@ -141,7 +142,7 @@ def checked_labels(data: str, split: str, raw: RawLabels) -> np.ndarray | None:
     hidden = int((labels < 0).sum())
     if hidden == len(labels):  # Hugging Face's mark for labels that are kept back
         return None
-    require(hidden == 0, "--data", f"have labels from 0 up ({hidden} in {split} are negative)", data)
+    require(hidden == 0, "data", f"have labels from 0 up ({hidden} in {split} are negative)", data)
     return labels
 
 
@@ -157,12 +158,10 @@ def number_labels(
     if not given:
         return None, None, None
     kinds = {labels.dtype.kind for labels in given}
-    require(len(kinds) == 1, "--data", "have labels of one type in both splits", data)
+    require(len(kinds) == 1, "data", "have labels of one type in both splits", data)
     if classes is not None and kinds == {"i"}:
         top = max(int(labels.max()) for labels in given)
-        require(
-            top < len(classes), "--data", f"have labels below its {len(classes)} named classes (one is {top})", data
-        )
+        require(top < len(classes), "data", f"have labels below its {len(classes)} named classes (one is {top})", data)
         return splits[0], splits[1], classes
     values = np.unique(np.concatenate(given))
     numbered = [None if labels is None else np.searchsorted(values, labels).astype(np.int64) for labels in splits]

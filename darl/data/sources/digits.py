@@ -73,6 +73,6 @@ def _classes(text: str) -> range | None:
         return match and range(10)
     ends = re.fullmatch(r"([0-9])-([0-9])", match[1])
     remedy = "be digits or some of its classes 0 to 9, as digits:0-4"
-    require(ends is not None and ends[1] < ends[2], "--data", remedy, text)
+    require(ends is not None and ends[1] < ends[2], "data", remedy, text)
     assert ends is not None
     return range(int(ends[1]), int(ends[2]) + 1)

@@ -47,7 +47,7 @@ class Files(DataKind):
         # a folder of images may hold a table about them, and a repository of Parquet a picture: the data is the larger
         own, kind = max(chosen, key=lambda choice: (sum(choice[0].sizes), len(choice[0].paths)))
         *first, last = [kind.form for kind in formats]
-        require(len(own.paths) > 0, "--data", f"hold {', '.join(first)} or {last} and holds none", name)
+        require(len(own.paths) > 0, "data", f"hold {', '.join(first)} or {last} and holds none", name)
         return kind.open(own)
 
 

@@ -69,7 +69,9 @@ class HubSet(DataKind):
         features = splits[train].features
         column = next((field for field, feature in features.items() if isinstance(feature, hub.Image)), None)
         if column is None:
-            raise UserError(f"--data must have an image column, got {name!r} with the columns {', '.join(features)}")
+            raise UserError(
+                f"must have an image column, got {name!r} with the columns {', '.join(features)}", field="data"
+            )
         classes = [field for field, feature in features.items() if isinstance(feature, hub.ClassLabel)]
         label = "label" if "label" in features else next(iter(classes), None)
 
@@ -88,11 +90,14 @@ def _downloaded(name: str) -> tuple[Any, Any]:
         hub = importlib.import_module("datasets")
     except ImportError:
         raise UserError(
-            f"--data must be an existing path or, with the package datasets, a name on the Hub, got {name!r}: "
-            "mend the path or pip install 'darl[hub]'"
+            f"must be an existing path or, with the package datasets, a name on the Hub, got {name!r}: "
+            "mend the path or pip install 'darl[hub]'",
+            field="data",
         ) from None
     try:
         return hub, hub.load_dataset(name.partition(":")[2])
     except Exception as error:  # the network's, the Hub's and the data set's own
         reason = " ".join(str(error).split())
-        raise UserError(f"--data must be a data set on the Hub that can be loaded, got {name!r} ({reason})") from None
+        raise UserError(
+            f"must be a data set on the Hub that can be loaded, got {name!r} ({reason})", field="data"
+        ) from None

@@ -73,7 +73,7 @@ class TorchvisionSet(DataKind):
         kind, _, name = text.partition(":")
         if kind != cls.kind:
             return None
-        require(_class(name) is not None, "--data", "name a data set of torchvision.datasets", text)
+        require(_class(name) is not None, "data", "name a data set of torchvision.datasets", text)
         return text
 
     @classmethod
@@ -93,8 +93,9 @@ class TorchvisionSet(DataKind):
         except Exception as error:  # each set has errors of its own for a missing network, file or package
             reason = " ".join(str(error).split())
             raise UserError(
-                f"--data must be a torchvision data set that is in or can be downloaded to DARL_DATA_ROOT={root}, "
-                f"got {name!r} ({reason})"
+                f"must be a torchvision data set that is in or can be downloaded to DARL_DATA_ROOT={root}, "
+                f"got {name!r} ({reason})",
+                field="data",
             ) from None
         classes = getattr(train, "classes", None)
         names = tuple(map(str, classes)) if isinstance(classes, list) else None

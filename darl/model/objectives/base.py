@@ -95,7 +95,7 @@ class Objective(Variant):
 
     def denoiser(self, encoder: Trunk, decoder: nn.Module, patches: Tensor) -> Denoiser:
         """How the model denoises these patches. Raises UserError unless `can_denoise`."""
-        raise UserError(f"objective must predict every patch to be evaluated by denoising, got {self.kind!r}")
+        raise UserError(f"must predict every patch to be evaluated by denoising, got {self.kind!r}", field="objective")
 
     def generate(
         self, encoder: Trunk, decoder: nn.Module, prefix: Tensor, patches: int, steps: int, generator: torch.Generator
@@ -113,4 +113,4 @@ class Objective(Variant):
         Raises UserError where no images can be drawn from a model of this objective; by default always.
 
         """
-        raise UserError(f"objective must predict the next patch for generation, got {self.kind!r}")
+        raise UserError(f"must predict the next patch for generation, got {self.kind!r}", field="objective")
