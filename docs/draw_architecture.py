@@ -31,6 +31,7 @@ WHAT = {
     "metrics": "names, directions, units",
     "storage": "addresses, folders, leases",
     "variants": "families of classes",
+    "aspects": "what a field changes",
     "errors": "the user's mistakes",
     "randomness": "draws by purpose",
 }

@@ -162,7 +162,7 @@ def test_a_field_that_is_set_whole_is_set_before_its_own_fields() -> None:
     ("changes", "message"),
     [
         ({"optim.clp": 1}, "optim.clp must be a field of Optimizer, one of weight_decay, beta1, .*, got 'clp'"),
-        ({"clip": 1}, "clip must be a field of Experiment, one of data, image_size, .*, got 'clip'"),
+        ({"clip": 1}, "clip must be a field of Experiment, one of data, content, image_size, .*, got 'clip'"),
         ({"epochs.x": 1}, "epochs.x must be left out, got 'x'"),
         ({"epochs": "many"}, "epochs must be an integer, got 'many'"),
         ({"optim.clip": "nan"}, "optim.clip must be a finite number, got 'nan'"),

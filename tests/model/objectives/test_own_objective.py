@@ -31,10 +31,9 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class Masked(Objective):
-    """A mask token replaces `masked` of each image's patches; all tokens read each other; the loss is on the masked."""
+    """A mask token replaces half of each image's patches; all tokens read each other; the loss is on the masked."""
 
     kind: ClassVar[str] = "example_masked"
-    masked: float = 0.5
 
     def build(self, config: TrunkConfig) -> nn.Module:
         width = config.size.width
@@ -47,7 +46,7 @@ class Masked(Objective):
         return {"rank": rank}
 
     def loss(self, encoder: Trunk, decoder: Any, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        hidden = (draws["rank"] < self.masked * patches.shape[1]).unsqueeze(-1)
+        hidden = (draws["rank"] < 0.5 * patches.shape[1]).unsqueeze(-1)
         tokens = torch.where(hidden, decoder["mask"].weight, encoder.project(patches))
         tokens = encoder.add_positions(tokens, encoder.grid)
         prediction = decoder["head"](encoder.trunk(tokens, encoder.grid, causal=False)[:, 1:])
