@@ -1,8 +1,8 @@
 """Draw docs/architecture.svg from the code: `python docs/draw_architecture.py`.
 
-The rows are the layers of the import contract in pyproject.toml, the boxes the parts of `darl/`, the arrows their imports
-as grimp reads them from the source. An arrow that a chain of other arrows implies is left out (transitive reduction), so
-that the picture stays legible; the SVG's description lists all of them.
+The rows are the layers of the import contract in pyproject.toml, the boxes the parts of `darl/`, the arrows their
+imports as grimp reads them from the source. An arrow that a chain of other arrows implies is left out (transitive
+reduction), so that the picture stays legible; the SVG's description lists all of them.
 """
 
 import tomllib
