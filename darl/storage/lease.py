@@ -42,7 +42,7 @@ class Lease:
     def __init__(self, folder: ResultsFolder) -> None:
         self.folder = folder
         self._sign: dict[str, Any] = {}
-        """This driver's sign of life in an object store, while it holds the lease; `alive` is its Unix time in seconds."""
+        """This driver's sign of life in an object store, while it holds the lease; `alive` is its Unix time in s."""
         self._successor: str | None = None
         """The driver that has taken over, in words; None where none has."""
 
