@@ -112,7 +112,7 @@ def test_its_loss_reads_in_both_directions_and_counts_on_masked_patches_only() -
     assert torch.equal(model(last, {"rank": rank})["prediction"], out["prediction"])
 
 
-def test_what_belongs_to_next_patch_prediction_is_refused_by_name(digits: Dataset) -> None:
+def test_generation_and_denoising_are_refused_naming_the_objective(digits: Dataset) -> None:
     model = experiment().build()
     with pytest.raises(UserError, match=r"^objective must predict the next patch for generation, got 'exam"):
         model.generate(1)
