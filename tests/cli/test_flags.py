@@ -12,7 +12,7 @@ from darl.cli.flags import Options, Parser, add_experiment_flags, default_of
 from darl.data import Augment
 from darl.errors import UserError
 from darl.experiment import Experiment
-from darl.model.encoder import SIZES
+from darl.model.encoder_config import SIZES
 from darl.model.noise import Beta, Cosine
 from darl.model.objectives.mse import Mse
 

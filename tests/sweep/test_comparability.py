@@ -23,7 +23,8 @@ SEEN = {
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}
 IN_THE_LOSS = {
-    "noise", "noise_a", "noise_b", "objective_decoder_depth", "objective_gamma_conditioning", "objective_prediction",
+    "noise", "noise_a", "noise_b", "objective_decoder_depth", "objective_gamma_conditioning", "objective_head_depth",
+    "objective_prediction",
 }  # fmt: skip
 
 
