@@ -106,9 +106,7 @@ class TestSearch:
         assert "1 of 3 (overtaken)" in shown(summary(found))
 
     @pytest.mark.parametrize(("failures", "sentence"), [(3, "leads after the race"), (2, "leads the race, which")])
-    def test_a_trial_that_failed_three_times_does_not_keep_the_race_open(
-        self, make: Make, failures: int, sentence: str
-    ):
+    def test_a_trial_that_failed_three_times_ends_the_race(self, make: Make, failures: int, sentence: str):
         rows = self.fresh("paper", 0.60, 0.61, 0.62), self.fresh("a=0.1, b=2", 0.60, 0.60)
         lost = [
             cell("a=0.1, b=2", None, sweep=SEARCH, first=3, status="failed", error="E", attempt=attempt)

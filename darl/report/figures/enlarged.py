@@ -48,7 +48,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
 
 
 def draw_enlarged(means: pd.DataFrame, axes: Axes, looks: Mapping[str, Look]) -> None:
-    """Draw a line per cell from the usual size (filled) to the larger (hollow); `short` cells have names in brackets."""
+    """Draw a line per cell from the usual size (filled) to the larger (hollow); names of `short` cells in brackets."""
     for height, (cell, row) in enumerate(means.iterrows()):
         usual, larger = (100 * row[name] for name in _BOTH)
         look = looks[str(cell)]

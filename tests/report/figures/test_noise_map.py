@@ -62,7 +62,7 @@ class TestSurface:
         ],
         ids=["four", "a line", "four places thrice"],
     )
-    def test_surface_stays_within_the_trials_range(self, places: list[tuple[float, float]]) -> None:
+    def test_no_surface_of_too_few_or_aligned_points(self, places: list[tuple[float, float]]) -> None:
         assert fit_surface(self.points(places), "probe_top1") is None
 
 
