@@ -6,7 +6,7 @@ Space      Conditional: the schedule is a Beta(a, b), where a and b are chosen t
            every order; every encoding; the peak learning rate. The paper's settings run first.
 Objective  The linear probe's accuracy on frozen features.
 Search     As in noise_schedule.py. At the end the report shows each parameter's importance, by Optuna's fANOVA over
-           the trials that ran whole.
+           the trials that ran all their epochs.
 Cost       The default (digits, a nano model, 16 trials of 20 epochs, 3 fresh seeds): some 5 minutes on 2 cores.
 Result     RESULTS/joint/trials and curves.
 """
@@ -23,7 +23,7 @@ from darl.variants import require
 
 
 def joint_space(base: Experiment) -> Space:
-    """What is searched: the learning rate within a factor of 8 of the base's."""
+    """The dimensions of the search; the learning rate lies within a factor of 8 of the base's."""
     noises = {kind: {"noise": BetaByShape()} if kind == "beta" else {} for kind in Noise.kinds()}
     return {
         "noise": Choice(options=noises),
@@ -34,7 +34,7 @@ def joint_space(base: Experiment) -> Space:
 
 
 def joint_first(base: Experiment) -> dict[str, Point]:
-    """What runs first: the paper's settings."""
+    """The known point that runs first: the paper's settings."""
     paper = {"noise": "beta", "noise.a": 0.03, "noise.b": 1.0, "order": "raster", "position": "rope2d"}
     return {"paper": {**paper, "learning_rate": base.learning_rate}}
 

@@ -7,9 +7,9 @@ Space      a and b, each log-uniform; or, with --coordinates mean, the mean a/(a
            known points run first: the paper's, the uniform one, and the Beta nearest to the usual cosine schedule.
 Objective  The linear probe's accuracy on frozen features. Training losses under different schedules cannot be
            compared, so they decide nothing.
-Search     Optuna's TPE. The first trials run whole. If their early probes predict their final ones, later trials that
-           are not in the best third after about 1/9 (by kNN) and 1/3 of the epochs are stopped. Then the best three
-           and the known points run again on fresh seeds, in pairs, and those that fall behind are dropped.
+Search     Optuna's TPE. The first trials run all their epochs. If their early probes predict their final ones, later
+           trials that are not in the best third after about 1/9 (by kNN) and 1/3 of the epochs are stopped. Then the
+           best three and the known points run again on the same fresh seeds, and those that fall behind are dropped.
 Map        --design grid runs every cell of an a × b grid with the same seeds instead, into RESULTS/noise_grid.
 Cost       The default (digits, a nano model, 12 trials of 24 epochs, 3 fresh seeds): some 6 minutes on 2 cores.
 Result     RESULTS/noise_schedule/trials and curves, Parquet tables for pandas. The same command continues where it
@@ -34,7 +34,7 @@ KNOWN = {"paper": Beta(a=0.03, b=1.0), "uniform": Beta(a=1.0, b=1.0), "cosine": 
 
 
 def noise_schedule(options: Options) -> Sweep:
-    """The search, or the map, that the flags describe."""
+    """The search or the grid that the flags describe."""
     flags, base = options.flags, options.experiment()
     require(base.objective.uses_noise, "objective", "be diffusion: others have no noise schedule", base.objective.kind)
     known = {name: {"noise.a": rounded(beta.a), "noise.b": rounded(beta.b)} for name, beta in KNOWN.items()}
@@ -56,7 +56,7 @@ def noise_schedule(options: Options) -> Sweep:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that only this sweep has."""
+    """Add the flags that only this sweep has."""
     parser.add_argument(
         "--design", default="search", choices=["search", "grid"], help="grid: every cell of a map, no search"
     )

@@ -1,9 +1,9 @@
 """What should the model predict, and how?
 
-Question   Next patches by mean squared error, or by diffusion? With a denoising decoder how deep, given gamma or not,
-           predicting the clean patch or the noise, of pixels as they are or normalised in each patch, and with which
-           patch size? The paper (section 4.3) takes one block, no gamma, the clean patch.
-Design     All combinations with the same seeds. For each patch size they are compared with the paper's choice; the
+Question   Should the next patch be predicted by mean squared error or by diffusion? How deep is the denoising decoder,
+           does it get gamma, does it predict the clean patch or the noise, are the target's pixels normalised in each
+           patch, and which patch size is best? The paper (section 4.3) takes one block, no gamma, the clean patch.
+Design     All combinations with the same seeds. At each patch size they are compared with the paper's choice; the
            paper's choices at the two patch sizes are compared with each other.
 Objective  The linear probe's accuracy on frozen features: losses of different targets cannot be compared.
 Cost       The default (digits, a nano model, 36 cells × 2 seeds of 8 epochs): some 5 minutes on 2 cores.
@@ -57,7 +57,7 @@ def objective(options: Options) -> Design:
 
 
 def _objectives(noise: str) -> dict[tuple[str, ...], Point]:
-    """The points, by the words of their labels; the paper's choice is `diffusion` alone."""
+    """The points by the words of their labels; the label of the paper's choice is `diffusion` alone."""
     points: dict[tuple[str, ...], Point] = {}
     for target in TARGET:
         text = f"mse:normalize_target={TARGET[target]}"

@@ -26,7 +26,7 @@ from darl.sweep.design import Design
 
 
 def patch_order(options: Options) -> Design:
-    """Every order that there is."""
+    """A design with every patch order."""
     return Design(
         name="patch_order",
         question="Which patch order gives the best representation?",

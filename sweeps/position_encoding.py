@@ -1,14 +1,14 @@
 """Which position encoding gives the best representation?
 
 Question   The paper (section 4.2) finds that 2D rotary position embedding matters most for causal Transformers, though
-           these could learn positions without any encoding. Which encoding is best for your data, and which one copes
-           with images that are larger than those of training?
+           these could learn positions without any encoding. Which encoding is best for your data, and which one works
+           on images that are larger than those of training?
 Design     Every encoding, with the causal mask and without it, with the same seeds, against no encoding at all.
-           Without the mask a model sees the patch that it is to predict, so it can copy: these cells show how much an
-           encoding helps where the task itself teaches little. They are compared with each other only.
+           Without the mask a model sees the patch that it has to predict, and can copy it: these cells show how much an
+           encoding helps when the task itself teaches little. They are compared only with each other.
 Objective  The linear probe's accuracy on frozen features. Also the same probe, trained at the usual size, on
-           validation images enlarged 1.5 times (`probe_top1_enlarged`): rotary encodings apply to larger grids as
-           they are, the learned one is interpolated.
+           validation images enlarged 1.5 times (`probe_top1_enlarged`): rotary encodings apply to larger grids
+           unchanged, the learned one is interpolated.
 Cost       The default (digits, a nano model, 10 cells × 3 seeds of 10 epochs): some 3 minutes on 2 cores.
 Result     RESULTS/position_encoding/trials and curves.
 """
@@ -23,7 +23,7 @@ MASKS = {"causal": True, "no mask": False}
 
 
 def position_encoding(options: Options) -> Design:
-    """Every encoding that there is, causal or not."""
+    """A design with every position encoding, with and without the causal mask."""
     cells: dict[str, Point] = {
         f"{kind}, {mask}": {"position": kind, "causal": causal}
         for mask, causal in MASKS.items()

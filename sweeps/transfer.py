@@ -3,9 +3,9 @@
 Question   If the best Beta(a, b) depends on the data, each data set needs a search; if not, one search is enough.
 Search     The search of noise_schedule.py on each of several --data, by the linear probe's accuracy.
 Design     Then each set's best schedule, and the paper's, run on every set with the same seeds, and are compared with
-           the set's own best: a matrix whose diagonal is what a search on the set itself gives.
+           the set's own best: a matrix of schedules by data sets, whose diagonal holds the sets' own best schedules.
 Cost       The default (two halves of digits, nano, 10 trials each, 3 schedules × 3 seeds): 5 minutes on 2 cores.
-Result     RESULTS/transfer/trials and curves; the column `data` tells the sets apart.
+Result     RESULTS/transfer/trials and curves; the column `data` names the set.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def searches(options: Options) -> list[Sweep]:
 
 
 def matrix(options: Options, stages: Sequence[Sweep], trials: Trials) -> Design:
-    """Each set's best schedule on every set, on seeds that the searches have not used."""
+    """A design with each set's best schedule on every set, on seeds that the searches have not used."""
     best = {stage.base.data: _best(stage, trials, number) for number, stage in enumerate(stages, start=1)}
     schedules = {"paper": PAPER}
     for data, point in best.items():
@@ -67,7 +67,7 @@ def matrix(options: Options, stages: Sequence[Sweep], trials: Trials) -> Design:
 
 
 def _best(search: Sweep, trials: Trials, number: int) -> Point:
-    """The best point of a search; before it has run, for --dry-run, a different one for each."""
+    """The best point of a search; before it has run (`--dry-run`), a made-up point that differs between searches."""
     if trials.empty:
         return {**PAPER, "noise.b": 1.0 + number / 1000}
     assert isinstance(search, Search)

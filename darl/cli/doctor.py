@@ -11,7 +11,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> None:
-    """Print what is installed and what the data is like."""
+    """Print installed versions, hardware, and the properties of the data."""
     import platform
 
     import torch
@@ -43,7 +43,7 @@ def _version(package: str) -> str:
 
 
 def _describe_data(name: str) -> str:
-    """What the first images are like, and the patch size that suits them."""
+    """Size and channels of the first images, and the patch size that suits them."""
     from darl.data import defaults
 
     usual = defaults(name)

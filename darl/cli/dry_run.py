@@ -1,4 +1,4 @@
-"""`--dry-run`: what a sweep would run, what that would cost, and which differences it could detect."""
+"""`--dry-run`: the plan of a sweep, its estimated cost, and the smallest differences that it could detect."""
 
 import argparse
 import math
@@ -22,23 +22,23 @@ from darl.training.pretrain import step_seconds
 __all__ = ["print_plan"]
 
 GPU_FLOPS = 1e14
-"""Floating-point operations per second that are assumed of a GPU."""
+"""Assumed floating-point operations per second of a GPU."""
 
 ASSUMED_SD = 0.01
-"""The least standard deviation, from seed to seed, of the difference between two cells' accuracies; used where no
-trials show how large it is."""
+"""The smallest standard deviation, from seed to seed, that is assumed for the difference between two cells' accuracies
+if no trials show how large it is."""
 
 ASSUMED_TOP1 = 0.8
-"""The accuracy from which the noise of few validation images is computed."""
+"""The assumed accuracy, from which the noise due to few validation images is computed."""
 
 SHOWN = 12
-"""Cells that are named one by one."""
+"""Number of cells that are named one by one."""
 
 Datasets = Mapping[str, Dataset]
 
 
 def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, flags: argparse.Namespace) -> None:
-    """Print what every stage would run, the cost of all, and the differences that they can detect."""
+    """Print the plan of every stage, the differences that it can detect, and the cost of all stages."""
     console = Console(highlight=False, soft_wrap=True, markup=False)
     flops, trials = 0.0, 0
     for stage in stages:
@@ -63,7 +63,7 @@ def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, fl
     ended = table.loc[table["status"] != "failed"].drop_duplicates("trial_id").to_dict("records")
     done = sum(stage.count_ended(ended) for stage in stages)
     if done:
-        console.print(f"of these trials, finished or stopped already and not to be run again: {done}")
+        console.print(f"of these trials, already finished or stopped and not run again: {done}")
 
 
 def _power(stage: Sweep, images: int, results: Results) -> str:
@@ -71,10 +71,10 @@ def _power(stage: Sweep, images: int, results: Results) -> str:
     seeds, noun = stage.whole_seeds, stage.seed_noun
     has = f"{seeds} {noun}" if seeds > 1 else "one seed" if seeds else stage.no_seeds
     measured = _measured_sd(stage, results)
-    nothing = "no difference can be told from noise"
+    nothing = "no difference can be distinguished from noise"
     highest = METRICS[stage.metric].unit.highest
-    if math.isinf(highest) and not measured:  # `ASSUMED_SD` is of accuracies
-        known = "what they can detect is known once trials show how losses vary from seed to seed"
+    if math.isinf(highest) and not measured:  # `ASSUMED_SD` holds for accuracies
+        known = "the smallest detectable difference is known once trials show how losses vary from seed to seed"
         return f"{has}: {known if seeds > 1 else nothing}"
     sd = measured or max(ASSUMED_SD, math.sqrt(2 * ASSUMED_TOP1 * (1 - ASSUMED_TOP1) / images))
     comparisons = max(1, stage.compared_cells - 1)
@@ -85,17 +85,17 @@ def _power(stage: Sweep, images: int, results: Results) -> str:
         return f"{has}: {nothing}{with_more}"
     if least > highest:
         return f"{has}: {nothing} after {several(comparisons, 'comparisons')}{with_more}"
-    known = " as in the trials that are there" if measured else f", assumed for {images:,} validation images"
+    known = " as in the existing trials" if measured else f", assumed for {images:,} validation images"
     words = (
         f"80 % power, 5 % level, {several(comparisons, 'comparisons')}; differences vary from seed to seed by "
         f"{amount(sd, stage.metric)}{known}"
     )
-    few = f"; under {FEWEST} seeds it will be called inconclusive all the same" if seeds < FEWEST else ""
+    few = f"; with fewer than {FEWEST} seeds it will still be called inconclusive" if seeds < FEWEST else ""
     return f"smallest difference that {has} can detect: {amount(least, stage.metric)} ({words}{few}){with_more}"
 
 
 def _measured_sd(stage: Sweep, results: Results) -> float | None:
-    """How paired differences vary from seed to seed in the trials that are there; None where too few are."""
+    """The standard deviation of paired differences over seeds in the existing trials; None if there are too few."""
     trials = results.trials()
     if trials.empty:
         return None
@@ -110,7 +110,7 @@ def _measured_sd(stage: Sweep, results: Results) -> float | None:
 
 
 def _flops(experiment: Experiment, dataset: Dataset, stage: Sweep) -> float:
-    """Floating-point operations of training, and of the evaluations' passes over all images."""
+    """Floating-point operations of training and of the forward passes in evaluations."""
     size = experiment.batch_size
     trained = steps_per_epoch(len(dataset.train), size) * size * experiment.epochs
     evaluations = [stage.full, *stage.evaluate_at.values(), stage.full]  # the first is before training

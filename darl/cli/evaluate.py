@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl evaluate`."""
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
-    parser.add_argument("--data", help="other data than it was trained on")
+    parser.add_argument("--data", help="data to evaluate on (default: the data that it was trained on)")
     parser.add_argument(
         "--protocols",
-        help="what is measured, with options: say linear:enlarged=true,knn:neighbours=10 "
-        "(default: linear,knn,denoising; an unknown name is answered by all names)",
+        help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 "
+        "(default: linear,knn,denoising; an unknown name lists all of them)",
     )
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
@@ -49,7 +49,7 @@ def run(flags: argparse.Namespace) -> None:
 
 
 def _device(name: str | None) -> "torch.device":
-    """The device of that name, a GPU where there is one and none is named; raises UserError."""
+    """The named device; without a name, the GPU if there is one. Raises UserError."""
     import torch
 
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")

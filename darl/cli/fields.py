@@ -1,6 +1,6 @@
-"""Fields and flags: which flag sets which field. Below `darl/cli` errors name the field; commands print its flag.
+"""Fields and their flags. Errors raised below `darl/cli` name a field; commands print its flag instead.
 
-Every field of the record can be set. The common ones have a flag each, the others are set by `--set FIELD=VALUE`.
+Every field of the record can be set. The common ones have a flag each; `--set FIELD=VALUE` sets the others.
 """
 
 import argparse
@@ -58,10 +58,10 @@ FLAGS = RECORD_FLAGS | {
     "figures": "--figures",
     "html": "--html",
 }
-"""The flags of all fields; also of what is no field of the record, or is called by another name where it is checked."""
+"""The flags of all fields: the record's, those outside the record, and other names by which errors call a field."""
 
 _PARTS = ("augment.", "model.", "optim.")
-"""Where the record's fields without a flag lie. (An option of a variant, `noise.a`, stands in the variant's text.)"""
+"""Prefixes of record fields that may have no flag. (Options of a variant, such as `noise.a`, are in its text.)"""
 
 
 def dest(path: str) -> str:
@@ -70,16 +70,16 @@ def dest(path: str) -> str:
 
 
 def in_flags(error: UserError, flags: argparse.Namespace) -> str:
-    """The error's line as the user of a command reads it: with flags in place of fields that the command has flags for.
+    """The error as one line for the user of a command: fields for which the command has flags are replaced by those.
 
-    flags: what was parsed; it has a value for every flag of the command.
+    flags: the parsed flags, with a value for every flag of the command.
     """
     names = error.field.split(" and ")
     return " and ".join(_flag(name, flags) for name in names) + f" {error.message}" if error.field else error.message
 
 
 def _flag(field: str, flags: argparse.Namespace) -> str:
-    """A field's flag where the command has it, `--set FIELD` for the record's other fields, or the field itself."""
+    """A field's flag if the command has it, `--set FIELD` for other fields of the record, else the field itself."""
     flag = FLAGS.get(field)
     if flag is not None and hasattr(flags, flag.removeprefix("--").replace("-", "_")):
         return flag
@@ -87,7 +87,7 @@ def _flag(field: str, flags: argparse.Namespace) -> str:
 
 
 def read_assignments(texts: Sequence[str]) -> dict[str, str]:
-    """The values of `--set FIELD=VALUE …` as text, by path; the last one of a path counts. Raises UserError."""
+    """The values of `--set FIELD=VALUE …` as text, by path; the last value of a path wins. Raises UserError."""
     values: dict[str, str] = {}
     for text in texts:
         path, equals, value = (part.strip() for part in text.partition("="))
@@ -98,5 +98,5 @@ def read_assignments(texts: Sequence[str]) -> dict[str, str]:
 
 
 def overlapping(changes: Mapping[str, Any], path: str) -> list[str]:
-    """The changes that touch the field at `path`: it itself, a part of it, or what it is a part of."""
+    """The paths among `changes` that affect the field at `path`: the field itself, its parts, or what contains it."""
     return [name for name in changes if f"{name}.".startswith(f"{path}.") or f"{path}.".startswith(f"{name}.")]

@@ -1,7 +1,7 @@
 """The flags that all sweeps and `darl pretrain` share, and the experiment that they describe.
 
-Defaults are the record's own (`Experiment` and what it is made of). Over them go the defaults that suit the data, over
-those the flags that are given, and over those what `--set` says.
+Values come from four sources, later ones winning: the defaults of the record (`Experiment` and its parts), the defaults
+that suit the data, the flags that are given, and `--set`.
 """
 
 import argparse
@@ -55,10 +55,10 @@ FAMILIES: dict[str, type[Variant]] = {"objective": Objective, "noise": Noise, "o
 """The fields that hold a variant."""
 
 SMALL = 8
-"""Image size up to which data get the smallest model and few epochs, if not given."""
+"""Image size up to which the default is the smallest model and few epochs."""
 
 EPOCHS = 100
-"""Of larger images, if not given."""
+"""Default number of epochs for larger images."""
 
 
 _NOT_SET = {"data": "be given as --data", "init": "be given as --init", "content": "be left to the data"}
@@ -67,18 +67,18 @@ _NOT_SET = {"data": "be given as --data", "init": "be given as --init", "content
 
 @dataclass(frozen=True)
 class Options:
-    """Parsed flags."""
+    """The parsed flags, and the experiment that they describe."""
 
     flags: argparse.Namespace
 
     @property
     def assigned(self) -> dict[str, str]:
-        """What `--set` says, as text by the field's path. Raises UserError."""
+        """The values of `--set`, as text by the field's path. Raises UserError."""
         return read_assignments(self.flags.set)
 
     @property
     def given(self) -> dict[str, Any]:
-        """The fields whose flags were given, by path; not the data and the name of the model's size.
+        """The values of the fields whose flags were given, by path; without `--data` and `--model`.
 
         Variants are parsed. Raises UserError.
         """
@@ -92,9 +92,9 @@ class Options:
     def experiment(self, name: str | None = None) -> Experiment:
         """The experiment that the flags describe. Raises UserError.
 
-        Most data sets are opened for their defaults, which takes time: after what can be told to be wrong without them.
+        Most data sets are opened for their defaults, which takes time; checks that need no data come before that.
 
-        name: of the data, where `--data` takes several.
+        name: name of the data, for scripts whose `--data` takes several.
         """
         flags, given, assigned = self.flags, self.given, self.assigned
         for path, remedy in _NOT_SET.items():
@@ -128,12 +128,12 @@ def default_of(path: str) -> Any:
 
 @dataclass(frozen=True)
 class _FieldFlags:
-    """Adds flags of the record's fields to a parser. A flag that is not given is None."""
+    """Adds flags for fields of the record to a parser. A flag that is not given is None."""
 
     group: Any
 
     def add(self, path: str, text: str, *, usual: object = None, **settings: Any) -> None:
-        """usual: the default in words, where the data decides it; the record's own if not given."""
+        """usual: the default in words, if it depends on the data; the record's default if not given."""
         shown = _text(default_of(path)) if usual is None else usual
         self.group.add_argument(RECORD_FLAGS[path], dest=dest(path), help=f"{text} (default: {shown})", **settings)
 
@@ -141,10 +141,10 @@ class _FieldFlags:
 def add_experiment_flags(
     parser: argparse.ArgumentParser, *, small_epochs: int | None = None, data_sets: list[str] | None = None
 ) -> None:
-    """What is trained, on what.
+    """Add the flags that describe the experiment.
 
     small_epochs: the default number of epochs on images of 8 pixels, if it is not the record's. data_sets: the default
-    where `--data` takes several.
+    data sets of a script whose `--data` takes several.
     """
     group = parser.add_argument_group("what is trained")
     if data_sets is None:
@@ -168,7 +168,8 @@ def add_experiment_flags(
 
 
 def _add_image_flags(fields: _FieldFlags) -> None:
-    fields.add("image_size", "pixels", usual="the data's own: 8 digits, 32 small images, 224 others", type=whole)
+    usual = "the data's own: 8 digits, 32 small images, 224 others"
+    fields.add("image_size", "pixels per side", usual=usual, type=whole)
     fields.add("channels", "1 (grey) or 3 (RGB)", usual="the data's own", type=int)
     crop = "smallest part of an image's area that a random crop keeps; 1 is no crop"
     fields.add("augment.crop_min", crop, usual="1 for digits, 0.2 for other data", type=float)
@@ -177,8 +178,8 @@ def _add_image_flags(fields: _FieldFlags) -> None:
 
 
 def _add_model_flags(fields: _FieldFlags) -> None:
-    fields.add("model", "size", usual="nano for digits, tiny for other data", choices=list(SIZES))
-    fields.add("model.patch_size", "pixels", usual="2 for digits, 4 at 32 pixels, 16 at 224", type=whole)
+    fields.add("model", "model size", usual="nano for digits, tiny for other data", choices=list(SIZES))
+    fields.add("model.patch_size", "pixels per patch side", usual="2 for digits, 4 at 32 pixels, 16 at 224", type=whole)
     fields.add("objective", kinds_help(Objective))
     fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
     fields.add("order", kinds_help(Order))
@@ -188,60 +189,60 @@ def _add_model_flags(fields: _FieldFlags) -> None:
 
 
 def _add_training_flags(fields: _FieldFlags, *, epochs: str) -> None:
-    """epochs: the default number, in words."""
+    """epochs: the default number of epochs, in words."""
     fields.add("epochs", "passes over the training images", usual=epochs, type=whole)
     fields.add("batch_size", "images per step, over all workers", type=whole)
     fields.add("accumulate", "parts that a batch is cut into, one pass each", type=whole)
-    fields.add("learning_rate", "peak", type=float)
-    fields.add("optim.weight_decay", "AdamW's", type=float)
+    fields.add("learning_rate", "peak learning rate", type=float)
+    fields.add("optim.weight_decay", "weight decay of AdamW", type=float)
     fields.add("optim.warmup", "fraction of the steps in which the learning rate rises", type=float)
     fields.add("optim.ema", "decay of the weights' moving average; 0 keeps none", type=float)
     fields.add("precision", "auto is bfloat16 on GPUs", choices=["auto", "float32", "bfloat16"])
-    fields.add("seed", "of initialisation, data order, augmentation and noise", type=count)
+    fields.add("seed", "seed of initialisation, data order, augmentation and noise", type=count)
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """How it is run, and where the results go."""
+    """Add the flags for how training runs and where results go."""
     add = parser.add_argument_group("how it is run").add_argument
     add("--workers", type=whole, default=Workers.count, help="processes per run")
-    add("--gpus-per-worker", type=nonnegative, default=Workers.gpus, help="GPUs of each; may be a fraction")
+    add("--gpus-per-worker", type=nonnegative, default=Workers.gpus, help="GPUs of each worker; may be a fraction")
     add("--compile", action="store_true", help="torch.compile, for GPUs")
-    saved = "steps between checkpoints, beside those after evaluations"
+    saved = "steps between checkpoints, in addition to those after evaluations"
     add("--save-every", type=whole, default=Workers.save_every, help=saved)
     add_memory_flags(add)
     add("--results", default="results", help="folder of the tables; also at s3:// or gs://")
     add("--name", help="name of the folder in --results (default: the command's own)")
-    also = "trackers that get each evaluation, too"
+    also = "trackers that also get each evaluation"
     add("--log", nargs="+", action="extend", default=[], choices=list(Tracker.kinds()), help=also)
 
 
 def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seeds: int) -> None:
-    """What every sweep takes beside. trials: a search's usual number; a design has its cells × seeds."""
+    """Add the flags of sweeps. trials: the default number of a search; a design runs its cells × seeds."""
     from darl.sweep.base import Sweep
     from darl.sweep.samplers import Sampler, Tpe
 
     add = parser.add_argument_group("the sweep").add_argument
     usual = f"{trials} points of a search, or cells × seeds of a design" if trials else "cells × seeds"
     parser.set_defaults(usual_trials=trials)
-    add("--trials", type=whole, help=f"in all; the same command with more goes on (default: {usual})")
+    add("--trials", type=whole, help=f"trials in all; the same command with more continues (default: {usual})")
     add(
         "--seeds",
         type=whole,
         default=seeds,
-        help="of each cell of a design; a search runs on the first, then its best points on the others",
+        help="seeds of each cell of a design; a search uses the first, then runs its best points on the others",
     )
-    decides = f"what decides; {VALIDATION_LOSS.column} needs no labels, but compares neither orders nor objectives"
+    decides = f"deciding metric; {VALIDATION_LOSS.column} needs no labels, but compares neither orders nor objectives"
     add("--objective-metric", default=Sweep.metric, choices=list(JUDGES), help=decides)
-    evenly = "number in each trial of a design, evenly spaced, the last one after the last epoch"
+    evenly = "evaluations in each trial of a design, evenly spaced, the last one after the last epoch"
     add("--evaluations", type=whole, default=Sweep.evaluations, help=evenly)
-    add("--sampler", default=Tpe.kind, help=f"of a search: {kinds_help(Sampler)}")
-    add("--no-early-stopping", action="store_true", help="run every trial of a search whole")
-    add("--max-concurrent", type=whole, help="trials at a time (default: as many as fit)")
-    add("--max-trials", type=whole, help="start no more than so many trials in this call; the same command goes on")
-    add("--max-hours", type=nonnegative, help="end this call after so many hours; the same command goes on")
-    add("--max-gpu-hours", type=nonnegative, help="end this call after so many GPU-hours; the same command goes on")
+    add("--sampler", default=Tpe.kind, help=f"sampler of a search: {kinds_help(Sampler)}")
+    add("--no-early-stopping", action="store_true", help="run all epochs of every trial of a search")
+    add("--max-concurrent", type=whole, help="trials that run at the same time (default: as many as fit)")
+    add("--max-trials", type=whole, help="start at most this many trials in this call; the same command continues")
+    add("--max-hours", type=nonnegative, help="end this call after this many hours; the same command continues")
+    add("--max-gpu-hours", type=nonnegative, help="end this call after this many GPU-hours; the same command continues")
     add("--dry-run", action="store_true", help="print cells, seeds, trials and the estimated cost; run nothing")
-    add("--report", action="store_true", help="print the answer of the tables; run nothing")
+    add("--report", action="store_true", help="print the answer that the tables give; run nothing")
 
 
 def load_data(experiment: Experiment, flags: argparse.Namespace) -> "Dataset":
@@ -261,24 +262,24 @@ def load_data(experiment: Experiment, flags: argparse.Namespace) -> "Dataset":
 
 
 def check_batch(experiment: Experiment, dataset: "Dataset", flags: argparse.Namespace) -> None:
-    """Raise UserError where batch, data, workers and parts do not fit together."""
+    """Raise UserError if batch size, data, workers and `accumulate` do not fit together."""
     data.steps_per_epoch(len(dataset.train), experiment.batch_size)
     worker_part(experiment, flags.workers)
 
 
 def workers_of(flags: argparse.Namespace) -> Workers:
-    """How a run is spread out."""
+    """Number of workers, their GPUs, and how they run."""
     return Workers(count=flags.workers, gpus=flags.gpus_per_worker, save_every=flags.save_every, compiled=flags.compile)
 
 
 def results_root(results: str) -> str:
-    """A relative path starts here, or in the home folder within a `ray job`, whose own folder is thrown away."""
+    """The results folder; relative paths start here, or at home in a `ray job`, whose own folder is deleted."""
     start = Path.home() if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
     return normalized(results, start)
 
 
 def kinds_help(family: type[Variant]) -> str:
-    """Every kind of a family with its options, for the help."""
+    """All kinds of a family with their options, for help texts."""
     shown: list[str] = []
     for kind, variant in family.kinds().items():
         names = ",".join(f"{field.name}={field.default}" for field in dataclasses.fields(variant))

@@ -16,9 +16,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "all look alike. For images that differ, pretrain with --noise beta:a=1,b=1."
     )
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
-    parser.add_argument("--count", type=whole, default=16, help="images")
+    parser.add_argument("--count", type=whole, default=16, help="number of images")
     parser.add_argument("--steps", type=whole, default=32, help="noise levels per patch")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise that images are drawn from")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise that images are drawn from")
     parser.add_argument("--output", default="generated.png", help="a PNG file, with the images in a square")
 
 

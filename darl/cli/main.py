@@ -1,4 +1,4 @@
-"""The `darl` command. Only the module of the command that is asked for is imported."""
+"""The `darl` command. It imports only the module of the command that runs."""
 
 import importlib
 import sys
@@ -11,15 +11,15 @@ COMMANDS = {
     "pretrain": "pretrain a model, over one worker or many",
     "evaluate": "linear probe, kNN and validation loss of a checkpoint",
     "generate": "draw images with a checkpoint, patch by patch",
-    "report": "the answer of a sweep's tables",
+    "report": "the answer that a sweep's tables give",
     "doctor": "what this machine and installation can do",
 }
-"""What each command does, by its name, which is also its module's: `add_flags(parser)` and `run(flags)` stand there."""
+"""Help of each command, by name. The module of that name has `add_flags(parser)` and `run(flags)`."""
 
 
 def main() -> None:
     """The `darl` command."""
-    parser = Parser(prog="darl", description="Pretrain DARL, evaluate it, and read what sweeps have found.")
+    parser = Parser(prog="darl", description="Pretrain DARL, evaluate it, and report the results of sweeps.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     parsers = {name: commands.add_parser(name, help=text, description=text) for name, text in COMMANDS.items()}
     for name in COMMANDS.keys() & set(sys.argv[1:2]):

@@ -1,4 +1,4 @@
-"""The parser of every command, and how commands end: a mistake is one line and exit code 2. Imports nothing heavy."""
+"""The parser of every command, and how commands end: a user's mistake is one line and exit code 2. Light to import."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse whose errors are one line."""
+    """An `ArgumentParser` whose errors are one line."""
 
     def __init__(self, **settings: Any):
         settings.setdefault("formatter_class", _Help)
@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """The description as it is written, and the default of every flag that has one."""
+    """Keeps the description's line breaks, and shows the default of every flag that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         has_default = action.default is not None and action.default is not False and action.default != []
@@ -39,7 +39,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 def run_command(command: Callable[[], T], flags: argparse.Namespace) -> T:
     """Run a command; the user's own mistakes are one line and exit code 2, an interruption is 130.
 
-    flags: what was parsed for the command; a mistake in a field is told with the field's flag.
+    flags: the command's parsed flags; an error in a field is printed with the field's flag.
     """
     try:
         return command()
@@ -49,7 +49,7 @@ def run_command(command: Callable[[], T], flags: argparse.Namespace) -> T:
     except TableWriteError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:  # as of `| head`; nothing more can be said there, also not when Python ends
+    except BrokenPipeError:  # as with `| head`: Python must not write to the pipe when it exits, either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
@@ -58,14 +58,14 @@ def run_command(command: Callable[[], T], flags: argparse.Namespace) -> T:
 
 
 def _number(convert: Callable[[str], Any], least: float, words: str) -> Callable[[str], Any]:
-    """A type for `add_argument`: a number from `least` up."""
+    """A `type` for `add_argument`: a number of at least `least`."""
 
     def parse(text: str) -> Any:
         try:
             value = convert(text)
         except ValueError:
             value = None
-        if value is None or not value >= least:  # NaN is not
+        if value is None or not value >= least:  # `not >=` refuses NaN, too
             raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}")
         return value
 
@@ -80,6 +80,6 @@ nonnegative = _number(float, 0, "a number of at least 0")
 
 
 def add_memory_flags(add: Callable[..., Any]) -> None:
-    """How data are held in memory. add: `add_argument` of a parser or of a group."""
-    add("--memory-limit", type=float, default=4.0, help="GiB up to which decoded images are held in memory")
-    add("--loader-workers", type=count, default=0, help="decoding processes of data sets beyond that")
+    """Add the flags for data in memory. add: `add_argument` of a parser or a group."""
+    add("--memory-limit", type=float, default=4.0, help="GiB of decoded images that may be held in memory")
+    add("--loader-workers", type=count, default=0, help="decoding processes for larger data sets, which are streamed")

@@ -1,4 +1,4 @@
-"""`darl pretrain`: train one model. Mistakes that need neither data nor tables are found before these are opened."""
+"""`darl pretrain`: train one model. Flags are checked as far as possible before data and tables are opened."""
 
 import argparse
 
@@ -40,7 +40,7 @@ def run(flags: argparse.Namespace) -> None:
     if flags.no_ray:
         require(not is_remote(results), "results", "be a local folder with --no-ray", flags.results)
         require(not flags.gpus_per_worker or _has_gpu(), "gpus_per_worker", "be 0: no GPU is here", 1)
-    from darl.cli.pretraining import pretrain  # tables, timm and scikit-learn take seconds to import
+    from darl.cli.pretraining import pretrain  # it imports tables, timm and scikit-learn: seconds
 
     pretrain(experiment, flags)
 

@@ -1,4 +1,4 @@
-"""What `darl pretrain` does with an experiment: train it, in this process or over Ray's workers, and write its rows."""
+"""The work of `darl pretrain`: train an experiment, in this process or over Ray's workers, and write its rows."""
 
 import argparse
 import json
@@ -13,12 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from darl.cli.flags import (
-    check_batch,
-    load_data,
-    results_root,
-    workers_of,
-)
+from darl.cli.flags import check_batch, load_data, results_root, workers_of
 from darl.cli.same_data import with_content
 from darl.data import Dataset
 from darl.errors import named
@@ -50,7 +45,7 @@ class _Run:
     initial: Mapping[str, Tensor] | None
     """The weights to start from, where the run begins."""
     evaluations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """So far, as plain values."""
+    """The evaluations so far, as plain values."""
 
     @cached_property
     def tracked(self) -> TrackedPretraining:
@@ -76,7 +71,7 @@ class _Run:
 
 
 def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
-    """Load the data, train, and write the rows; nothing where that has been done. Raises UserError."""
+    """Load the data, train, and write the rows; does nothing if the run has finished before. Raises UserError."""
     initial = None
     if flags.init is not None:
         start = read_initialization(flags.init, experiment, resample=flags.init_resample)
@@ -104,9 +99,9 @@ def _pretrain(run: _Run) -> None:
     trials, began = run.results.trials(), now()
     store = CheckpointStore(run.results.path)
     if store.newest(run.experiment) is not None:
-        print("going on from the last checkpoint; what was evaluated before it is told again", flush=True)
+        print("going on from the last checkpoint; earlier evaluations are printed again", flush=True)
     else:
-        _tell_of_another_length(run, trials)
+        _note_other_epochs(run, trials)
     if not run.flags.no_ray:
         _connect(run.flags)
     run.results.prepare()
@@ -114,7 +109,7 @@ def _pretrain(run: _Run) -> None:
     with noted_terminations() as terminated:
         error = (_train_here if run.flags.no_ray else _train_on_ray)(run, terminated)
     run.tracked.finish(failed=not run.is_whole)
-    if terminated.is_set() and not run.is_whole:  # an error then is of processes that got the signal too
+    if terminated.is_set() and not run.is_whole:  # errors then come from processes that got the signal, too
         step = store.newest(run.experiment)
         print(f"ended by SIGTERM at {step}; the same command goes on from there: {run.checkpoints}", file=sys.stderr)
         sys.exit(EXIT_CODE)
@@ -129,13 +124,13 @@ def _pretrain(run: _Run) -> None:
     print(f"checkpoints: {run.checkpoints}\ntables: {run.results.trials_path}")
 
 
-def _tell_of_another_length(run: _Run, trials: pd.DataFrame) -> None:
-    """Say so where a finished run here differs by its epochs only: this one does not go on with it."""
-    own = _but_for_epochs(run.experiment.identity)
+def _note_other_epochs(run: _Run, trials: pd.DataFrame) -> None:
+    """Print a note if a finished run here differs only in its epochs: the new run does not continue that one."""
+    own = _without_epochs(run.experiment.identity)
     finished = trials[trials["status"] == "finished"]
     for trial, config in zip(finished["trial_id"], finished["config"], strict=True):
         record = json.loads(config)
-        if _but_for_epochs(identity(record)) == own:
+        if _without_epochs(identity(record)) == own:
             other = below(run.results.path, f"{CHECKPOINTS}/{trial}")
             print(
                 f"--epochs {run.experiment.epochs} is another run than --epochs {record['epochs']}, which is finished "
@@ -145,12 +140,12 @@ def _tell_of_another_length(run: _Run, trials: pd.DataFrame) -> None:
             )
 
 
-def _but_for_epochs(record: dict[str, Any]) -> dict[str, Any]:
+def _without_epochs(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name != "epochs"}
 
 
 def _train_here(run: _Run, terminated: threading.Event) -> str | None:
-    """The loop in this process; the error that ended it if one did."""
+    """Run the loop in this process; returns the error that ended it, if any."""
     flags, experiment = run.flags, run.experiment
     with CheckpointStore(run.results.path).folder(experiment) as folder:
         try:
@@ -169,13 +164,13 @@ def _train_here(run: _Run, terminated: threading.Event) -> str | None:
             ):
                 if isinstance(event, Evaluated):
                     run.tell(event)
-        except (ArithmeticError, MemoryError, RuntimeError) as error:  # diverged, or torch has no room for it
+        except (ArithmeticError, MemoryError, RuntimeError) as error:  # diverged, or out of memory in torch
             return named(error)
     return None
 
 
 def _connect(flags: argparse.Namespace) -> None:
-    """Join or start Ray; raises UserError where the workers do not fit."""
+    """Join or start Ray; raises UserError if the workers do not fit."""
     from darl.distributed import cluster
 
     cluster.require_local_gpus(flags.workers, flags.gpus_per_worker)
@@ -185,7 +180,7 @@ def _connect(flags: argparse.Namespace) -> None:
 
 
 def _train_on_ray(run: _Run, terminated: threading.Event) -> str | None:
-    """The loop over Ray's workers; the error that ended it if one did."""
+    """Run the loop over Ray's workers; returns the error that ended it, if any."""
     import ray
 
     from darl.distributed import cluster, trainer

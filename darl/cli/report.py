@@ -1,4 +1,4 @@
-"""`darl report`: the answer of a sweep's tables."""
+"""`darl report`: the answer that a sweep's tables give."""
 
 import argparse
 
@@ -8,13 +8,13 @@ from darl.variants import require
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl report`."""
     parser.add_argument("folder", metavar="results", help="a sweep's folder, RESULTS/SWEEP; also at s3:// or gs://")
-    parser.add_argument("--metric", help="what trials are ranked by, if not what the sweep was judged by")
+    parser.add_argument("--metric", help="metric to rank trials by (default: the metric that decided in the sweep)")
     parser.add_argument("--html", metavar="FILE", help="also write the report as one HTML file, pictures included")
     parser.add_argument("--figures", metavar="FOLDER", help="also write its pictures, as PNG files")
 
 
 def run(flags: argparse.Namespace) -> None:
-    """Print the answer of a sweep's tables; with `--html` and `--figures` write it too."""
+    """Print the answer that a sweep's tables give; `--html` and `--figures` also write files."""
     from darl.metrics import PROBE
     from darl.report.collect import findings_of, stages_of
     from darl.report.terminal import print_findings, print_plain, wide_console

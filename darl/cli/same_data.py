@@ -1,4 +1,4 @@
-"""Whether data is still what it was when the runs in a folder of results were trained on it."""
+"""A check that data has not changed since the runs in a folder of results were trained on it."""
 
 import json
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ __all__ = ["require_same_data", "with_content"]
 
 
 def with_content(experiment: Experiment, dataset: Dataset, results: Results) -> Experiment:
-    """The experiment with the content of its data, which has been loaded; raises UserError as `require_same_data`."""
+    """The experiment with the content of its loaded data; raises UserError as `require_same_data`."""
     assert dataset.content is not None
     require_same_data(results, {experiment.data: dataset.content})
     return replace(experiment, content=dataset.content)
 
 
 def require_same_data(results: Results, contents: Mapping[str, DataContent]) -> None:
-    """Raise UserError where the folder's rows or started trials had other data under one of these addresses."""
+    """Raise UserError if the folder's rows or started trials had other data at one of these addresses."""
     ended = [json.loads(config) for config in results.trials()["config"]]
     started = [experiment.to_record() for experiment in CheckpointStore(results.path).started()]
     require_unchanged([*ended, *started], contents)

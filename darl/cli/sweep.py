@@ -1,4 +1,4 @@
-"""What every script under sweeps/ runs: from flags to a finished sweep and its answer."""
+"""The command line of every script under sweeps/: from flags to a finished sweep and its answer."""
 
 import argparse
 import sys
@@ -35,7 +35,7 @@ from darl.training.parallel import worker_part
 from darl.training.trackers.base import check, local_folder
 from darl.variants import Variant, require
 
-if TYPE_CHECKING:  # tables, reports and Ray take seconds to import; a mistake in the flags is told before
+if TYPE_CHECKING:  # tables, reports and Ray take seconds to import; flags are checked before
     import pandas as pd
 
     from darl.data import DataContent, Dataset
@@ -46,13 +46,13 @@ __all__ = ["Trials", "run_sweep"]
 Stages = Sequence[Sweep]
 
 Datasets = Mapping[str, "Dataset"]
-"""By `Experiment.data_key`."""
+"""Data sets by `Experiment.data_key`."""
 
 Trials: TypeAlias = "pd.DataFrame"
-"""The table of a folder of results."""
+"""The table `trials` of a folder of results."""
 
 Then = Callable[[Options, Stages, Trials], Sweep]
-"""Makes one more sweep from the trials of the others; before they have run, from an empty table."""
+"""Builds one more sweep from the trials of the others; from an empty table before they have run."""
 
 
 def run_sweep(
@@ -67,18 +67,18 @@ def run_sweep(
     flags: Callable[[argparse.ArgumentParser], None] | None = None,
     then: Then | None = None,
 ) -> None:
-    """A sweep script's whole command line.
+    """Run the whole command line of a sweep script.
 
     Args:
-        build: makes the sweep, or several that run one after another, from the flags.
-        description: for `--help`.
-        trials: a search's usual number of trials; None for a design.
+        build: builds the sweep, or several that run one after another, from the flags.
+        description: text for `--help`.
+        trials: default number of trials of a search; None for a design.
         seeds: default number of seeds.
-        varies: paths of the record's fields that the sweep itself chooses, so that their flags have no meaning here.
+        varies: paths of the record's fields that the sweep itself chooses, so that their flags are refused.
         small_epochs: default number of epochs on the embedded digits, if it is not the record's.
-        data_sets: the default where the script takes several data sets.
+        data_sets: default data sets of a script that takes several.
         flags: adds the script's own flags.
-        then: makes one more sweep from what the others have found.
+        then: builds one more sweep from the results of the others.
 
     """
     parser = Parser(description=description)
@@ -94,7 +94,7 @@ def run_sweep(
 def _sweep(
     options: Options, build: Callable[[Options], Sweep | Stages], then: Then | None, varies: Sequence[str]
 ) -> None:
-    """What can be checked without the data and the tables is checked first: that takes no time."""
+    """Run a sweep's command. Checks that need neither data nor tables come first, since they take no time."""
     flags, built = options.flags, build(options)
     _require_left(options, varies)
     require_name(flags.name or "sweep", "name")
@@ -128,21 +128,21 @@ def _sweep(
 
 
 def _loaded_contents(stages: Stages, datasets: Datasets) -> dict[str, "DataContent"]:
-    """What the data of the stages is, by address."""
+    """The content of the stages' data, by address."""
     experiments = [experiment for stage in stages for experiment in _experiments(stage)]
     contents = {experiment.data: datasets[experiment.data_key].content for experiment in experiments}
     return {name: content for name, content in contents.items() if content is not None}
 
 
 def _contents(stages: Stages, known: Stages) -> dict[str, "DataContent"]:
-    """What the data of a report is, by address: as the folder says, or else as it is now."""
+    """The content of a report's data, by address: as recorded in the folder, or else as it is now."""
     contents = {name: content for stage in known for name, content in stage.contents.items()}
     names = {experiment.data for stage in stages for experiment in _experiments(stage)}
     return contents | {name: content_of(name) for name in sorted(names - contents.keys())}
 
 
 def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
-    """The sweep with what all scripts take in the same way."""
+    """The sweep with the flags that all scripts share."""
     sweep = replace(
         sweep,
         name=flags.name or sweep.name,
@@ -155,7 +155,7 @@ def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
 
 
 def _require_left(options: Options, varies: Sequence[str]) -> None:
-    """Raise UserError where a flag or `--set` sets what the sweep varies, unless to its default."""
+    """Raise UserError if a flag or `--set` sets what the sweep varies, except a flag that gives the default."""
     for path in varies:
         value = options.given.get(path)
         shown = str(value) if isinstance(value, Variant) else value
@@ -168,16 +168,17 @@ _LEFT = "be left to the sweep, which varies it"
 
 
 def _planned(last: Callable[[Trials], list[Sweep]]) -> list[Sweep]:
-    """The last stage as it is planned before the others have run."""
+    """The last stage as planned before the others have run."""
     import pandas as pd
 
     return last(pd.DataFrame())
 
 
 def _report(stages: Stages, flags: argparse.Namespace, *, of_last_run: bool) -> None:
-    """Print the answer of the tables; run nothing.
+    """Print the answer that the tables give; run nothing.
 
-    of_last_run: to what the last run has asked for, where there was one; a stage that is made of others stands there.
+    of_last_run: report the sweeps that the last run recorded, if there was one: only that record holds a stage that was
+    built from the others' results.
     """
     from darl.report.collect import stages_of
     from darl.report.publish import present
@@ -191,7 +192,7 @@ def _report(stages: Stages, flags: argparse.Namespace, *, of_last_run: bool) -> 
 
 
 def _check(stage: Sweep, flags: argparse.Namespace) -> None:
-    """Raise UserError for what is wrong whatever the data are."""
+    """Raise UserError for mistakes that do not depend on the data."""
     for experiment in _experiments(stage):
         worker_part(experiment, flags.workers)
     _require_comparable(stage, stage.metric)
@@ -238,7 +239,7 @@ def _run(
     results: "Results",
     flags: argparse.Namespace,
 ) -> None:
-    """Run the stages on Ray, then the last one that is made of them, and present what was found."""
+    """Run the stages on Ray, then the last one, which is built from their results, and present the findings."""
     from darl.report.collect import stages_of
     from darl.report.publish import present
 

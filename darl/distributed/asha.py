@@ -1,8 +1,8 @@
 """ASHA (asynchronous successive halving, Li et al. 2020) whose rungs decide only where early results predict late ones.
 
-Ray's `ASHAScheduler` places its rungs by a formula over its time attribute. A search's rungs are the search's own
-(`Search.rungs`), so the time that it gets here is not the epoch but the rung: `keep` to the power of the rung's index,
-where the formula places its rungs. Nothing private of Ray's is touched.
+Ray's `ASHAScheduler` computes the times of its rungs by a formula. A search has rungs of its own (`Search.rungs`), so
+the time attribute here is not the epoch but `keep` to the power of the rung's index: exactly where the formula puts its
+rungs. Only Ray's public interface is used.
 """
 
 from types import SimpleNamespace
@@ -20,10 +20,10 @@ __all__ = ["Asha"]
 class Asha(ASHAScheduler):
     """ASHA over a search's rungs, each by its own metric.
 
-    It stops no trial before the pilot has shown that a rung predicts the end, never stops a sweep's known first points,
-    and remembers the rungs of earlier runs.
+    It stops no trial before the pilot has shown that a rung predicts final results, never stops the search's known
+    first points, and takes in the scores of earlier runs.
 
-    keep: about one trial in this many goes on at each rung; the search's `reduction` if None.
+    keep: about one trial in this many continues at each rung; the search's `reduction` if None.
     """
 
     def __init__(self, sweep: Search, past: list[KnownTrial], keep: int | None = None):
@@ -78,4 +78,4 @@ class Asha(ASHAScheduler):
         return super().on_trial_result(tune_controller, trial, {"rung": self._times[epoch], "score": score})
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Record nothing more: a trial's last result has come by `on_trial_result` already."""
+        """Do nothing: the trial's last result has reached `on_trial_result` already."""

@@ -1,6 +1,6 @@
-"""What one call of a sweep may use: hours, GPU-hours and trials; and whether its rows can still be written.
+"""The budget of one call of a sweep: hours, GPU-hours and trials. A failure to write rows ends the call, too.
 
-Trials that the budget cuts off go on from their checkpoints when the same call is made again.
+Trials that the budget cuts off continue from their checkpoints when the same command runs again.
 """
 
 import time
@@ -21,7 +21,7 @@ class Limits:
     hours: float | None = None
     gpu_hours: float | None = None
     trials: int | None = None
-    """Trials started, not those that end."""
+    """Trials that may be started, whether or not they end within the call."""
 
 
 class Budget(Callback, Stopper):
@@ -33,25 +33,25 @@ class Budget(Callback, Stopper):
         self.gpu_seconds, self.started = 0.0, 0
         self.running: set[str] = set()
         self.short = False
-        """Whether trials are missing that `limits.trials` does not allow."""
+        """Whether `limits.trials` is less than the number of missing trials."""
         self.broken: TableWriteError | None = None
-        """Why no more rows can be written: then no more trials run, either."""
+        """The error after which no more rows can be written; it stops all trials."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles it for a restore that is never made
+        return {}  # Tune pickles callbacks for a restore that never happens
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether this trial is to be stopped: no, all trials are stopped together."""
+        """Never stop a single trial: `stop_all` stops all of them together."""
         return False
 
     @property
     def trials(self) -> float:
-        """Trials that may still be started."""
+        """Number of trials that may still be started."""
         return float("inf") if self.limits.trials is None else self.limits.trials - self.started
 
     @property
     def used_up(self) -> str | None:
-        """The limit that ends the sweep now, such as `max-hours 1`; None while none does."""
+        """The limit that ends the sweep now, such as `max-hours 1`; None while the budget lasts."""
         hours, gpu_hours = (time.monotonic() - self.began) / 3600, self.gpu_seconds / 3600
         if self.limits.hours is not None and hours >= self.limits.hours:
             return f"max-hours {self.limits.hours:g}"
@@ -61,7 +61,7 @@ class Budget(Callback, Stopper):
 
     @property
     def ended_by(self) -> str | None:
-        """The limit that leaves a part of the sweep to be run, such as `max-trials 3`; None where none does."""
+        """The limit that leaves part of the sweep to a later call, such as `max-trials 3`; None without one."""
         return self.used_up or (f"max-trials {self.limits.trials}" if self.short else None)
 
     def stop_all(self) -> bool:
@@ -72,12 +72,12 @@ class Budget(Callback, Stopper):
         return self.used_up is not None or self.broken is not None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial runs; one that starts again after a fault is the same trial."""
+        """Count a trial that starts; a restart after a fault is the same trial."""
         self.started += trial.trial_id not in self.running
         self.running.add(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial has ended."""
+        """Count the trial as running no longer."""
         self.running.discard(trial.trial_id)
 
     on_trial_error = on_trial_complete

@@ -1,4 +1,4 @@
-"""Joining or starting Ray, and checks that what is asked of it can be had. Errors name the field that is wrong."""
+"""Joining or starting Ray, and checks that it has the resources asked for. Errors name the field that is wrong."""
 
 import logging
 import math
@@ -26,9 +26,9 @@ QUIET = {
     "RAY_DEDUP_LOGS": "1",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a report of a failure has no metric
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the tables have them
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the search quietly, and the sweep would go on
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # reports of failures have no metric
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the tables hold them
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune's handler would end only the search, and the sweep would continue
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our tables are the record
     "RAY_AIR_NEW_OUTPUT": "0",
 }
@@ -38,41 +38,41 @@ def connect() -> None:
     """Join the cluster that RAY_ADDRESS or a running `ray start` names, or start Ray on this machine."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}  # the workers' reports say what is needed
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}  # workers report what users need
     if address := _address():
         try:
             ray.init(**quiet)
         except ConnectionError:
             raise UserError(
-                f"RAY_ADDRESS (or the last `ray start` here) must name a Ray that runs, got {address!r}; "
+                f"RAY_ADDRESS (or the last `ray start` here) must name a running Ray, got {address!r}; "
                 "start it, or unset RAY_ADDRESS and run `ray stop`"
             ) from None
         return
-    # Where several Rays run on a host (another user's, another sweep's), Train's cleaner of placement groups finds more
-    # than one and gives up, and the groups of stopped trials keep their CPUs. So it is given the address of ours.
+    # If several Ray instances run on a host (another user's, another sweep's), Ray Train's cleanup of placement groups
+    # finds more than one and gives up, so stopped trials keep their CPUs. This address tells it which instance to use.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # no machine of ours is preempted
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # this machine is not preempted
     environment = {"env_vars": {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}}
     ray.init(dashboard_host="127.0.0.1", dashboard_port=port, runtime_env=environment, **quiet)
 
 
 def _address() -> str | None:
-    """The Ray that `ray.init()` will join; None where it will start one on this machine."""
+    """The address of the Ray that `ray.init()` will join; None if it will start Ray on this machine."""
     return os.environ.get("RAY_ADDRESS") or read_ray_address() or None
 
 
 def require_local_gpus(workers: int, gpus_per_worker: float) -> None:
-    """Raise UserError where Ray would be started on this machine and the machine has too few GPUs for one trial.
+    """Raise UserError if Ray would be started on this machine and the machine has too few GPUs for one trial.
 
-    `require_resources` would find out as well, but only half a minute later, when Ray has started.
+    `require_resources` raises the same error, but only half a minute later, when Ray has started.
     """
     _require_share(gpus_per_worker)
     if gpus_per_worker == 0 or _address():
         return
     gpus = torch.cuda.device_count()
-    if _places([{"CPU": math.inf, "GPU": gpus}], gpus_per_worker) < workers:
+    if _fitting_workers([{"CPU": math.inf, "GPU": gpus}], gpus_per_worker) < workers:
         raise UserError(
             f"must fit this machine, which has {gpus} GPU for PyTorch, got {workers} worker(s) of "
             f"{gpus_per_worker:g} GPU each; ask for fewer, or set RAY_ADDRESS to a cluster that has them",
@@ -86,15 +86,15 @@ def _require_share(gpus_per_worker: float) -> None:
 
 
 def require_resources(workers: int, gpus_per_worker: float) -> None:
-    """Raise UserError, with what was asked and what the cluster has, where a trial could never start.
+    """Raise UserError if a trial could never start on this cluster; the message names request and resources.
 
-    Nodes that an autoscaling cluster may add count as there. A worker needs one node with its CPU and all its GPUs.
+    Nodes that an autoscaling cluster may add are included. A worker needs its CPU and all its GPUs on one node.
     """
     _require_share(gpus_per_worker)
     nodes = _nodes()
-    if _places(nodes, gpus_per_worker) < workers:
+    if _fitting_workers(nodes, gpus_per_worker) < workers:
         nodes_have = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes) or "none"
-        field = "gpus_per_worker" if gpus_per_worker and _places(nodes, 0) >= workers else "workers"
+        field = "gpus_per_worker" if gpus_per_worker and _fitting_workers(nodes, 0) >= workers else "workers"
         raise UserError(
             f"must fit the cluster, whose nodes have {nodes_have}, got {workers} worker(s) of 1 CPU and "
             f"{gpus_per_worker:g} GPU each; ask for fewer or start more nodes",
@@ -104,16 +104,16 @@ def require_resources(workers: int, gpus_per_worker: float) -> None:
 
 def slots(workers: int, gpus_per_worker: float) -> int:
     """How many trials can run at a time."""
-    return max(1, _places(_nodes(), gpus_per_worker) // workers)
+    return max(1, _fitting_workers(_nodes(), gpus_per_worker) // workers)
 
 
 def require_shared(path: str) -> None:
-    """Raise UserError where a local results folder is not seen by all hosts of the cluster."""
+    """Raise UserError if a host of the cluster does not see the local folder of results."""
     if is_remote(path):
         return
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if _autoscaled():
-        raise UserError(f"must be on storage that hosts to come share (s3://…, gs://…), got {path!r}", field="results")
+        raise UserError(f"must be on storage that future hosts share (s3://…, gs://…), got {path!r}", field="results")
     with tempfile.NamedTemporaryFile(dir=path, prefix=".shared-") as token:
         for node in nodes:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -130,17 +130,17 @@ def _sees(path: str) -> bool:
     return Path(path).is_file()
 
 
-def _places(nodes: list[dict[str, float]], gpus: float) -> int:
-    """Workers that fit on the nodes, with one CPU each."""
+def _fitting_workers(nodes: list[dict[str, float]], gpus: float) -> int:
+    """Number of workers with one CPU and this many GPUs each that fit on the nodes."""
     return sum(int(min(node.get("CPU", 0), node.get("GPU", 0) / gpus if gpus else math.inf)) for node in nodes)
 
 
 def _nodes() -> list[dict[str, float]]:
-    """The resources of each node of the cluster or, where `ray up` has started it, of each that it may grow to."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]] if not _autoscaled() else _to_come()
+    """The resources of each node of the cluster; of a cluster started by `ray up`, of each node it may grow to."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]] if not _autoscaled() else _largest_cluster()
 
 
-def _to_come() -> list[dict[str, float]]:
+def _largest_cluster() -> list[dict[str, float]]:
     config = yaml.safe_load(BOOTSTRAP.read_text())
     kinds: dict[str, Any] = config["available_node_types"]
     return [
@@ -153,7 +153,7 @@ def _to_come() -> list[dict[str, float]]:
 
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml").expanduser()
-"""The cluster file with every node type's resources, as `ray up` leaves it on the head, where jobs are driven from."""
+"""The cluster file with every node type's resources, which `ray up` writes on the head node, where jobs run."""
 
 
 def _autoscaled() -> bool:

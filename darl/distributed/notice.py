@@ -1,4 +1,4 @@
-"""The driver's word to its workers that they shall save a checkpoint and end: an actor that they wait for."""
+"""The driver's notice to its workers to save a checkpoint and end: an actor whose `wait` returns once it is given."""
 
 import asyncio
 import threading
@@ -13,29 +13,29 @@ __all__ = ["Notice", "forwarded", "question"]
 
 @ray.remote(num_cpus=0)
 class Notice:
-    """Given once, by the driver."""
+    """An event between processes: the driver sets it once, the workers wait for it."""
 
     def __init__(self) -> None:
         self.given = asyncio.Event()
 
     async def give(self) -> None:
-        """Tell all who wait, and all who will."""
+        """Release all present and future waiters."""
         self.given.set()
 
     async def wait(self) -> None:
-        """Return once it is given."""
+        """Return once the notice is given."""
         await self.given.wait()
 
 
 def question(notice: Any) -> Callable[[], bool]:
-    """For a worker: whether the notice has been given, at the cost of a look at its own memory."""
+    """For a worker: a function that says whether the notice has been given, without asking another process."""
     waiting = notice.wait.remote()
     return lambda: bool(ray.wait([waiting], timeout=0)[0])
 
 
 @contextmanager
 def forwarded(terminated: threading.Event, notice: Any) -> Generator[None]:
-    """For the driver: give the notice once `terminated` is set. In a thread, since the main one waits for Ray."""
+    """For the driver: give the notice once `terminated` is set. In a thread, since the main thread waits for Ray."""
     ended = threading.Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""The search as Ray Tune asks for it: a thin adapter of `darl.sweep.study.SearchStudy` to Tune's `Searcher`.
+"""A thin adapter from `darl.sweep.study.SearchStudy` to Tune's `Searcher`.
 
 Tune's own `OptunaSearch` is not used, because it gives Optuna wrong trial states (see `darl.sweep.study`).
 """
@@ -24,13 +24,13 @@ class OptunaSearcher(Searcher):
     A Tune config is `{"trial": (point, repeat)}`.
 
     Args:
-        sweep: what is searched.
+        sweep: the search.
         queue: points to run first.
-        past: trials that are in the tables.
-        missing: how many trials may still be started.
-        storage: of the study, for `optuna-dashboard`; in memory where None.
-        cut: true once the budget is spent; trials that end after that, short of their epochs, are unfinished and are
-            not reported to Optuna.
+        past: trials that the tables hold.
+        missing: number of trials that may still be started.
+        storage: where the study is kept for `optuna-dashboard`; in memory if None.
+        cut: true once the budget is spent; trials that end after that without all their epochs are not reported to
+            Optuna.
 
     """
 
@@ -48,10 +48,10 @@ class OptunaSearcher(Searcher):
         self._search = SearchStudy(sweep, queue, past, storage)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher for a restore that is never made: the tables are the memory
+        return {}  # Tune pickles its searcher for a restore that never happens: a sweep continues from its tables
 
     def save(self, checkpoint_path: str) -> None:
-        """Write an empty file: Tune warns where a searcher saves nothing."""
+        """Write an empty file: Tune warns if a searcher saves nothing."""
         Path(checkpoint_path).touch()
 
     @property
@@ -60,7 +60,7 @@ class OptunaSearcher(Searcher):
         return self._search.study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The next trial's config; FINISHED where no trial may be started any more."""
+        """The next trial's config; FINISHED if no more trials may be started."""
         point = self._search.next_point(trial_id) if self._missing > 0 else None
         if point is None:
             return Searcher.FINISHED
@@ -68,12 +68,12 @@ class OptunaSearcher(Searcher):
         return {"trial": (point, 0)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass an evaluation on; a result without an epoch is a sign of life or of a checkpoint."""
+        """Pass an evaluation on; a result without an epoch is a heartbeat or announces a checkpoint."""
         if epoch := result.get("epoch"):
             self._search.report(trial_id, epoch, result.get(self._sweep.rungs.get(epoch, self._sweep.metric)))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Pass the end on."""
+        """Pass the trial's end on."""
         result = result or {}
         self.on_trial_result(trial_id, result)  # Tune does not report the result at which a trial is stopped
         self._search.finish(trial_id, failed=bool(error or result.get("error")), interrupted=bool(self._cut()))

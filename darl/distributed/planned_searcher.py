@@ -1,14 +1,13 @@
-"""Searchers for trials that are planned beforehand: the cells of a design, and the race after a search."""
+"""Searchers for trials that are planned in advance: the cells of a design, and the race after a search."""
 
 import math
 from typing import Any
 
-import pandas as pd
 from ray.tune.search import Searcher
 
 from darl.sweep.base import Sweep
+from darl.sweep.search import Search
 from darl.sweep.space import Point
-from darl.sweep.statistics import fallen
 
 __all__ = ["PlannedSearcher", "RaceSearcher"]
 
@@ -24,7 +23,7 @@ class PlannedSearcher(Searcher):
         self._sweep, self._plan = sweep, list(plan)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher for a restore that is never made: the tables are the memory
+        return {}  # Tune pickles its searcher for a restore that never happens: a sweep continues from its tables
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The next trial's config; FINISHED after the last one."""
@@ -38,16 +37,16 @@ class PlannedSearcher(Searcher):
 
 
 class RaceSearcher(PlannedSearcher):
-    """A plan whose contenders are skipped while they are clearly behind the leader; the baseline never is.
+    """A plan that skips contenders while they are clearly behind the leader; the baseline is never skipped.
 
-    A contender returns where another one becomes the leader. So the race is over only when no trial runs any more that
-    could change the leader.
+    A skipped contender returns if the leader changes, so the race ends only when no running trial could change it.
 
-    past: cell, seed and value of the trials that have been run on the same seeds.
+    past: cell, seed and value of trials that have run on the same seeds already.
     """
 
-    def __init__(self, sweep: Sweep, plan: Plan, past: list[tuple[str, int, float]]):
+    def __init__(self, sweep: Search, plan: Plan, past: list[tuple[str, int, float]]):
         super().__init__(sweep, plan)
+        self._search = sweep
         self._values = list(past)
         self._running: dict[str, tuple[str, int]] = {}
         self._last: dict[str, tuple[int, float]] = {}
@@ -55,8 +54,7 @@ class RaceSearcher(PlannedSearcher):
     @property
     def dropped(self) -> frozenset[str]:
         """Labels of the contenders that have fallen behind."""
-        frame = pd.DataFrame(self._values, columns=["cell", "seed", "value"])
-        return frozenset(fallen(frame, self._sweep.mode)) - {self._sweep.baseline}
+        return self._search.fallen_behind(self._values)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The next trial of a contender that is not dropped; None while a running trial may bring one back."""
@@ -69,13 +67,13 @@ class RaceSearcher(PlannedSearcher):
         return None if self._plan and self._running else Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Note the last value of a trial."""
+        """Record the last value of a trial."""
         value = result.get(self._sweep.metric)
         if isinstance(value, float) and math.isfinite(value):
             self._last[trial_id] = (result["epoch"], value)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Count a trial that has run all its epochs."""
+        """Add the value of a trial that has run all its epochs."""
         cell, (epoch, value) = self._running.pop(trial_id, None), self._last.get(trial_id, (0, math.nan))
         if cell is not None and epoch >= self._sweep.base.epochs and not error:
             self._values.append((*cell, value))

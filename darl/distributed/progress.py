@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a line for each trial that ends and, on a terminal, a live table below them."""
+"""The display of a running sweep: a line for each trial that ends and, on a terminal, a live table below them."""
 
 import time
 from typing import Any
@@ -19,7 +19,7 @@ __all__ = ["ProgressDisplay"]
 class ProgressDisplay(Callback):
     """Shows the rows that a recorder writes.
 
-    `done` of `total` trials were in the tables before; a race may end before it has run all of its total.
+    done: number of trials that the tables held already. total: number of trials in all; a race may end with fewer.
     """
 
     def __init__(self, sweep: Sweep, done: int, total: int, *, race: bool = False):
@@ -32,10 +32,10 @@ class ProgressDisplay(Callback):
         self.live: Live | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles callbacks for a restore that is never made
+        return {}  # Tune pickles callbacks for a restore that never happens
 
     def follow(self, recorder: Recorder) -> "ProgressDisplay":
-        """This display, which shows the rows of a recorder from now on."""
+        """Show the rows of this recorder from now on; returns the display itself."""
         self.recorder = recorder
         return self
 
@@ -47,13 +47,13 @@ class ProgressDisplay(Callback):
             self.live.start()
 
     def tell_known(self) -> None:
-        """Print how many trials were in the tables before."""
+        """Print how many trials the tables held already."""
         if self.done:
             kind = "trials of the race" if self.race else "trials"
             self.console.print(f"{self.done} of at most {self.total} {kind} were there already", highlight=False)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Print a line for each new row, and renew the live table."""
+        """Print a line for each new row, and update the live table."""
         assert self.recorder is not None
         for row in self.recorder.rows[self.shown :]:
             self.ended.add(row["trial_id"])
@@ -66,7 +66,7 @@ class ProgressDisplay(Callback):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the live table and keep the lines, also where the sweep is interrupted."""
+        """Remove the live table and keep the lines, also when the sweep is interrupted."""
         if self.live is not None:
             self.live.update("")
             self.live.stop()
@@ -74,7 +74,7 @@ class ProgressDisplay(Callback):
 
     def _line(self, row: dict[str, Any]) -> str:
         judge = METRICS[self.sweep.metric]
-        if row["status"] == "stopped" and row.get(judge.column) is None and judge.cheaper:  # at a rung of that one
+        if row["status"] == "stopped" and row.get(judge.column) is None and judge.cheaper:  # stopped at such a rung
             judge = METRICS[judge.cheaper]
         deciding = f"{judge.short} {_written(judge, row.get(judge.column))}"
         outcome = escape(row["error"]) if row["status"] == "failed" else deciding

@@ -27,9 +27,9 @@ __all__ = ["Recorder"]
 
 
 class Recorder(Callback):
-    """Writes each trial's start, and at its end its curve and then its row.
+    """Writes each trial's start and, at its end, first its curve and then its row.
 
-    What cannot be written is not raised: Tune would take that for the trial's failure. It ends the sweep (`Budget`).
+    An error in writing is not raised, since Tune would count it as the trial's failure: it ends the sweep (`Budget`).
     """
 
     def __init__(self, job: Job, results: Results, store: CheckpointStore, attempts: Counter[str], budget: Budget):
@@ -41,15 +41,15 @@ class Recorder(Callback):
         self.failures: Counter[str] = Counter()
         self.written: set[str] = set()
         self.at_epoch: dict[str, float] = {}
-        """How far each trial is said to be."""
+        """The fractional epoch that each trial has reported last."""
         self.rows: list[dict[str, Any]] = []
-        """Written so far by this driver."""
+        """The rows that this driver has written so far."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles callbacks for a restore that is never made: the tables are the memory
+        return {}  # Tune pickles callbacks for a restore that never happens: a sweep continues from its tables
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Note the start, so that a run that is killed knows what was unfinished."""
+        """Record the start, so that the next run after a kill knows which trials were unfinished."""
         if trial.trial_id not in self.started:
             earlier = self.attempts[self.job.experiment(trial.config).trial_id]
             trial.max_failures = max(0, ATTEMPTS - 1 - earlier)  # retries in this run
@@ -61,7 +61,7 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Keep an evaluation; one that is told again takes the place of the first."""
+        """Keep an evaluation; a repeated one replaces the first."""
         if result.get("error"):
             self.errors[trial.trial_id] = result["error"]
         elif "at_epoch" in result:
@@ -75,7 +75,7 @@ class Recorder(Callback):
         error = self.errors.get(trial.trial_id)
         whole = self._epochs(trial) >= self.job.experiment(trial.config).epochs
         if self.budget.used_up and not whole and not error:
-            return  # cut off: it goes on from its checkpoint when the sweep is run again
+            return  # cut off: it continues from its checkpoint when the sweep runs again
         nothing = "the trial reported nothing" if self._epochs(trial) < 0 else None
         self._write(trial, "finished" if whole else "stopped", error or nothing)
 
@@ -84,7 +84,7 @@ class Recorder(Callback):
         self._write(trial, "failed", self.errors.get(trial.trial_id) or _reason(trial))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Write the row of a failure after which the trial starts again; a machine that was taken away is none."""
+        """Write the row of a failure after which the trial starts again; losing a preempted machine is no failure."""
         if trial.num_failures > self.failures[trial.trial_id]:
             self.failures[trial.trial_id] = trial.num_failures
             with self._kept_from_tune():
@@ -107,7 +107,7 @@ class Recorder(Callback):
 
     @contextmanager
     def _kept_from_tune(self) -> Generator[None]:
-        """Within, what cannot be written ends the sweep and not the trial."""
+        """Turn errors in writing, which would fail the trial, into the end of the sweep."""
         try:
             yield
         except TableWriteError as error:
@@ -130,10 +130,10 @@ class Recorder(Callback):
 
 
 def _reason(trial: Any) -> str:
-    """Type and message of a failed trial's last error, in one line. Tune keeps them in files of the driver's."""
+    """Type and message of a failed trial's last error, in one line. Tune keeps them in files of the driver."""
     pickled, text = (Path(name or "") for name in (trial.pickled_error_file, trial.error_file))
     if pickled.is_file():
-        with contextlib.suppress(Exception):  # of a class that is not to be had here
+        with contextlib.suppress(Exception):  # a class that cannot be imported here
             return failure(cloudpickle.loads(pickled.read_bytes()))
     said = text.read_text(errors="replace").rpartition("Failure # ")[2] if text.is_file() else ""
     lines = [line for line in said.splitlines()[1:] if line.strip()]

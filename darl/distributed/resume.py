@@ -1,4 +1,4 @@
-"""What the tables and checkpoints in a folder hold of a sweep that is run again."""
+"""The state of a sweep that runs again, from the tables and checkpoints in its folder."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -22,21 +22,21 @@ __all__ = ["State", "known_trials", "queue_of", "read_state"]
 
 @dataclass(frozen=True)
 class State:
-    """What the tables and the checkpoints say of a folder's trials."""
+    """The state of a folder's trials, from its tables and checkpoints."""
 
     last: Mapping[str, dict[str, Any]]
-    """Each trial's row of its last attempt, by the id that the trial has now: see `read_state`."""
+    """The row of each trial's last attempt, by the trial's present id (see `read_state`)."""
     attempts: Counter[str]
     done: frozenset[str]
-    """Trials that are not to be run again."""
+    """Ids of the trials that do not run again."""
     unfinished: list[Experiment]
 
 
 def read_state(sweep: Sweep, results: Results) -> State:
-    """The state of a folder's trials; cleans up behind a driver that was killed just after it had written a row.
+    """The state of a folder's trials; cleans up after a driver that was killed just after it had written a row.
 
-    A trial of an older version, whose record does not say what its data was, counts as what it would be now: its id is
-    made anew from its record and the contents that the sweep knows.
+    Records of older versions do not hold the content of their data. Their trials get the id that they would have today,
+    computed from the record and the contents that the sweep knows.
     """
     store = CheckpointStore(results.path)
     rows: list[dict[str, Any]] = results.trials().sort_values("attempt").to_dict("records")
@@ -50,13 +50,13 @@ def read_state(sweep: Sweep, results: Results) -> State:
     started = store.started()
     for experiment in started:
         row = last.get(experiment.trial_id)
-        if row is not None and row["status"] != "failed":  # killed between its row and its cleaning
+        if row is not None and row["status"] != "failed":  # killed between writing the row and cleaning up
             store.finish(experiment.trial_id, keep_weights=row["status"] == "finished")
     return State(last, attempts, frozenset(done), [own for own in started if own.trial_id not in last])
 
 
 def known_trials(sweep: Search, state: State, results: Results) -> list[KnownTrial]:
-    """The trials of the search's own seed that are not to be run again, in the order of their ends."""
+    """The trials on the search's own seed that do not run again, in the order in which they ended."""
     curves = dict(list(results.curves().groupby(["trial_id", "attempt"])))
     known: list[KnownTrial] = []
     for key, row in sorted(state.last.items(), key=lambda item: ended(item[1])):
@@ -76,7 +76,7 @@ def _local(time: pd.Timestamp) -> datetime:
 
 
 def queue_of(sweep: Search, state: State) -> list[Point]:
-    """What runs before the sampler draws points: unfinished trials, failed ones to try again, and the known points."""
+    """The points that run before the sampler draws any: unfinished trials, failed ones to retry, and known points."""
     seed = sweep.base.seed
     failed = [row["config"] for key, row in state.last.items() if row["status"] == "failed" and key not in state.done]
     waiting = [*state.unfinished, *(experiment for experiment in sweep.experiments(failed) if experiment is not None)]

@@ -1,4 +1,4 @@
-"""The sweeps of one command on one Ray: what they share, and in which order they run."""
+"""The sweeps of one command on one Ray: the objects that they share, and the order in which they run."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ from darl.training.trackers.base import local_folder, track
 __all__ = ["STUDY_FILE", "begin", "run_all"]
 
 STUDY_FILE = "optuna.log"
-"""In RESULTS/SWEEP: Optuna's journal of the searches there; every call makes it anew from the tables."""
+"""In RESULTS/SWEEP: Optuna's journal of the searches there; every call writes it anew from the tables."""
 
 
 def begin(
     results: Results, datasets: Mapping[str, Dataset], workers: Workers, flags: argparse.Namespace, *, searches: bool
 ) -> Run:
-    """What all sweeps of a command share. Raises UserError where a tracker cannot be reached."""
+    """The objects that all sweeps of a command share. Raises UserError if a tracker cannot be reached."""
     limits = Limits(hours=flags.max_hours, gpu_hours=flags.max_gpu_hours, trials=flags.max_trials)
     trials = slots(workers.count, workers.gpus)
     return Run(
@@ -42,7 +42,7 @@ def begin(
 
 
 def run_all(sweeps: Sequence[Sweep], shared: Run) -> bool:
-    """Run sweeps one after another; False where the budget was spent before all of them were done."""
+    """Run sweeps one after another; False if the budget was spent before all were done."""
     for sweep in sweeps:
         if shared.budget.used_up:
             keep_study(sweep, shared)
@@ -52,10 +52,10 @@ def run_all(sweeps: Sequence[Sweep], shared: Run) -> bool:
 
 
 def _study(root: str) -> BaseStorage | None:
-    """Optuna's journal in the folder of results; in memory where that is an object store."""
+    """Optuna's journal in the folder of results; in memory if the folder is in an object store."""
     if is_remote(root):
         return None
     path = Path(root, STUDY_FILE)
-    for file in (path, path.with_name(f"{STUDY_FILE}.lock")):  # a killed driver's lock would be waited for
+    for file in (path, path.with_name(f"{STUDY_FILE}.lock")):  # Optuna would wait for a killed driver's lock
         file.unlink(missing_ok=True)
     return JournalStorage(JournalFileBackend(str(path)))

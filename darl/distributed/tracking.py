@@ -1,8 +1,7 @@
-"""Tune's trials in the trackers of `darl.training.trackers`, as the tables know them.
+"""Tune's trials in the trackers of `darl.training.trackers`, with the names and columns of the tables.
 
-Tune names trials at random, takes a point and a repeat for their parameters, and counts a step for every report. In a
-tracker a trial has the name of its cell and its seed, all columns of its configuration, and a step for each evaluation:
-its epoch.
+Tune names trials at random, knows only point and repeat as their parameters, and counts every report as a step. In a
+tracker, a trial is named by its cell and seed and has all columns of its configuration; its steps are epochs.
 """
 
 from dataclasses import dataclass
@@ -25,10 +24,10 @@ class TrackerCallback(Callback):
         self.trials: dict[str, _State] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles callbacks for a restore that is never made
+        return {}  # Tune pickles callbacks for a restore that never happens
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial starts; one that starts again after a fault is the same run."""
+        """Start the tracker's run of a trial; a trial that restarts after a fault keeps its run."""
         if trial.trial_id not in self.trials:
             self.trials[trial.trial_id] = _State()
             experiment = self.job.experiment(trial.config)
@@ -38,7 +37,7 @@ class TrackerCallback(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """An evaluation; a trial that has started again reports its past again, which is not shown twice."""
+        """Log an evaluation, once: a restarted trial repeats its earlier reports."""
         state = self.trials[trial.trial_id]
         state.failed |= bool(result.get("error"))
         if "event" in result and result["epoch"] > state.epoch:
@@ -46,11 +45,11 @@ class TrackerCallback(Callback):
             self.tracking.log(trial.trial_id, state.epoch, metrics_of(Evaluated(**result["event"])))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The end of a trial that returned or was stopped."""
+        """End the run of a trial that returned or was stopped."""
         self._end(trial, failed=False)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The end of a trial that failed and is not started again."""
+        """End the run of a trial that failed and is not started again."""
         self._end(trial, failed=True)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
@@ -64,7 +63,7 @@ class TrackerCallback(Callback):
 
 @dataclass
 class _State:
-    """How far a trial is shown."""
+    """The last epoch of a trial that the tracker has, and whether the trial has failed."""
 
     epoch: int = -1
     failed: bool = False

@@ -1,13 +1,13 @@
 """Pretraining over many workers: `darl.training.pretrain.fit` inside a Ray Train TorchTrainer.
 
-Ray starts the workers, joins them by gloo (CPU) or nccl (GPU), keeps the checkpoints in any storage it knows, and after
-a fault starts all of them again from the last checkpoint. The loop itself does not know. A run that was begun without
-Ray goes on from its own checkpoints, which lie where Ray Train stores its.
+Ray starts the workers, connects them by gloo (CPU) or nccl (GPU), keeps the checkpoints in any storage it supports, and
+after a fault restarts all workers from the last checkpoint. The training loop does not depend on Ray. A run that was
+begun without Ray continues from its own checkpoints, which are in the folder where Ray Train stores its checkpoints.
 
-SIGTERM to the driver (`pretrain`) lets the workers save a checkpoint and end. Not covered: SIGTERM to a worker's own
+SIGTERM to the driver (`pretrain`) makes the workers save a checkpoint and end. Not covered: SIGTERM to a worker's own
 process, which Ray ends at once, and a node that Ray drains; both lose the steps since the last checkpoint, and Train
-starts the workers again. A whole allocation that gets SIGTERM at once (`scancel`) is such a case: ask Slurm to signal
-the batch script alone (`--signal=B:TERM@60`).
+restarts the workers. A whole allocation that gets SIGTERM at once (`scancel`) is such a case: ask Slurm to signal the
+batch script alone (`--signal=B:TERM@60`).
 """
 
 import re
@@ -55,7 +55,7 @@ from darl.training.pretrain import fit
 __all__ = ["failure", "pretrain", "report_of", "torch_trainer"]
 
 _TRAIN_LIST = "checkpoint_manager_snapshot.json"
-"""In a trial's folder of checkpoints: which of them Train knows (Ray's `CHECKPOINT_MANAGER_SNAPSHOT_FILENAME`)."""
+"""Train's own list of the checkpoints in a trial's folder (Ray's `CHECKPOINT_MANAGER_SNAPSHOT_FILENAME`)."""
 
 
 def torch_trainer(
@@ -70,18 +70,18 @@ def torch_trainer(
     notice: Any = None,
     callbacks: list[Any] | None = None,
 ) -> TorchTrainer:
-    """The trainer of an experiment. It goes on from the newest checkpoint below `root`, whoever wrote that.
+    """The trainer of an experiment. It continues from the trial's newest checkpoint below `root`, with Ray or without.
 
     Args:
         experiment: what to train.
         dataset: its data, in Ray's object store.
-        workers: how it is spread out.
+        workers: number of workers, their GPUs, and how they run.
         root: RESULTS/SWEEP; the checkpoints go to checkpoints/TRIAL_ID in it.
         evaluate_at: as in `fit`.
         full: as in `fit`.
         initial: as in `fit`, in Ray's object store.
         notice: the handle of a `Notice`; once it is given, a checkpoint is saved and the workers end.
-        callbacks: Train's.
+        callbacks: callbacks of Ray Train.
 
     """
     config = {
@@ -114,10 +114,10 @@ def torch_trainer(
 
 
 def _last_checkpoint(store: CheckpointStore, experiment: Experiment) -> Checkpoint | None:
-    """The newest whole checkpoint of earlier runs, with Ray or without.
+    """The newest complete checkpoint of earlier runs, with Ray or without.
 
-    Train's own list of checkpoints is dropped. It does not know those of a run without Ray, and Train does not start
-    where such a run has deleted a checkpoint that the list names. Within one run Train keeps the list in memory.
+    Train's own list of checkpoints is deleted. It lacks those of a run without Ray, and Train does not start if such a
+    run has deleted a checkpoint that the list names. Within one run Train keeps the list in memory.
     """
     store.prune(experiment, keep=2)
     store.drop(experiment.trial_id, _TRAIN_LIST)
@@ -126,9 +126,9 @@ def _last_checkpoint(store: CheckpointStore, experiment: Experiment) -> Checkpoi
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """What each worker runs. Every report is made by every worker: one that reported alone would wait for ever.
+    """The training loop of one worker. All workers make every report: a worker that reported alone would wait for ever.
 
-    An error that would come again is reported by all of them and not raised: a retry would only repeat it.
+    All workers report, instead of raising, an error that a retry would only repeat.
     """
     try:
         _train(config)
@@ -163,12 +163,12 @@ def _train(config: dict[str, Any]) -> None:
 
 
 def report_of(event: Evaluated) -> dict[str, Any]:
-    """What Tune, ASHA and the recorder read: the curve's row, flat, and the event as it is."""
+    """The report of an evaluation that Tune, ASHA and the recorder read: the row of `curves`, flat, and the event."""
     return {**curve_row(asdict(event)), "event": asdict(event)}
 
 
 class _Listener(UserCallback):
-    """Hands the reports to whoever started the trainer; it lives in Train's controller."""
+    """Hands the workers' reports to the driver; it lives in Train's controller."""
 
     def __init__(self, queue: Queue):
         self.queue = queue
@@ -191,7 +191,7 @@ def pretrain(
     terminated: threading.Event,
     tell: Callable[[Evaluated], None],
 ) -> str | None:
-    """Run an experiment to its end, and tell of each evaluation once; the error that ended it if one did.
+    """Run an experiment to its end and pass each evaluation to `tell` once; returns the error that ended it, if any.
 
     Once `terminated` is set, the workers save a checkpoint and the run ends.
     """
@@ -216,7 +216,7 @@ def pretrain(
         CheckpointStore(root).prune(experiment, keep=2)
     except TrainingFailedError as error:
         return next(iter([*errors, failure(error)]))
-    except SystemExit:  # so ends Train's own handler of Ctrl-C
+    except SystemExit:  # raised by Train's own handler of Ctrl-C
         raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGINT, interrupt)
@@ -225,7 +225,7 @@ def pretrain(
 
 @contextmanager
 def _followed(queue: Queue, tell: Callable[[Evaluated], None]) -> Generator[list[str]]:
-    """Tell of what is put into a queue as it comes; the errors among it."""
+    """Pass evaluations from a queue to `tell` as they arrive; gives the list of errors that arrive."""
     errors, ended = list[str](), threading.Event()
 
     def reports() -> Iterator[dict[str, Any]]:
@@ -243,7 +243,7 @@ def _followed(queue: Queue, tell: Callable[[Evaluated], None]) -> Generator[list
 
 
 def _follow(reports: Iterator[dict[str, Any]], tell: Callable[[Evaluated], None]) -> list[str]:
-    """Tell of each evaluation once, though workers that start again report all again; the errors they report."""
+    """Pass each evaluation to `tell` once, though restarted workers repeat theirs; returns the errors reported."""
     errors, epochs = list[str](), set[int]()
     for report in reports:
         errors += [report["error"]] if "error" in report else []
@@ -251,13 +251,13 @@ def _follow(reports: Iterator[dict[str, Any]], tell: Callable[[Evaluated], None]
             print(f"workers ended: {report['ended']}", file=sys.stderr, flush=True)
         if "event" in report and report["epoch"] not in epochs:
             epochs.add(report["epoch"])
-            with suppress(OSError):  # whoever read this may have gone: the run goes on
+            with suppress(OSError):  # the reader of the output may be gone: the run continues
                 tell(Evaluated(**report["event"]))
     return errors
 
 
 def failure(error: Exception) -> str:
-    """Type and message of an error in one line: its cause, where Ray has wrapped it."""
+    """Type and message of an error in one line; of an error that Ray has wrapped, those of its cause."""
     cause: Exception = getattr(error, "cause", None) or error
     workers: list[Exception] = [*getattr(cause, "worker_failures", {}).values()]
     died = [worker.health_check_failure for worker in workers if isinstance(worker, WorkerHealthCheckFailedError)]
@@ -266,4 +266,4 @@ def failure(error: Exception) -> str:
 
 
 _FOLLOWS = re.compile("gloo|NCCL|Connection (closed|reset)|process group", re.IGNORECASE)
-"""In the errors of workers that were waiting for one that has ended."""
+"""Words in the errors of workers that only waited for another worker, which has failed."""

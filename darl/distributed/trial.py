@@ -1,7 +1,7 @@
 """One trial of a sweep, as Tune runs it.
 
-With one worker the loop runs in Tune's own actor, which is used again for the next trial: 0.4 s from trial to trial,
-where a TorchTrainer inside the trial takes 23 s (2 cores, Ray 2.60). With more workers it is a TorchTrainer, and the
+With one worker the loop runs in Tune's own actor, which is reused for the next trial: that takes 0.4 s from trial to
+trial, a TorchTrainer inside the trial 23 s (2 cores, Ray 2.60). With more workers the trial is a TorchTrainer, and the
 actor only waits for it.
 """
 
@@ -33,12 +33,12 @@ Shared = Mapping[str, "ray.ObjectRef[Dataset]"]
 """The data sets of a sweep in Ray's object store, by `Experiment.data_key`."""
 
 HEARTBEAT = 2.0
-"""Seconds between a trial's signs of life, for the live display."""
+"""Seconds between a trial's heartbeats, which the live display shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What all trials of a run of a sweep share."""
+    """The settings that all trials of a sweep's run share."""
 
     sweep: Sweep
     workers: Workers
@@ -46,23 +46,23 @@ class Job:
     """RESULTS/SWEEP."""
 
     def experiment(self, config: dict[str, Any]) -> Experiment:
-        """The experiment that a Tune config `{"trial": (point, repeat)}` stands for."""
+        """The experiment of a Tune config `{"trial": (point, repeat)}`."""
         point, repeat = config["trial"]
         return self.sweep.experiment(point, repeat)
 
 
 def resources(workers: Workers) -> dict[str, float]:
-    """What Tune sets aside for a trial's actor. The TorchTrainer's workers are set aside by Train itself."""
+    """The resources that Tune reserves for a trial's actor. Train itself reserves those of a TorchTrainer's workers."""
     if workers.count > 1:
-        return {"memory": 1.0}  # a byte: any CPU share would take the place of one of its own workers
+        return {"memory": 1.0}  # one byte: a CPU share would be missing for its own workers
     return {"CPU": 1, **({"GPU": workers.gpus} if workers.gpus else {})}
 
 
 def run_trial(config: dict[str, Any], *, job: Job, shared: Shared) -> None:
     """Train the trial of `config`, and report its evaluations.
 
-    An error that would come again (the training diverges, the values do not fit together) is reported as one. Any other
-    is raised: Tune starts the trial again in a new process, which goes on from the last checkpoint.
+    An error that a retry would repeat (the training diverges, settings do not fit together) is reported as a result.
+    Any other error is raised: Tune starts the trial again in a new process, which continues from the last checkpoint.
     """
     experiment = job.experiment(config)
     dataset = shared[experiment.data_key]

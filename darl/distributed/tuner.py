@@ -1,8 +1,8 @@
-"""Running a sweep: Ray Tune over a search or a design, going on from whatever the tables hold.
+"""Running a sweep: Ray Tune over a search or a design, continuing from the rows that the tables hold.
 
-The tables are the memory. Trials with a row are not run again (a failed one is, up to `ATTEMPTS` times), trials that
-were started and have no row go on from their checkpoints, and the sampler learns from all of them. Tune's own state is
-thrown away: its restore starts unfinished trials anew.
+All state is in the tables. Trials with a row do not run again (a failed one does, up to `ATTEMPTS` times), trials that
+were started and have no row continue from their checkpoints, and the sampler learns from all of them. Tune's own state
+is discarded, because its restore starts unfinished trials from the beginning.
 """
 
 import errno
@@ -41,18 +41,18 @@ from darl.training.trackers.base import Tracking
 __all__ = ["SAMPLER_FILE", "Run", "keep_study", "run_sweep"]
 
 SAMPLER_FILE = "sampler.json"
-"""In RESULTS/SWEEP: the settings of the sampler that has drawn a search's points."""
+"""The file in RESULTS/SWEEP with the settings of the sampler that drew the search's points."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What the sweeps of one command share."""
+    """The objects that the sweeps of one command share."""
 
     results: Results
     shared: Shared
     workers: Workers
     concurrent: int
-    """Trials at a time."""
+    """Number of trials that run at the same time."""
     budget: Budget
     study: BaseStorage | None = None
     """Where Optuna's studies are kept for `optuna-dashboard`."""
@@ -60,12 +60,12 @@ class Run:
 
 
 def run_sweep(sweep: Sweep, run: Run) -> None:
-    """Run what is missing of a sweep, and write its rows. Stops early where the budget is used up."""
+    """Run the missing trials of a sweep and write their rows. Stops when the budget is spent."""
     _KINDS[type(sweep)].run(sweep, run)
 
 
 def keep_study(sweep: Sweep, run: Run) -> None:
-    """Give Optuna's storage the trials that the tables hold of a sweep that is not gone on with."""
+    """Write the trials that the tables hold to Optuna's storage, for a sweep that does not run for lack of budget."""
     _KINDS[type(sweep)].keep_study(sweep, run)
 
 
@@ -73,11 +73,11 @@ def _design(sweep: Design, run: Run) -> None:
     state = read_state(sweep, run.results)
     plan = sweep.planned()
     missing = [trial for trial in plan if sweep.experiment(trial[1], trial[2]).trial_id not in state.done]
-    board = ProgressDisplay(sweep, len(plan) - len(missing), len(plan))
+    progress = ProgressDisplay(sweep, len(plan) - len(missing), len(plan))
     if missing:
-        _tune(sweep, run, state, PlannedSearcher(sweep, missing), FIFOScheduler(), len(missing), board)
+        _tune(sweep, run, state, PlannedSearcher(sweep, missing), FIFOScheduler(), len(missing), progress)
     else:
-        board.tell_known()
+        progress.tell_known()
 
 
 def _search(sweep: Search, run: Run) -> None:
@@ -86,12 +86,12 @@ def _search(sweep: Search, run: Run) -> None:
     missing = sweep.trials - len(known)
     proposals = _proposals(sweep, run, state, known)
     run.results.keep(SAMPLER_FILE, json.dumps(proposals.study.user_attrs["sampler"], indent=1).encode())
-    board = ProgressDisplay(sweep, len(known), max(len(known), sweep.trials))
+    progress = ProgressDisplay(sweep, len(known), max(len(known), sweep.trials))
     if missing > 0:
         scheduler = Asha(sweep, known) if sweep.stops_early else FIFOScheduler()
-        _tune(sweep, run, state, proposals, scheduler, missing, board)
+        _tune(sweep, run, state, proposals, scheduler, missing, progress)
     else:
-        board.tell_known()
+        progress.tell_known()
     if not run.budget.used_up and sweep.seeds > 1:
         _race(sweep, run)
 
@@ -102,7 +102,7 @@ def _proposals(sweep: Search, run: Run, state: State, known: list[KnownTrial]) -
 
 
 def _race(sweep: Search, run: Run) -> None:
-    """The best points and the known first points on seeds that the search has not seen."""
+    """Run the best points and the known first points on seeds that the search has not used."""
     state = read_state(sweep, run.results)
     points = sweep.racing(run.results.trials().to_dict("records"))
     plan: Plan = []
@@ -117,11 +117,11 @@ def _race(sweep: Search, run: Run) -> None:
                 values.append((label, experiment.seed, row[sweep.metric]))
     race = RaceSearcher(sweep, plan, values)
     total = len(points) * (sweep.seeds - 1)
-    board = ProgressDisplay(sweep, total - len(plan), total, race=True)
+    progress = ProgressDisplay(sweep, total - len(plan), total, race=True)
     if any(label not in race.dropped for label, _, _ in plan):
-        _tune(sweep, run, state, race, FIFOScheduler(), len(plan), board)
+        _tune(sweep, run, state, race, FIFOScheduler(), len(plan), progress)
     else:
-        board.tell_known()
+        progress.tell_known()
 
 
 def _keep_study(sweep: Search, run: Run) -> None:
@@ -131,18 +131,18 @@ def _keep_study(sweep: Search, run: Run) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """What running a kind of sweep takes."""
+    """The functions that run a kind of sweep."""
 
     run: Callable[[Any, Run], None]
     keep_study: Callable[[Any, Run], None] = lambda sweep, run: None
-    """For kinds without a sampler there is no study."""
+    """Does nothing by default: a kind without a sampler has no study."""
 
 
 _KINDS: Mapping[type[Sweep], _Kind] = {
     Design: _Kind(run=_design),
     Search: _Kind(run=_search, keep_study=_keep_study),
 }
-"""The one place where a kind of sweep is told how it runs."""
+"""How each kind of sweep runs; no other module needs to know."""
 
 
 def _tune(
@@ -152,7 +152,7 @@ def _tune(
     searcher: Searcher,
     scheduler: TrialScheduler,
     trials: int,
-    board: ProgressDisplay,
+    progress: ProgressDisplay,
 ) -> None:
     run.budget.short |= trials > run.budget.trials
     if run.budget.trials < 1:
@@ -161,7 +161,7 @@ def _tune(
     recorder = Recorder(job, run.results, CheckpointStore(run.results.path), state.attempts, run.budget)
     trials = int(min(trials, run.budget.trials))
     trainable = tune.with_parameters(run_trial, job=job, shared=run.shared)
-    with tempfile.TemporaryDirectory(prefix="darl-tune-") as folder, board, _disk_errors_named(run.results.path):
+    with tempfile.TemporaryDirectory(prefix="darl-tune-") as folder, progress, _disk_errors_named(run.results.path):
         tune.Tuner(
             tune.with_resources(trainable, resources(run.workers)),
             tune_config=tune.TuneConfig(
@@ -169,7 +169,7 @@ def _tune(
                 scheduler=scheduler,
                 num_samples=trials,
                 max_concurrent_trials=min(run.concurrent, trials),
-                reuse_actors=run.workers.count == 1,  # a stopped TorchTrainer ends with its actor only
+                reuse_actors=run.workers.count == 1,  # a stopped TorchTrainer ends only with its actor
             ),
             run_config=tune.RunConfig(
                 storage_path=folder,
@@ -179,10 +179,10 @@ def _tune(
                 callbacks=[
                     recorder,
                     run.budget,
-                    board.follow(recorder),
+                    progress.follow(recorder),
                     *(TrackerCallback(job, tracking) for tracking in run.trackers),
                 ],
-                # a lost process goes on from its checkpoint
+                # a lost process continues from its checkpoint
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
             ),
         ).fit()
@@ -192,7 +192,7 @@ def _tune(
 
 @contextmanager
 def _disk_errors_named(path: str) -> Generator[None]:
-    """Name the folder where a disk is full or has gone, whoever wrote last: our tables, Optuna's journal, or Tune."""
+    """Name the folder in errors of a full or missing disk, whether tables, Optuna's journal or Tune was written."""
     try:
         yield
     except OSError as error:

@@ -1,9 +1,10 @@
-"""The words of a report: each verdict as sentences, and notes beside it.
+"""The words of a report: each verdict as sentences, and notes.
 
-An answer says what leads and by how much, then what that is worth, and what would make it surer. Each kind and state of
-a verdict (`darl.report.verdict`) has whole sentences of its own, as templates below.
+An answer says which cell leads and by how much, then whether the difference is significant, and how to reduce the
+uncertainty. Each kind and state of a verdict (`darl.report.verdict`) has whole sentences of its own: the templates
+below.
 
-Accuracies are fractions in frames, percent in texts, and their differences points; losses are as they are.
+Accuracies are fractions in frames, percent in texts, and their differences points; losses are not converted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,15 +52,15 @@ LEADS = {
 GAP = "{lead}, {gap} {baseline}{interval}."
 
 GAP_OF_NEXT = "{lead}; the next is {rival}, {gap}{interval}."
-"""Where the leader is the baseline."""
+"""Used if the leader is the baseline."""
 
 GAP_ON_COMMON_SEEDS = "{lead}; on the seeds that both have, {rival} is {gap} it{interval}."
-"""Where the leader is the baseline, and has seeds that no other cell has."""
+"""Used if the leader is the baseline and has seeds that no other cell has."""
 
 LEADS_BEHIND_FEWER = (
     "{ahead} has a better mean, {ahead_mean}, but only {ahead_seeds} of {planned} {seeds}. Of the others, "
 )
-"""Before `LEADS`, where a cell has a better mean but lacks seeds."""
+"""Stands before `LEADS` if a cell has a better mean but lacks seeds."""
 
 WORTH = {
     Significance.BETTER: "The difference is significant ({p}).",
@@ -71,13 +72,13 @@ WORTH = {
     Significance.NO_RIVAL: "There is nothing to compare it with.",
     Significance.RIVALS_WITHOUT_RESULT: "No other cell has a result to compare it with.",
 }
-"""What the difference is worth, but for too few seeds."""
+"""Whether the difference is significant, except with too few seeds (`TOO_FEW`)."""
 
 TOO_FEW = {
     Significance.ONE_SEED: ONE_SEED,
     Significance.TOO_FEW_SEEDS: "With {pairs} {seeds} no difference counts as significant",
 }
-"""What it is worth with too few seeds; `REMEDY` or `UNFINISHED` goes on."""
+"""Beginnings of the sentence for too few seeds; `REMEDY` or `UNFINISHED` is its end."""
 
 REMEDY = ": set seeds to {more} or more."
 
@@ -93,7 +94,7 @@ NEXT = {
 
 
 def answer(verdicts: Sequence[Verdict], group: str = "") -> str:
-    """The sentences of a report: of a search whose race has not ended, on the search and then on the race."""
+    """The sentences of a report; while a search's race has not ended, on the search and then on the race."""
     text = " ".join(map(sentences, verdicts))
     return f"{group}: {text}" if group else text
 
@@ -149,7 +150,7 @@ def _joined(*texts: str) -> str:
 
 
 def _texts(verdict: Compared) -> dict[str, Any]:
-    """What the templates of a comparison name."""
+    """The texts that the templates of a comparison take."""
     leader = verdict.leader
     return {
         "leader": f"{leader.cell}, the baseline," if verdict.leads_as_baseline else leader.cell,
@@ -166,7 +167,7 @@ def _alone(verdict: Compared) -> str:
 
 
 def _leads(verdict: Compared) -> str:
-    """What leads, and how far it is from the baseline; from the next cell, where it is the baseline."""
+    """The leader and its distance from the baseline; if the leader is the baseline, its distance from the next cell."""
     texts, gap = _texts(verdict), verdict.difference
     lead = _behind_fewer(verdict) + LEADS[verdict.standing].format(**texts)
     if verdict.rival is None and verdict.second is not None:
@@ -182,7 +183,7 @@ def _leads(verdict: Compared) -> str:
 
 
 def _behind_fewer(verdict: Compared) -> str:
-    """What stands before the leader: a cell with a better mean that lacks seeds."""
+    """The words before the leader on a cell that has a better mean but lacks seeds."""
     ahead = verdict.ahead_on_fewer
     if ahead is None:
         return ""
@@ -191,7 +192,7 @@ def _behind_fewer(verdict: Compared) -> str:
 
 
 def _worth(verdict: Compared) -> str:
-    """What the difference is worth, and what to do about it."""
+    """Whether the difference is significant, and how to find out if too few seeds have run."""
     texts, gap = _texts(verdict), verdict.difference
     if verdict.significance in TOO_FEW and gap is not None:
         template = TOO_FEW[verdict.significance] + (UNFINISHED if verdict.more_seeds is None else REMEDY)
@@ -202,7 +203,7 @@ def _worth(verdict: Compared) -> str:
 
 
 def _of_all(verdict: Compared) -> str:
-    """What holds for all cells, where there are several and it says more than the rest of the answer."""
+    """A sentence on all cells, if there are several and it adds to the rest of the answer."""
     if verdict.others < 2 or verdict.difference is None:
         return ""
     counts = verdict.better, verdict.worse
@@ -216,7 +217,7 @@ def _of_all(verdict: Compared) -> str:
 
 
 def _gain(verdict: Selected | Compared | Ranked, whose: str = "It") -> str:
-    """What pretraining gave."""
+    """The gain over random initialisation."""
     if pd.isna(verdict.gain):
         return ""
     probe = "" if verdict.metric in ("probe_top1", "knn_top1") else " by linear probe"
@@ -224,13 +225,13 @@ def _gain(verdict: Selected | Compared | Ranked, whose: str = "It") -> str:
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """`12 finished, 3 stopped early, 1 failed`, and what is missing."""
+    """`12 finished, 3 stopped early, 1 failed`, and the number of missing trials."""
     text = f"{counts['finished']} finished, {counts['stopped']} stopped early, {counts['failed']} failed"
     return f"{text}, {counts['missing']} missing" if counts.get("missing") else text
 
 
 def versions(trials: pd.DataFrame) -> list[str]:
-    """A note, where the rows are of several versions of the code."""
+    """A note if several versions of the code wrote the rows."""
     number = len(trials[["darl_version", "git_commit"]].drop_duplicates())
     return [f"from {number} versions of the code"] if number > 1 else []
 

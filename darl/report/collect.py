@@ -17,7 +17,7 @@ __all__ = ["findings_of", "stages_of"]
 
 
 def stages_of(results: Results) -> list[Sweep]:
-    """The sweeps that the last command in a folder of results asked for; none where nothing says so."""
+    """The sweeps that the last command in a folder of results asked for; none without such a record."""
     text = results.text(SWEEP_FILE)
     return [] if text is None else from_json(text)
 
@@ -25,7 +25,7 @@ def stages_of(results: Results) -> list[Sweep]:
 def findings_of(
     stages: Sequence[Sweep], trials: pd.DataFrame, curves: pd.DataFrame, metric: str | None = None
 ) -> list[Findings]:
-    """The findings of all sweeps of a folder, those of a sweep that concludes first; see `Sweep.concludes`."""
+    """The findings on all sweeps of a folder, with those of a concluding sweep (`Sweep.concludes`) first."""
     findings: list[Findings] = []
     for stage in stages:
         earlier = {trial for finding in findings for trial in finding.trials["trial_id"]}
@@ -41,7 +41,7 @@ def findings_of(
 
 
 def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
-    """A note on rows of other settings: in which fields they differ from the sweep that is nearest to each."""
+    """A note on rows of other settings, with the fields in which each differs from the most similar sweep."""
     values: dict[str, set[str]] = {}
     contents = {name: content for stage in stages for name, content in stage.contents.items()}
     for experiment in read_experiments(configs, contents):
@@ -52,12 +52,12 @@ def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
         f"{name} {next(iter(others))}" if len(others) == 1 else f"{len(others)} other values of {name}"
         for name, others in values.items()
     ]
-    which = f" ({', '.join(named)}); run with those settings, the sweep reports them" if named else ""
+    which = f" ({', '.join(named)}); the sweep run with those settings reports them" if named else ""
     return f"rows of other settings lie here too, and are not counted: {len(configs)}{which}"
 
 
 def _apart(stage: Sweep, experiment: Experiment) -> Record:
-    """The fields, but for those that a sweep varies, in which an experiment is not like its base."""
+    """The fields in which an experiment differs from a sweep's base, except those that the sweep varies."""
     varied = ("seed", "data", "content", *(path.replace(".", "_") for path in stage.varied_paths))
     base = flatten(stage.base.to_record())
     apart = {
@@ -69,7 +69,7 @@ def _apart(stage: Sweep, experiment: Experiment) -> Record:
 
 
 def _other_data(base: Experiment, experiment: Experiment) -> Record:
-    """The data of an experiment where it is not the base's: by its address, or by what it was at the same one."""
+    """The data of an experiment, if it is not the base's: its address, or its content if only that differs."""
     if base.content == experiment.content and (base.content is not None or base.data == experiment.data):
         return {}
     if base.data != experiment.data:
@@ -78,7 +78,7 @@ def _other_data(base: Experiment, experiment: Experiment) -> Record:
 
 
 def _beside_the_answer(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
-    """Notes on the pilot where trials may be stopped early, and on enlarged images where they were measured."""
+    """Notes on the pilot if trials may be stopped early, and on enlarged images if they were measured."""
     sweep = finding.sweep
     if sweep.stops_early and len(finding.trials):
         pilot, number = pilot_of(sweep, trials, curves), sweep.pilot_trials

@@ -1,9 +1,8 @@
 """From the table of trials to an answer: pure functions of frames.
 
 The frame is what `darl.results.load` or `pandas.read_parquet` gives. `find` compares the cells of a sweep over their
-seeds: a cell is what trials have in common that differ in nothing but their seed. Trials that were stopped early or
-failed are counted, and never averaged with the finished ones. A folder that tells of no sweep is ranked by
-configuration: `rank`.
+seeds; a cell is a set of trials that differ only in their seed. Trials that were stopped early or failed are counted,
+and never averaged with the finished ones. `rank` orders a folder without a sweep's record by configuration.
 """
 
 import json
@@ -28,31 +27,31 @@ __all__ = ["Findings", "counts", "find", "gained", "rank"]
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What a sweep's trials say on one comparison of its cells.
+    """The findings on one comparison of a sweep's cells.
 
-    table: one row per cell, best first, those without all their seeds last and without a rank. Columns: `rank`, `cell`,
-    `group`, what `darl.sweep.statistics.means` and `differences` give (to the baseline; whose own `verdict` is
-    `baseline`), `planned` seeds, `lacks` (why it has fewer: a key of `darl.report.answer.LACKS`, or nothing),
-    `complete` (it has them, or a race dropped it), `gain` over random initialisation (see `gained`), `knn_top1`,
-    `seconds` a trial, `trials_seconds` in all. Of a search, it is over the fresh seeds: the search's own chose the
-    contenders, so it flatters them.
+    table: one row per cell, best first, cells without all their seeds last and without a rank. Columns: `rank`, `cell`,
+    `group`, the columns of `darl.sweep.statistics.means` and `differences` (to the baseline, whose own `verdict` is
+    `baseline`), `planned` seeds, `lacks` (why seeds are missing: a key of `darl.report.answer.LACKS`, or empty),
+    `complete` (all seeds have run, or a race dropped the cell), `gain` over random initialisation (see `gained`),
+    `knn_top1`, `seconds` per trial, `trials_seconds` in all. The table of a search holds fresh seeds only: contenders
+    look better than they are on the seed that selected them.
     """
 
     sweep: Sweep
     comparison: Comparison
     metric: str
-    """What is ranked by."""
+    """The column that cells are ranked by."""
     trials: pd.DataFrame
-    """The sweep's own rows, the last attempt of each trial, with `cell`, and `final` where it is not tried again."""
+    """The sweep's own rows: the last attempt of each trial, with `cell`, and `final` if it is not tried again."""
     table: pd.DataFrame
     found: pd.DataFrame
-    """Of a search: finished trials on its own seed, best first."""
+    """The finished trials of a search on its own seed, best first; empty for other sweeps."""
     counts: dict[str, int]
-    """Trials that are finished, stopped, failed (by last attempt), and missing (of cells that wait for seeds)."""
+    """Number of trials that are finished, stopped, failed (by last attempt), and missing (of incomplete cells)."""
     verdicts: tuple[Verdict, ...]
-    """What follows: usually one; of a search whose race has not ended two, on the search and on the race so far."""
+    """Usually one verdict; for a search whose race has not ended two, on the search and on the race so far."""
     notes: list[str]
-    """What a reader should know beside the answer."""
+    """Notes that accompany the answer."""
 
     @property
     def sentence(self) -> str:
@@ -63,7 +62,7 @@ class Findings:
 def find(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -> list[Findings]:
     """The findings on each comparison of a sweep: each group of a design's cells (usually one), or a search's race.
 
-    trials: the whole table of the sweep's folder. Raises UserError for a metric that does not order these trials.
+    trials: the whole table of the sweep's folder. Raises UserError for a metric that cannot compare these trials.
     """
     metric = metric or sweep.metric
     _require_known(metric, trials)
@@ -101,7 +100,7 @@ def rank(trials: pd.DataFrame, metric: str = PROBE.column) -> pd.DataFrame:
     whole = _with_contents([json.loads(text) for text in rows["config"]])
     records = [flatten(identity(record)) for record in whole]
     fields = require_comparable(metric, records)
-    if "content_fingerprint" in fields and "data" not in fields:  # the address says more than numbers do
+    if "content_fingerprint" in fields and "data" not in fields:  # addresses are easier to read than fingerprints
         records = [flatten(record) for record in whole]
         fields = ["data", *fields] if len({record["data"] for record in whole}) > 1 else fields
     alone = [{name: value for name, value in identity(record).items() if name != "seed"} for record in whole]
@@ -118,7 +117,7 @@ def rank(trials: pd.DataFrame, metric: str = PROBE.column) -> pd.DataFrame:
 
 
 def _with_contents(records: list[Record]) -> list[Record]:
-    """Records of older versions with the content of their data, where all others at that address agree on it."""
+    """Fill in the content of data in records of older versions, if all other records at that address agree on it."""
     known: dict[str, list[Record]] = {}
     for record in records:
         contents = known.setdefault(record["data"], [])
@@ -129,7 +128,7 @@ def _with_contents(records: list[Record]) -> list[Record]:
 
 
 def gained(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Rows with `gain` over random initialisation: of the linear probe for a loss; NaN where that was not measured."""
+    """Rows with `gain` over random initialisation (of the linear probe for a loss; NaN if it was not measured)."""
     by = METRICS[METRICS[metric].gain_by or metric]
     return rows.assign(gain=rows[by.column] - rows[by.initial_column] if by.initial_column in rows else math.nan)
 
@@ -154,7 +153,7 @@ def _compared(sweep: Sweep, rows: pd.DataFrame, metric: str, comparison: Compari
 def _verdicts(
     sweep: Sweep, metric: str, comparison: Comparison, table: pd.DataFrame, found: pd.DataFrame
 ) -> tuple[Verdict, ...]:
-    """On the search while its comparison is open, and on the comparison once it has a mean."""
+    """The verdicts: on the search while its race is open, and on the comparison once a cell has a mean."""
     verdicts: tuple[Verdict, ...] = ()
     has_mean, is_open = any(table["seeds"]), any(table["lacks"] == "incomplete")
     more_seeds = sweep.seeds_for(FEWEST)
@@ -170,7 +169,7 @@ def _verdicts(
 
 
 def _standing(comparison: Comparison, leader: str, *, is_open: bool) -> Standing:
-    """How a leader leads that has all its seeds."""
+    """The standing of a leader that has all its seeds."""
     if not comparison.race:
         return Standing.COMPLETE
     if not is_open:
@@ -179,7 +178,7 @@ def _standing(comparison: Comparison, leader: str, *, is_open: bool) -> Standing
 
 
 def _table(rows: pd.DataFrame, comparison: Comparison, metric: str, planned: int) -> pd.DataFrame:
-    """`Findings.table`."""
+    """The table described at `Findings.table`."""
     done, baseline, cells = _finished(rows, metric), comparison.baseline, comparison.cells
     against = differences(done, baseline or "", METRICS[metric].direction)
     table = means(done).join(against).reindex(pd.Index(cells, name="cell"))
@@ -197,7 +196,7 @@ def _table(rows: pd.DataFrame, comparison: Comparison, metric: str, planned: int
 
 
 def _without_left(table: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
-    """Cells that get no more seeds stand last, and say why; those that a race has dropped are complete."""
+    """Move cells that get no more seeds to the end, with the reason; those that a race has dropped are complete."""
     reasons = [comparison.left.get(cell, "") for cell in table["cell"]]
     left = pd.Series(reasons, table.index, dtype="str").where(table["lacks"] != "", "")
     table["lacks"] = table["lacks"].mask(left != "", left)
@@ -207,7 +206,7 @@ def _without_left(table: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
 
 
 def _finished(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The finished trials that have the metric, as `value`."""
+    """The finished trials that have the metric, with the metric as `value`."""
     whole = (rows["status"] == "finished") & rows[metric].notna()
     return gained(rows.assign(value=rows[metric]).loc[whole], metric)
 
@@ -220,7 +219,7 @@ def _found(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _planned(sweep: Sweep, rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, list[str]]:
-    """The rows on the sweep's seeds, and a note on others: another search's own seed would pass for a fresh one."""
+    """The rows on the sweep's seeds, and a note on rows of other seeds, such as another search's own seed."""
     own = rows.loc[rows["seed"].isin(sweep.all_seeds)]
     experiments = sweep.experiments(own["config"])
     require_comparable(metric, [flatten(experiment.identity) for experiment in experiments if experiment is not None])

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as text for people."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def seconds(time: float) -> str:
 
 
 def seeds(row: Any) -> str:
-    """`3`, or `2 of 3` of those that are planned, and why."""
+    """The number of seeds: `3`, or `2 of 3 (dropped)` with the planned number and why it was not reached."""
     if row["seeds"] == row["planned"]:
         return str(row["seeds"])
     why = f" ({row['lacks']})" if row.get("lacks") else ""
@@ -71,7 +71,7 @@ def seeds(row: Any) -> str:
 
 
 def value(field: Any) -> str:
-    """A number by its first digits; nothing for what is not there."""
+    """A number to four significant digits; nothing for a missing value."""
     if isinstance(field, str | bool):
         return str(field)
     return "" if pd.isna(field) else f"{field:.4g}"

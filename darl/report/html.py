@@ -1,8 +1,8 @@
 """The report as one HTML file that loads nothing from the network.
 
-The answer stands first, then the ranked cells, notes on them, the pictures, and what was run. The words are those of
-`darl.report.answer`. Every text of a user or a trial is escaped by the template engine, and the
-page's policy runs no script but its own, known by its hash.
+The order is: answer, ranked cells, notes, pictures, settings and versions. `darl.report.answer` has the words. The
+template engine escapes every text of a user or a trial, and the page's content security policy allows no script but the
+page's own, which it identifies by hash.
 """
 
 import base64
@@ -28,26 +28,26 @@ from darl.variants import Record
 __all__ = ["render"]
 
 _FOUND = 30
-"""Of a search's trials, in the page; all are in the tables."""
+"""Number of a search's trials that the page shows; the tables hold all of them."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column that can be sorted: what it shows of a row, and by what it sorts."""
+    """A column that can be sorted: `text` shows a row's value, `key` sorts rows."""
 
     title: str
     text: Callable[[Record], str]
     key: Callable[[Record], Any]
     number: bool = True
     names: bool = False
-    """Whether its texts name the rows."""
+    """Whether its cells are the headers of the rows."""
     first: str = "descending"
-    """The direction in which it is sorted first."""
+    """The direction of the first sort."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Texts and keys by column."""
+    """A text and a sort key for each column."""
 
     cells: list[tuple[str, str]]
     kind: str = ""
@@ -65,7 +65,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """What the page says about one of the findings."""
+    """The part of the page on one of the findings."""
 
     heading: str
     question: str
@@ -78,7 +78,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values."""
+    """A table of names and values."""
 
     caption: str
     rows: list[tuple[str, str]]
@@ -92,19 +92,19 @@ def render(
 ) -> str:
     """The whole page.
 
-    findings: at least one, as `find` gives them, of all sweeps of a folder. shown: the pictures, if they are drawn
-    already. folder: the folder of the tables, as readers would name it (default `results/NAME`).
+    findings: the findings on all sweeps of a folder, at least one. shown: the pictures, if they are drawn already.
+    folder: the folder of the tables as the page names it (default `results/NAME`).
     """
     drawn = pictures(findings, curves) if shown is None else shown
-    trials = pd.concat([one.trials for one in findings]).drop_duplicates(["trial_id", "attempt"])
+    trials = pd.concat([finding.trials for finding in findings]).drop_duplicates(["trial_id", "attempt"])
     names = headings(findings)
-    last = findings[0].sweep  # the others led to it
+    last = findings[0].sweep  # the other sweeps led to this one
     template = _environment().from_string(files("darl.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(
         name=last.name,
         question=last.question,
         overview=[picture for picture in drawn if len(findings) > 1 and not picture.heading],
-        sections=[_section(one, name, last.question, drawn) for one, name in zip(findings, names, strict=True)],
+        sections=[_section(*pair, last.question, drawn) for pair in zip(findings, names, strict=True)],
         about=_about(findings, trials),
         failures=_failures(trials),
         snippet=_snippet(findings[0], folder or f"results/{last.name}"),
@@ -119,27 +119,27 @@ def _environment() -> jinja2.Environment:
 
 
 def _digest(text: str) -> str:
-    """How a content security policy knows an inline script or style."""
+    """The hash by which a content security policy identifies an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _section(one: Findings, heading: str, question: str, drawn: Iterable[ReportFigure]) -> Section:
-    tables = [_comparison(one)] if len(one.table) else []
-    if len(one.found):
-        tables.append(_found(one, folded=bool(tables)))
+def _section(finding: Findings, heading: str, question: str, drawn: Iterable[ReportFigure]) -> Section:
+    tables = [_comparison(finding)] if len(finding.table) else []
+    if len(finding.found):
+        tables.append(_found(finding, folded=bool(tables)))
     return Section(
         heading=heading,
-        question="" if one.sweep.question == question else one.sweep.question,
-        sentence=one.sentence,
-        counts=f"{answer.counted(one.counts)}.",
-        notes=one.notes,
+        question="" if finding.sweep.question == question else finding.sweep.question,
+        sentence=finding.sentence,
+        counts=f"{answer.counted(finding.counts)}.",
+        notes=finding.notes,
         tables=tables,
         pictures=[picture for picture in drawn if picture.heading == heading],
     )
 
 
-def _comparison(one: Findings) -> Table:
-    measure, against = METRICS[one.metric], baseline_of(one)
+def _comparison(finding: Findings) -> Table:
+    measure, against = METRICS[finding.metric], baseline_of(finding)
     better = "descending" if measure.higher_is_better else "ascending"
     columns = [
         Column("rank", lambda row: format.value(row["rank"]), lambda row: row["rank"], first="ascending"),
@@ -167,20 +167,20 @@ def _comparison(one: Findings) -> Table:
         ]
     spent = Column("in all", lambda row: format.seconds(row["trials_seconds"]), lambda row: row["trials_seconds"])
     columns += [*_costs(), spent]
-    caption = f"{'On fresh seeds, b' if one.comparison.race else 'B'}est first, by {measure.name}"
-    return Table(caption, columns, [_row(row, columns) for row in one.table.to_dict("records")])
+    caption = f"{'On fresh seeds, b' if finding.comparison.race else 'B'}est first, by {measure.name}"
+    return Table(caption, columns, [_row(row, columns) for row in finding.table.to_dict("records")])
 
 
-def _found(one: Findings, *, folded: bool) -> Table:
-    measure = METRICS[one.metric]
+def _found(finding: Findings, *, folded: bool) -> Table:
+    measure, found = METRICS[finding.metric], finding.found
     columns = [
         Column("rank", lambda row: str(row["rank"]), lambda row: row["rank"], first="ascending"),
         _name("point"),
         _value(measure),
         *_costs(),
     ]
-    rows = one.found.assign(rank=range(1, len(one.found) + 1)).head(_FOUND).to_dict("records")
-    caption = f"Found by the search, on one seed: the best {len(rows)} of {len(one.found)}, by {measure.name}"
+    rows = found.assign(rank=range(1, len(found) + 1)).head(_FOUND).to_dict("records")
+    caption = f"Found by the search, on one seed: the best {len(rows)} of {len(found)}, by {measure.name}"
     return Table(caption, columns, [_row(row, columns) for row in rows], folded)
 
 
@@ -208,12 +208,12 @@ def _row(row: Record, columns: list[Column]) -> Row:
 
 
 def _key(value: Any) -> str:
-    """For the script: a number as it is written, nothing for what is not there."""
+    """The sort key for the page's script: a text, a number as text, or nothing for a missing value."""
     return value if isinstance(value, str) else "" if pd.isna(value) else str(float(value))
 
 
 def _about(findings: Sequence[Findings], trials: pd.DataFrame) -> list[Facts]:
-    sweeps = list({id(one.sweep): one.sweep for one in findings}.values())
+    sweeps = list({id(finding.sweep): finding.sweep for finding in findings}.values())
     facts = [Facts("Trials and versions", list(_provenance(trials).items()))]
     for sweep in sweeps:
         of = f": {sweep.question}" if len(sweeps) > 1 else ""
@@ -224,7 +224,7 @@ def _about(findings: Sequence[Findings], trials: pd.DataFrame) -> list[Facts]:
 
 
 def _provenance(trials: pd.DataFrame) -> dict[str, str]:
-    """Counts, times and versions; what a table lacks is left out."""
+    """Counts, times and versions of trials; columns that the table lacks are left out."""
     status = trials["status"].value_counts()
     shown = {"trials": ", ".join(f"{count} {name}" for name, count in status.items())}
     spent = sum(trials["seconds"].dropna().tolist())
@@ -251,12 +251,12 @@ def _failures(trials: pd.DataFrame) -> list[tuple[str, str, str]]:
     return [(row["trial_id"], str(row["cell"]), str(row["error"] or "")) for row in rows]
 
 
-def _snippet(one: Findings, folder: str) -> str:
-    """Code that reads the tables."""
+def _snippet(finding: Findings, folder: str) -> str:
+    """Python code that reads the tables."""
     return (
         "import pandas as pd\n\n"
         f"trials = pd.read_parquet({json.dumps(f'{folder}/trials')})   # one row per attempt of a trial\n"
         f"curves = pd.read_parquet({json.dumps(f'{folder}/curves')})   # one row per report\n"
         'finished = trials[trials.status == "finished"]\n'
-        f"finished.sort_values({json.dumps(one.metric)}, ascending={not METRICS[one.metric].higher_is_better})"
+        f"finished.sort_values({json.dumps(finding.metric)}, ascending={not METRICS[finding.metric].higher_is_better})"
     )

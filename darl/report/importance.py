@@ -1,11 +1,11 @@
 """Which parameters of a search matter, by Optuna's own importances.
 
-The study that Optuna is asked about is rebuilt from the table: finished trials only, since the metric of a stopped one
-is of fewer epochs, and only those on the search's own seed, since contenders that ran again would count twice.
+The Optuna study is rebuilt from the table: finished trials only, since a stopped trial's metric is of fewer epochs, and
+only those on the search's own seed, since contenders that ran again would count twice.
 
-Of Optuna's evaluators it is fANOVA (Hutter et al. 2014), the share of the metric's variance: from 16 trials of a known
-function it ranked parameters as they are, where PED-ANOVA, Optuna's default, looks at the best tenth alone, and that is
-two trials then. fANOVA takes parameters that all trials have; those of one alternative have an answer of their own,
+The evaluator is fANOVA (Hutter et al. 2014), the share of the metric's variance: from 16 trials of a known function it
+ranked parameters correctly, while PED-ANOVA, Optuna's default, looks only at the best tenth, which is two trials then.
+fANOVA takes parameters that all trials have; parameters that exist for one alternative only are analysed separately,
 over the trials of that alternative.
 """
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["LEAST", "conditional_importances", "importances"]
 
 LEAST = 8
-"""Finished trials below which nothing is said."""
+"""Finished trials below which no importances are computed."""
 
 
 def importances(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -> pd.Series:
-    """The share of a metric's variation by parameter, largest first, in sum 1; empty where trials are too few.
+    """The share of a metric's variation by parameter, largest first, with sum 1; empty if there are too few trials.
 
-    Empty, too, for a sweep that searches no space. trials: with `config`, `status`, `seed` and the metric, which is the
-    sweep's own by default. Trials outside the space, such as known first points may be, are left out, and so is a
-    parameter that does not vary or that only some trials have.
+    Also empty for a sweep that searches no space. trials: with `config`, `status`, `seed` and the metric (by default
+    the sweep's own). Left out are trials outside the space, as known points may be, and parameters that do not vary or
+    that only some trials have.
     """
     if not sweep.searched_space:
         return pd.Series(dtype="float64", name="importance")
@@ -54,25 +54,25 @@ def importances(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -
     with _quiet():
         study = optuna.create_study(sampler=sampler, direction=direction)
     study.add_trials(usable)
-    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=sweep.base.seed), params=names)
-    return pd.Series(found, dtype="float64", name="importance").sort_values(ascending=False, kind="stable")
+    weights = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=sweep.base.seed), params=names)
+    return pd.Series(weights, dtype="float64", name="importance").sort_values(ascending=False, kind="stable")
 
 
 def conditional_importances(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -> "dict[str, pd.Series]":
-    """`importances` among the trials of each alternative that has parameters of its own: `noise=beta`, say."""
-    found: dict[str, pd.Series] = {}
+    """`importances` over the trials of each alternative that has parameters of its own, such as `noise=beta`."""
+    by_alternative: dict[str, pd.Series] = {}
     for path, dimension in sweep.searched_space.items():
         column = path.replace(".", "_")
         for option in (option for option, own in dimension.alternatives.items() if own):
             weights = importances(sweep, trials.loc[trials[column] == option.partition(":")[0]], metric)
             if not weights.empty:
-                found[f"{path}={option}"] = weights
-    return found
+                by_alternative[f"{path}={option}"] = weights
+    return by_alternative
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No line of log for a new study: this one is of no interest to the user."""
+    """Silence Optuna's log line on a new study, which users need not see."""
     import optuna
 
     before = optuna.logging.get_verbosity()
@@ -84,7 +84,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _optuna_trials(sweep: Sweep, rows: Iterator[tuple[str, float]]) -> Iterator["FrozenTrial"]:
-    """The trials in Optuna's terms, without those outside of the space."""
+    """The trials as Optuna trials, without those outside the space."""
     from optuna.trial import create_trial
 
     for config, value in rows:

@@ -1,6 +1,6 @@
-"""From tables of findings to a verdict: pure functions of frames.
+"""From tables of findings to verdicts: pure functions of frames.
 
-The frames are those of `darl.report.findings.Findings`, best first.
+The frames are those of `darl.report.findings.Findings`, with the best cell first.
 """
 
 import math
@@ -17,7 +17,7 @@ __all__ = ["baseline_of", "compare", "rank_best", "select"]
 
 
 def select(found: pd.DataFrame, metric: str, baseline: str | None, next_step: NextStep, more_seeds: int) -> Selected:
-    """The verdict on what a search has found: at least one finished trial, as in `Findings.found`."""
+    """The verdict on the points of a search. found: at least one finished trial, as in `Findings.found`."""
     best, others = found.iloc[0], found.loc[found["cell"] == baseline, "value"].tolist()
     is_baseline = best["cell"] == baseline
     return Selected(
@@ -37,9 +37,10 @@ def select(found: pd.DataFrame, metric: str, baseline: str | None, next_step: Ne
 def compare(
     table: pd.DataFrame, metric: str, standing: Standing, *, seed_noun: str = "seeds", more_seeds: int = FEWEST
 ) -> Compared:
-    """The verdict on a comparison, as in `Findings.table`, in which at least one cell has a mean.
+    """The verdict on a comparison in which at least one cell has a mean. table: as in `Findings.table`.
 
-    standing: of a leader that has all its seeds. more_seeds: the setting of `seeds` that gives each cell `FEWEST`.
+    standing: the standing if the leader has all its seeds. more_seeds: the setting of `seeds` that gives each cell
+    `FEWEST` seeds to compare.
     """
     known = table.loc[table["mean"].notna()]
     first, baseline = known.iloc[0], baseline_of(table)
@@ -71,9 +72,9 @@ def compare(
 
 
 def rank_best(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], metric: str) -> Ranked:
-    """The verdict on a ranking by configuration, best first: at least one row, as `darl.report.findings.rank` gives.
+    """The verdict on a ranking by configuration. rows: at least one, best first, of `darl.report.findings.rank`.
 
-    fields: those that vary.
+    fields: the fields that vary.
     """
     best = rows[0]
     return Ranked(
@@ -88,7 +89,7 @@ def rank_best(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], metric: 
 
 
 def baseline_of(table: pd.DataFrame) -> str | None:
-    """The cell that a comparison is made with, as in `Findings.table`."""
+    """The baseline of a comparison; None without one. table: as in `Findings.table`."""
     return next(iter(table.loc[table["verdict"] == "baseline", "cell"]), None)
 
 
@@ -110,7 +111,7 @@ def _difference(row: Any, baseline: str) -> Difference:
 
 
 def _tested(row: Any) -> Significance:
-    """Of a cell that has a mean, beside a baseline that has one."""
+    """The significance of the difference between a cell and the baseline, which both have a mean."""
     if not row["pairs"]:
         return Significance.NO_COMMON_SEED
     if row["verdict"] == "inconclusive" and row["pairs"] < FEWEST:
@@ -124,7 +125,7 @@ def _tested(row: Any) -> Significance:
 
 
 def _untested(table: pd.DataFrame, known: pd.DataFrame, baseline: str | None) -> Significance:
-    """Why there is no difference to the baseline that could be tested."""
+    """Why no difference to the baseline can be tested."""
     if len(table) == 1:
         return Significance.NO_RIVAL
     if len(known) == 1:
@@ -133,7 +134,7 @@ def _untested(table: pd.DataFrame, known: pd.DataFrame, baseline: str | None) ->
 
 
 def _second(known: pd.DataFrame) -> Mean | None:
-    """The cell behind the leader; None where it lacks seeds that the leader has."""
+    """The cell behind the leader; None if it lacks seeds that the leader has."""
     if len(known) < 2:
         return None
     alike = pd.isna(known["rank"].iloc[0]) or pd.notna(known["rank"].iloc[1])
@@ -143,7 +144,7 @@ def _second(known: pd.DataFrame) -> Mean | None:
 def _ahead_on_fewer(known: pd.DataFrame, metric: str, baseline: str | None) -> Mean | None:
     """A cell that lacks seeds and has a better mean than the leader, which has all of them.
 
-    Beside a leading baseline it must be better on the seeds that both have, too.
+    If the baseline leads, the cell must also be better on the seeds that both have.
     """
     first, rest = known.iloc[0], known.loc[~known["complete"]]
     apart = rest["mean"] - first["mean"]
@@ -154,5 +155,5 @@ def _ahead_on_fewer(known: pd.DataFrame, metric: str, baseline: str | None) -> M
 
 
 def _bound(cells: pd.DataFrame) -> float:
-    """The largest end of an interval of these cells' differences; NaN where one has no interval."""
+    """The largest absolute end of the intervals of these cells' differences; NaN if one has no interval."""
     return float(cells[["difference_low", "difference_high"]].abs().max(axis=None, skipna=False))

@@ -1,4 +1,4 @@
-"""Showing what a sweep has found: on the terminal, as pictures, and as one page of HTML."""
+"""Publishing the findings of a sweep: on the terminal, as pictures, and as one HTML page."""
 
 import sys
 import tempfile
@@ -20,11 +20,11 @@ from darl.sweep.base import Sweep
 __all__ = ["PAGE_FILE", "present", "write_page", "write_pictures"]
 
 PAGE_FILE = "report.html"
-"""In RESULTS/SWEEP, beside `figures/`."""
+"""The file of the page in RESULTS/SWEEP, next to `figures/`."""
 
 
 def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) -> None:
-    """The end of a sweep: its answer on the terminal and, with `files`, page and pictures beside the tables."""
+    """Print a sweep's answer and, with `files`, write page and pictures beside the tables. Exits with 1 if all fail."""
     trials, curves = results.trials(), results.curves()
     findings = findings_of(stages, trials, curves)
     console = wide_console()
@@ -47,7 +47,7 @@ def present(stages: Sequence[Sweep], results: Results, *, files: bool = True) ->
 
 
 def _from_here(results: Results) -> str:
-    """The folder of results, relative to the working folder where it lies below that."""
+    """The folder of results, relative to the working folder if it is below that."""
     if is_remote(results.path):
         return results.path
     path, here = Path(results.path).absolute(), Path.cwd()
@@ -55,7 +55,7 @@ def _from_here(results: Results) -> str:
 
 
 def write_pictures(drawn: list[ReportFigure], folder: str) -> None:
-    """The pictures in a folder of the user's choice; raises UserError where it cannot be written."""
+    """Write the pictures to a folder of the user's choice; raises UserError if that fails."""
     try:
         save(drawn, folder)
     except OSError as error:
@@ -67,7 +67,7 @@ def write_pictures(drawn: list[ReportFigure], folder: str) -> None:
 def write_page(
     findings: Sequence[Findings], curves: pd.DataFrame, file: str, drawn: list[ReportFigure], results: Results
 ) -> None:
-    """The page as a file of the user's choice; raises UserError where it cannot be written."""
+    """Write the page to a file of the user's choice; raises UserError if that fails."""
     try:
         Path(file).write_text(html.render(findings, curves, drawn, _from_here(results)), encoding="utf-8")
     except OSError as error:

@@ -20,14 +20,14 @@ WIDE = 132
 """The width in characters of a table with all its columns."""
 
 _TESTED = 100
-"""The width in characters from which there is room for p and verdict."""
+"""The width in characters from which a table shows p and verdict."""
 
 
 def summary(findings: Findings, *, width: int = WIDE) -> Table:
-    """The comparison for the terminal; cells without all their seeds stand last, marked and without a rank.
+    """The comparison for the terminal; cells without all their seeds come last, marked and without a rank.
 
-    It has no rows for a search whose race has not begun. width: characters that it may take; a narrow table shows no
-    more than what the answer rests on.
+    It has no rows for a search whose race has not begun. width: characters that the table may take; a narrow one shows
+    only the columns that the answer is based on.
     """
     metric, side = findings.metric, _side(findings.metric) if width >= WIDE else {}
     tested = baseline_of(findings.table) is not None
@@ -49,7 +49,7 @@ def summary(findings: Findings, *, width: int = WIDE) -> Table:
 
 
 def search_summary(findings: Findings, top: int = 10) -> Table:
-    """The best points that a search has found, on its one seed: whole trials only."""
+    """The best points of a search on its one seed; finished trials only."""
     metric, found, side = findings.metric, findings.found, _side(findings.metric)
     title = f"Found by {METRICS[metric].name}, one seed each: the best {min(top, len(found))} of {len(found)}"
     table = _empty(title, _caption(findings), ("", "cell", METRICS[metric].name, *side))
@@ -64,7 +64,7 @@ def search_summary(findings: Findings, top: int = 10) -> Table:
 
 
 def plain(trials: pd.DataFrame, metric: str = PROBE.column, top: int = 10) -> tuple[Table, str]:
-    """The ranking by configuration for the terminal, and the answer: for a folder that tells of no sweep."""
+    """The ranking by configuration for the terminal, and the answer, for a folder without a sweep's record."""
     ranked, side = rank(trials, metric), _side(metric)
     fields = list(ranked.columns[1 : list(ranked.columns).index(metric)])
     rows = gained(ranked, metric).assign(planned=ranked["seeds"].max()).to_dict("records")
@@ -87,7 +87,7 @@ def _caption(findings: Findings) -> str:
 
 
 def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
-    """A table to be filled."""
+    """A table without rows."""
     table = Table(title=escape(title), caption=caption)
     for header in headers:
         words = header in ("cell", "verdict")
@@ -96,7 +96,7 @@ def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
 
 
 def _side(metric: str) -> dict[str, Callable[[Record], str]]:
-    """The columns that every table has beside the metric, by header."""
+    """The columns that every table has in addition to the metric, by header."""
     side: dict[str, Callable[[Record], str]] = {
         KNN.name: lambda row: KNN.text(row[KNN.column]),
         "gain\n(points)": lambda row: format.points(row["gain"]),
@@ -106,13 +106,13 @@ def _side(metric: str) -> dict[str, Callable[[Record], str]]:
 
 
 def wide_console() -> Console:
-    """The terminal's width, or enough for whole tables where it goes to a file."""
+    """A console of the terminal's width, or wide enough for whole tables if output goes to a file."""
     console = Console()
     return console if console.is_terminal else Console(width=max(WIDE, console.width))
 
 
 def print_findings(console: Console, findings: Sequence[Findings]) -> None:
-    """Tables, notes and sentences; a sweep that concludes stands last, see `Sweep.concludes`."""
+    """Print tables, notes and sentences; a concluding sweep (`Sweep.concludes`) comes last."""
     several = len({finding.sweep.question for finding in findings}) > 1
     for finding in sorted(findings, key=lambda finding: finding.sweep.concludes):
         console.print()
@@ -128,7 +128,7 @@ def print_findings(console: Console, findings: Sequence[Findings]) -> None:
 
 
 def print_plain(console: Console, trials: pd.DataFrame, metric: str) -> None:
-    """The ranking of a folder that tells of no sweep."""
+    """Print the ranking of a folder without a sweep's record."""
     table, sentence = plain(trials, metric)
     console.print(table)
     console.print(sentence, highlight=False, markup=False)

@@ -1,7 +1,7 @@
-"""What the tables say, as typed values: the part of an answer that is not language.
+"""Verdicts: the conclusions from the tables as typed values, without words.
 
-A verdict holds what leads, by how much, how sure that is, and what would make it surer; `darl.report.answer` turns each
-into sentences. Values are as in the tables: accuracies are fractions, losses are as they are.
+A verdict holds the leader, its distance, the significance of that, and the next step; `darl.report.answer` turns it
+into sentences. Values are as in the tables: accuracies are fractions.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ __all__ = [
 ]  # fmt: skip
 
 INFORMATIVE_POINTS = 0.02
-"""A bound on all differences of accuracies that is worth telling: choosing among cells gains no more than this."""
+"""The largest bound on all differences of accuracies that is reported: choosing among cells gains at most this."""
 
 INFORMATIVE_SHARE = 0.05
-"""The same of losses, as a share of the leader's."""
+"""The same for losses, as a share of the leader's loss."""
 
 
 class Significance(Enum):
-    """What the difference between the leader and its rival is worth."""
+    """The significance of the difference between the leader and its rival, or why it was not tested."""
 
     BETTER = auto()
     """The cell is better than the baseline, with a Holm-corrected p below 0.05 over at least `FEWEST` seeds."""
     WORSE = auto()
     INCONCLUSIVE = auto()
-    """There are seeds enough, and the difference may be chance."""
+    """There are enough seeds, and the difference may be chance."""
     TOO_FEW_SEEDS = auto()
     ONE_SEED = auto()
     NO_COMMON_SEED = auto()
@@ -42,23 +42,23 @@ class Significance(Enum):
 
 
 class Standing(Enum):
-    """How far the comparison has come in which the leader leads."""
+    """The state of the comparison in which the leader leads."""
 
     COMPLETE = auto()
     """The leader has all its seeds."""
     INCOMPLETE = auto()
     """No cell has all its seeds yet."""
     SPENT = auto()
-    """No cell has all its seeds, and what is missing has failed too often to be tried again."""
+    """No cell has all its seeds, and the missing trials have failed too often to be tried again."""
     RACE_OVER = auto()
     RACE_OPEN = auto()
     """The leader of a race that has not ended."""
     RACE_LEFT = auto()
-    """The race has not ended, and the leader is not in it any more: the search has found better points since."""
+    """The race has not ended, and the leader is no longer in it: the search has found better points since."""
 
 
 class NextStep(Enum):
-    """What follows the search for a best point on one seed."""
+    """The step after the search for a best point on one seed."""
 
     NO_RACE = auto()
     """No fresh seeds were asked for."""
@@ -75,7 +75,7 @@ class Mean:
     mean: float
     low: float
     high: float
-    """Of the mean's 95 % interval; NaN where there is none."""
+    """Upper end of the mean's 95 % interval; `low` is its lower end. NaN without an interval."""
     seeds: int
     planned: int
 
@@ -90,10 +90,10 @@ class Difference:
     """The cell's mean minus the baseline's."""
     difference_low: float
     difference_high: float
-    """Of its 95 % interval; NaN where there is none."""
+    """Upper end of its 95 % interval; `difference_low` is its lower end. NaN without an interval."""
     pairs: int
     p: float
-    """Holm-corrected; NaN where there is none."""
+    """Holm-corrected p; NaN without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +112,11 @@ class Selected:
     cell: str
     value: float
     points: int
-    """Finished ones."""
+    """Number of finished points."""
     baseline: str | None
     is_baseline: bool
     ahead: float | None
-    """The value minus the baseline's; None where the baseline is the best or has no value."""
+    """The value minus the baseline's; None if the baseline is the best or has no value."""
     next_step: NextStep
     more_seeds: int
     """The setting of `seeds` with which differences can be significant."""
@@ -135,25 +135,25 @@ class Compared:
     standing: Standing
     significance: Significance
     difference: Difference | None
-    """The leader's to the baseline; the next cell's, where the leader is the baseline."""
+    """The leader's difference to the baseline; the next cell's if the leader is the baseline."""
     rival: Mean | None
-    """The cell that the difference is of; None where nothing can be compared with the baseline."""
+    """The cell whose difference it is; None if nothing can be compared with the baseline."""
     rival_is_ranked: bool
     """Whether the rival has all its seeds, or as few as the leader, or the race dropped it."""
     baseline: str | None
     second: Mean | None
-    """The cell behind the leader; None where it lacks seeds that the leader has."""
+    """The cell behind the leader; None if it lacks seeds that the leader has."""
     ahead_on_fewer: Mean | None
-    """A cell with a better mean than the leader's, of fewer seeds than planned."""
+    """A cell with a better mean than the leader's over fewer seeds than planned."""
     others: int
-    """Cells beside the baseline."""
+    """Number of cells other than the baseline."""
     better: int
     worse: int
-    """Those of them that are significantly better or worse than the baseline."""
+    """Number of cells that are significantly worse than the baseline; `better` counts the better ones."""
     bound: float
-    """What no cell's difference to the baseline exceeds, each at 95 %; NaN where one has no interval."""
+    """A bound on each cell's difference to the baseline at 95 %; NaN if one has no interval."""
     more_seeds: int | None
-    """The setting of `seeds` with which differences can be significant; None where as many are planned."""
+    """The setting of `seeds` with which differences can be significant; None if as many are planned."""
     gain: float
     """Over random initialisation; NaN where it was not measured."""
 
@@ -167,7 +167,7 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """The best of a folder's configurations, where no sweep tells what to compare."""
+    """The best of a folder's configurations, for folders without a sweep's record."""
 
     metric: str
     settings: Sequence[tuple[str, Any]]

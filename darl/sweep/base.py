@@ -1,16 +1,16 @@
 """A sweep as plain data: which experiments, judged by what, compared with what. No Ray.
 
-There are two kinds. A `Design` runs every cell of a table with the same seeds, so that cells are compared in pairs; a
-`Search` spends its trials where they promise most, and then runs its best points again on fresh seeds, since the best
-of many on one seed looks better than it is. Both give the same tables, and both are known again from a folder of
-results: `SWEEP_FILE` there holds the record of what was asked.
+There are two kinds. A `Design` runs every cell of a table with the same seeds, so that cells are compared in pairs. A
+`Search` lets a sampler choose its points, and then runs the best ones again on fresh seeds, since the best of many on
+one seed looks better than it is. Both write the same tables, and both can be read back from a folder of results:
+`SWEEP_FILE` there records what was asked for.
 
-A *cell* is what trials have in common that differ in nothing but their seed: a row of a comparison. A *point* is what a
-cell changes of the sweep's base experiment.
+A *cell* is a set of trials that differ only in their seed: one row of a comparison. A *point* is the set of values that
+a cell changes in the sweep's base experiment.
 
-Reports and the command line ask a sweep for what they need (its comparisons, the seeds that are compared, its plan in
-words), and never for its kind: another kind is one more subclass, its name in `darl.sweep.record`, and the function
-that runs it in `darl.distributed.tuner`.
+Reports and the command line call a sweep's methods (its comparisons, the seeds that are compared, its plan in words)
+and never test its kind: a new kind is one more subclass, its name in `darl.sweep.record`, and the function that runs it
+in `darl.distributed.tuner`.
 """
 
 from abc import ABC, abstractmethod
@@ -40,44 +40,45 @@ class Comparison:
     baseline: str | None
     """The cell that the others are compared with."""
     group: str = ""
-    """What tells it from the sweep's other comparisons."""
+    """The group of cells that it compares; empty where there are no groups."""
     title: str = "Cells"
     race: bool = False
     """Whether it is the race of a search: cells that fall behind get no more seeds."""
     left: Mapping[str, str] = field(default_factory=dict[str, str])
     """Cells that get no more seeds, and why: the race has `dropped` them, or the search has `overtaken` them."""
     accuracies_only: bool = False
-    """Whether losses of these cells are not comparable."""
+    """Whether only accuracies compare these cells, since their losses are not comparable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(ABC):
-    """What all kinds of sweeps have, and what each of them is asked for."""
+    """The fields of every kind of sweep, and the methods that each kind implements."""
 
     kind: ClassVar[str]
     seed_noun: ClassVar[str] = "seeds"
-    """What the seeds are called on which cells are compared."""
+    """The noun for the seeds on which cells are compared."""
     no_seeds: ClassVar[str]
-    """What is said where `whole_seeds` is 0."""
+    """The words for the number of seeds where `whole_seeds` is 0."""
     concludes: ClassVar[bool] = False
-    """Whether its answer comes first in a folder with other sweeps, since it was made from what they have found."""
+    """Whether its answer is shown before those of the folder's other sweeps, since it was built from their results."""
 
     name: str
     question: str
     base: Experiment
     metric: str = PROBE.column
     seeds: int = 1
-    """Of each cell: the base's seed and those that follow."""
+    """Number of seeds of each cell: the base's seed and the ones after it."""
     trials: int | None = None
-    """How many are run in all; the same sweep with more goes on."""
+    """Number of trials in all; the same sweep with a larger number continues."""
     baseline: str | None = None
-    """The label of the cell that others are compared with."""
+    """The label of the cell that the other cells are compared with."""
     evaluations: int = 2
-    """Of a design's trial, evenly spaced, the last epoch's among them."""
+    """Number of evaluations in a design's trial, evenly spaced, including the one after the last epoch."""
     enlarged: bool = False
     """Whether the probe is also tried on images larger than those of training."""
     contents: Mapping[str, DataContent] = field(default_factory=dict[str, DataContent])
-    """What the data is, by `Experiment.data`: filled into every experiment, and into rows that do not say it."""
+    """The content of each data set, by `Experiment.data`: filled into every experiment, and into rows of older
+    versions, which do not record it."""
 
     def __post_init__(self) -> None:
         require(self.trials is None or self.trials >= 1, "trials", "be at least 1", self.trials)
@@ -92,52 +93,52 @@ class Sweep(ABC):
 
     @property
     def full(self) -> Protocols:
-        """The evaluation before training, at the end, and where nothing cheaper is asked for."""
+        """The full evaluation: before training, at the end, and wherever nothing cheaper is asked for."""
         return standard(enlarged=self.enlarged)
 
     @property
     @abstractmethod
     def evaluate_at(self) -> Mapping[int, Protocols]:
-        """The evaluations beside the first and the last, by the epoch after which each is made."""
+        """The evaluations between the first and the last, by the epoch after which each is made."""
 
     # What it may run
 
     @property
     def searched_space(self) -> Space:
-        """What a sampler may choose, by path; empty where no sampler chooses."""
+        """The dimensions that a sampler chooses, by path; empty for a sweep without a sampler."""
         return {}
 
     @property
     def known_points(self) -> Mapping[str, Point]:
-        """Points beside those that a sampler chooses, by the name that readers know."""
+        """Points that run in addition to the sampler's, by the name that readers know them by, such as `paper`."""
         return {}
 
     @property
     def fixed_cells(self) -> Mapping[str, Point]:
-        """Every cell in the order of presentation, where all are known before any trial runs; else empty."""
+        """Every cell in the order of presentation, if all are known before any trial runs; otherwise empty."""
         return {}
 
     @property
     @abstractmethod
     def varied_paths(self) -> frozenset[str]:
-        """The dotted paths of the record that its points set."""
+        """The dotted paths of the record's fields that the sweep's points set."""
 
     @abstractmethod
     def possible_trials(self) -> list[Experiment]:
-        """One experiment for each trial that may be run; those whose points are not known yet are like the base."""
+        """One experiment for each trial that may run; the base stands for points that are not known yet."""
 
     @abstractmethod
     def count_ended(self, rows: Iterable[Record]) -> int:
-        """How many of its trials are among rows of `trials` that finished or were stopped early, one row each."""
+        """Number of the sweep's trials among `rows`, one row for each trial that finished or was stopped early."""
 
     @abstractmethod
     def plan_lines(self, most: int) -> list[str]:
-        """What would be run, line by line; at most `most` cells are named."""
+        """The plan as lines of text; at most `most` cells are named."""
 
     @property
     @abstractmethod
     def trials_in_words(self) -> str:
-        """What is run, in part of a sentence."""
+        """The number of trials, as part of a sentence."""
 
     # Which trials are compared
 
@@ -153,7 +154,10 @@ class Sweep(ABC):
 
     @property
     def selection_seeds(self) -> range:
-        """The seeds whose trials choose what is compared: they flatter the chosen, and are left out of comparisons."""
+        """The seeds whose trials select the cells to compare.
+
+        Comparisons leave them out: on these seeds the selected cells look better than they are.
+        """
         return range(self.base.seed, self.base.seed)
 
     @property
@@ -171,23 +175,23 @@ class Sweep(ABC):
     @property
     @abstractmethod
     def compared_cells(self) -> int:
-        """The most cells that one comparison has, where all goes to plan."""
+        """Number of cells in the largest comparison, if everything runs as planned."""
 
     @property
     @abstractmethod
     def whole_seeds(self) -> int:
-        """The seeds that every compared cell has, where all goes to plan."""
+        """Number of seeds that every compared cell has, if everything runs as planned."""
 
     @abstractmethod
     def compared_fields(self) -> list[list[str]]:
         """For each set of trials that are ranked together, the fields of the flat record in which they may differ."""
 
     def seeds_for(self, compared: int) -> int:
-        """The `seeds` with which so many of them are compared."""
+        """The value of `seeds` that gives this number of compared seeds."""
         return compared + len(self.selection_seeds)
 
     def baseline_of(self, label: str) -> str | None:
-        """The cell that a cell is compared with."""
+        """The baseline that this cell is compared with."""
         return self.baseline
 
     def group_of(self, label: str) -> str:
@@ -195,17 +199,17 @@ class Sweep(ABC):
         return ""
 
     def heading(self, group: str) -> str:
-        """What tells the findings on one of its groups from those of other sweeps of a folder."""
+        """The heading of the findings on one of its groups, distinct from those of the folder's other sweeps."""
         return group or self.name
 
     @property
     @abstractmethod
     def settings_title(self) -> str:
-        """What `settings_rows` is a list of."""
+        """The title of `settings_rows`."""
 
     @abstractmethod
     def settings_rows(self) -> list[tuple[str, str]]:
-        """What its cells or points set, by name, in words."""
+        """The settings of its cells or points, as pairs of name and text."""
 
     # When trials are stopped early
 
@@ -225,21 +229,21 @@ class Sweep(ABC):
         return 0
 
     def without_early_stopping(self) -> Self:
-        """The same sweep, of which every trial runs whole."""
+        """The same sweep without early stopping: every trial runs all its epochs."""
         return self
 
     # Experiments and cells
 
     @abstractmethod
     def label(self, experiment: Experiment) -> str | None:
-        """The cell that an experiment of any seed belongs to; None where it is not of this sweep."""
+        """The cell that an experiment belongs to, whatever its seed; None for one that is not of this sweep."""
 
     def point_of(self, experiment: Experiment) -> Point | None:
-        """The point of its space that an experiment lies at; None where there is none."""
+        """The experiment's point in the sweep's space; None for one outside it."""
         return None
 
     def experiment(self, point: Mapping[str, Any], repeat: int = 0) -> Experiment:
-        """The experiment at a point, on the base's seed + `repeat`; raises UserError where it cannot be used."""
+        """The experiment at a point, on the base's seed + `repeat`; raises UserError for an invalid one."""
         return self.base.changed({**point, "seed": self.base.seed + repeat}).knowing(self.contents)
 
     def labels(self, configs: Iterable[str]) -> list[str | None]:
@@ -247,7 +251,7 @@ class Sweep(ABC):
         return [None if experiment is None else self.label(experiment) for experiment in self.experiments(configs)]
 
     def experiments(self, configs: Iterable[str]) -> list[Experiment | None]:
-        """The experiment of each row of the tables; None where it is of a variant that this code does not know."""
+        """The experiment of each row of the tables; None for a variant that this code does not know."""
         return read_experiments(configs, self.contents)
 
     @abstractmethod
@@ -267,7 +271,7 @@ class Sweep(ABC):
 
 
 def describe(point: Mapping[str, Any]) -> str:
-    """A point in a few words: `a=0.03, b=1`, `order=hilbert`."""
+    """A point as short text: `a=0.03, b=1`, `order=hilbert`."""
     return ", ".join(f"{path.rpartition('.')[2]}={_short(value)}" for path, value in point.items())
 
 

@@ -1,9 +1,9 @@
 """Which experiments a metric can compare.
 
 A metric lists the aspects of a run across which its values mean different things (`darl.metrics`), and each field of
-the record says which aspect it changes (`darl.aspects`). Experiments that differ in such a field are refused. Of a
-field that this code does not know (of a variant that is not imported, or of another version) the nearest field above
-it in the record speaks; where none is known, it is taken to change everything.
+the record says which aspects it changes (`darl.aspects`). Experiments that differ in such a field are refused. A field
+that this code does not know (of a variant that is not imported, or of another version) counts like the nearest known
+field above it in the record; if there is none, it counts as changing every aspect.
 """
 
 from darl.aspects import Aspect
@@ -16,7 +16,7 @@ __all__ = ["require_comparable", "require_comparable_over"]
 
 
 def require_comparable(metric: str, records: list[Record]) -> list[str]:
-    """The fields in which flat records differ, `seed` aside; raises UserError where they forbid the metric."""
+    """The fields in which flat records differ, `seed` aside; raises UserError if the metric cannot compare them."""
     names = dict.fromkeys(name for record in records for name in record if name != "seed")
     varying = [name for name in names if len({record.get(name) for record in records}) > 1]
     require_comparable_over(metric, varying)
@@ -24,7 +24,7 @@ def require_comparable(metric: str, records: list[Record]) -> list[str]:
 
 
 def require_comparable_over(metric: str, fields: list[str]) -> None:
-    """Raise UserError where experiments that differ in these fields (columns) cannot be ranked by the metric."""
+    """Raise UserError if the metric cannot rank experiments that differ in these fields (columns)."""
     known = aspects()
     changed = {name: _aspects_of(name, known) for name in fields}
     barred = _barring(METRICS[metric], changed)

@@ -26,13 +26,13 @@ class Design(Sweep):
     concludes: ClassVar[bool] = True
 
     cells: Mapping[str, Point]
-    """By label, in the order of presentation."""
+    """The point of each cell, by label, in the order of presentation."""
     groups: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of cells that are compared with some others only (on one data set, say), by label."""
+    """The group of each cell, by label: a cell is compared only with cells of its group (of one data set, say)."""
     baselines: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The cell to compare with, by group; `baseline` where not given."""
+    """The baseline of each group; `baseline` for a group that is not listed."""
     across: str | None = None
-    """What tells groups apart whose baselines are compared with the first one's, too; None where that says nothing."""
+    """The title of an extra comparison between the groups' baselines, such as `patch size`; None for no such one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,36 +43,36 @@ class Design(Sweep):
 
     @property
     def evaluate_at(self) -> Mapping[int, Protocols]:
-        """Everything is measured, at evenly spaced epochs."""
+        """Full evaluations at evenly spaced epochs."""
         chosen = evenly(self.base.epochs, self.evaluations, self.full)
         return {epoch: evaluation for epoch, evaluation in chosen.items() if epoch < self.base.epochs}
 
     def planned(self) -> list[tuple[str, Point, int]]:
-        """Label, point and repeat of every trial, seed by seed: a sweep that is cut short has whole seeds first."""
+        """Label, point and repeat of every trial, seed by seed, so that a sweep that is cut short has whole seeds."""
         every = [(label, dict(point), repeat) for repeat in range(self.seeds) for label, point in self.cells.items()]
         return every[: self.trials]
 
     @property
     def fixed_cells(self) -> Mapping[str, Point]:
-        """All of them."""
+        """All cells."""
         return self.cells
 
     @property
     def varied_paths(self) -> frozenset[str]:
-        """What any of the cells sets."""
+        """The paths that any cell sets."""
         return frozenset(path for point in self.cells.values() for path in point)
 
     def possible_trials(self) -> list[Experiment]:
-        """Those that are planned."""
+        """The planned trials."""
         return [self.experiment(point, repeat) for _, point, repeat in self.planned()]
 
     def count_ended(self, rows: Iterable[Record]) -> int:
-        """Of the planned trials."""
+        """Number of planned trials that have ended."""
         ended = {experiment.trial_id for experiment in self.experiments(row["config"] for row in rows) if experiment}
         return len({experiment.trial_id for experiment in self.possible_trials()} & ended)
 
     def plan_lines(self, most: int) -> list[str]:
-        """Cells, trials, and the length of each."""
+        """The cells, the number of trials, and the epochs of each."""
         names = list(self.cells)
         lines = [
             f"  cell: {label}{'  (the baseline)' if label == self.baseline_of(label) else ''}" for label in names[:most]
@@ -94,12 +94,12 @@ class Design(Sweep):
 
     @property
     def compared_seeds(self) -> range:
-        """All of them."""
+        """All seeds of the design."""
         return self.all_seeds
 
     def comparisons(self, rows: Sequence[Record]) -> list[Comparison]:
-        """One for each group, and one of their baselines where that says something."""
-        found = [
+        """One comparison for each group and, with `across`, one of the groups' baselines."""
+        compared = [
             Comparison(
                 cells=cells, baseline=self.baselines.get(group, self.baseline), group=group, title=group or "Cells"
             )
@@ -107,23 +107,23 @@ class Design(Sweep):
         ]
         if self.across:
             cells = list(self.baselines.values())
-            found.append(
+            compared.append(
                 Comparison(cells=cells, baseline=cells[0], group=self.across, title=self.across, accuracies_only=True)
             )
-        return found
+        return compared
 
     @property
     def compared_cells(self) -> int:
-        """Of the largest group."""
+        """Number of cells in the largest group."""
         return max(Counter(map(self.group_of, self.cells)).values())
 
     @property
     def whole_seeds(self) -> int:
-        """The trials of a design run seed by seed."""
+        """Number of seeds that all cells have, since trials run seed by seed."""
         return len(self.planned()) // len(self.cells)
 
     def compared_fields(self) -> list[list[str]]:
-        """Those in which the cells of a group differ, for each group."""
+        """For each group, the fields in which its cells differ."""
         return [
             differing_fields(self.experiment(self.cells[label]) for label in cells)
             for cells in self._cells_by_group().values()
@@ -145,15 +145,15 @@ class Design(Sweep):
 
     @property
     def settings_title(self) -> str:
-        """With the number of seeds."""
+        """The title, with the number of seeds."""
         return f"What each cell sets ({several(self.seeds, 'seeds')})"
 
     def settings_rows(self) -> list[tuple[str, str]]:
-        """By cell."""
+        """The settings of each cell."""
         return [(cell, describe(point) or "the base's settings") for cell, point in self.cells.items()]
 
     def label(self, experiment: Experiment) -> str | None:
-        """The cell's."""
+        """The label of the experiment's cell; None for an experiment of no cell."""
         return self._by_record.get(_seedless(experiment))
 
     @cached_property

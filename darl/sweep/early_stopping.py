@@ -1,8 +1,8 @@
-"""Whether trials of a search may be stopped early: only where early results foretell late ones.
+"""Whether trials of a search may be stopped early: only where early results predict final ones.
 
 The first trials of a search (its *pilot*) run whole. At each *rung*, an epoch after which trials may be stopped,
-Kendall's tau between what they scored there and what they scored in the end says whether a trial that is behind at that
-rung would have stayed behind. No trial is stopped at a rung where tau is low or uncertain.
+Kendall's tau between the pilot's scores there and its final scores says whether a trial that is behind at that rung
+would have stayed behind. No trial is stopped at a rung where tau is low or uncertain.
 """
 
 import math
@@ -18,23 +18,23 @@ from darl.sweep.statistics import Kendall, kendall
 __all__ = ["Pilot", "ended", "judge", "pilot_of", "scores"]
 
 Scores = Mapping[int, float]
-"""What decides, by epoch: at a rung the rung's own metric, at the last epoch the sweep's."""
+"""A trial's deciding values by epoch: the rung's own metric at a rung, the sweep's metric at all other epochs."""
 
 
 @dataclass(frozen=True)
 class Pilot:
-    """How well the pilot's early results foretell its late ones."""
+    """How well the pilot's early results predict its final ones."""
 
     taus: Mapping[int, Kendall]
-    """By the epoch of the rung."""
+    """Kendall's tau at each rung, by epoch."""
 
     @property
     def rungs(self) -> frozenset[int]:
-        """The rungs that foretell the end: trials are stopped at these alone."""
+        """The rungs whose results predict the final ones: trials are stopped only at these."""
         return frozenset(epoch for epoch, tau in self.taus.items() if tau.foretells)
 
     def describe(self) -> str:
-        """One sentence."""
+        """The taus and the decision in one sentence."""
         shown = ", ".join(f"after epoch {epoch}: {_in_words(tau)}" for epoch, tau in self.taus.items())
         number = max((tau.n for tau in self.taus.values()), default=0)
         used = ", ".join(map(str, sorted(self.rungs)))
@@ -49,7 +49,10 @@ def _in_words(tau: Kendall) -> str:
 
 
 def judge(sweep: Sweep, finished: Sequence[Scores]) -> Pilot | None:
-    """What the first finished trials say, in the order of their ends; None while there are too few."""
+    """The pilot's verdict; None while too few trials have finished.
+
+    finished: the scores of finished trials, in the order in which they ended.
+    """
     pilot = finished[: sweep.pilot_trials]
     if not sweep.stops_early or len(pilot) < sweep.pilot_trials:
         return None
@@ -62,7 +65,7 @@ def judge(sweep: Sweep, finished: Sequence[Scores]) -> Pilot | None:
 
 
 def pilot_of(sweep: Sweep, trials: pd.DataFrame, curves: pd.DataFrame) -> Pilot | None:
-    """What the pilot in a sweep's tables says; None while there are too few finished trials, or none is stopped."""
+    """The pilot's verdict from a sweep's tables; None without early stopping or while too few trials have finished."""
     labels = pd.Series(sweep.labels(trials["config"]), trials.index, dtype="object")
     own = (trials["status"] == "finished") & trials["seed"].isin(sweep.explored_seeds) & labels.notna()
     rows = sorted(trials.loc[own].to_dict("records"), key=ended)
@@ -72,12 +75,12 @@ def pilot_of(sweep: Sweep, trials: pd.DataFrame, curves: pd.DataFrame) -> Pilot 
 
 
 def ended(row: Mapping[str, Any]) -> pd.Timestamp:
-    """When the trial of a row of `trials` ended: the order in which a search has learned of its trials."""
+    """When the trial of a row of `trials` ended; a search learns of its trials in this order."""
     return row["started_at"] + pd.Timedelta(seconds=row["seconds"] if pd.notna(row["seconds"]) else 0)
 
 
 def scores(sweep: Sweep, curve: pd.DataFrame) -> dict[int, float]:
-    """What decides in a trial, from its rows of `curves`."""
+    """The deciding values of a trial by epoch, from its rows of `curves`."""
     deciding = {**dict.fromkeys(curve["epoch"].tolist(), sweep.metric), **sweep.rungs}
     values = {int(row["epoch"]): row[deciding[row["epoch"]]] for row in curve.to_dict("records")}
     return {epoch: float(value) for epoch, value in values.items() if epoch > 0 and pd.notna(value)}

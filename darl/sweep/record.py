@@ -14,7 +14,7 @@ KINDS: Mapping[str, type[Sweep]] = {kind.kind: kind for kind in (Design, Search)
 """The kinds of sweeps, by name."""
 
 SWEEP_FILE = "sweep.json"
-"""In RESULTS/SWEEP: what the last command there asked for, as `to_json` writes it."""
+"""The file in RESULTS/SWEEP that records what the last command there asked for, as `to_json` writes it."""
 
 
 def to_json(stages: Iterable[Sweep]) -> str:
@@ -23,7 +23,7 @@ def to_json(stages: Iterable[Sweep]) -> str:
 
 
 def from_json(text: str) -> list[Sweep]:
-    """The inverse of `to_json`; raises UserError where it is of another version of darl."""
+    """The inverse of `to_json`; raises UserError for a record of another version of darl."""
     try:
         return [KINDS[stage["kind"]].from_record(stage) for stage in json.loads(text)["stages"]]
     except (KeyError, TypeError, ValueError) as error:

@@ -1,9 +1,9 @@
 """Samplers: how a search chooses its next point. A family; each sampler is one class over one of Optuna's.
 
-A sampler is Optuna's with the project's defaults. What all samplers share is in `propose`: a point that was run already
-is not run again, and a sampler that keeps returning to such points is replaced by random draws until a new point comes.
+`propose` is what all samplers share: a point that has run already is not run again, and a sampler that keeps returning
+to such points is replaced by random draws until a new point comes.
 
-Optuna is imported where it is used, because every search names its sampler and not every command searches.
+Optuna is imported inside functions, because reports, dry runs and help texts name samplers without running them.
 """
 
 import warnings
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["GaussianProcess", "Random", "Sampler", "Tpe", "propose"]
 
 PATIENCE = 10
-"""Known points that a sampler may propose in a row; after these, points are drawn at random."""
+"""Duplicate proposals in a row after which points are sampled at random."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(Variant):
-    """Chooses the next point of a search from the trials that are known."""
+    """Chooses the next point of a search from its trials so far."""
 
     family: ClassVar[str] = "sampler"
 
@@ -43,10 +43,10 @@ class Sampler(Variant):
 class Tpe(Sampler):
     """Tree-structured Parzen estimators (Bergstra et al. 2011): points like those of the better trials.
 
-    multivariate: dimensions are drawn together. group: also those that only some options of a choice have (without
-    effect in a space without choices, or where dimensions are not drawn together). constant_liar: running trials count
-    as bad ones, so that trials that run at the same time are not given the same point. startup: trials before the
-    sampler learns, the known ones among them; 5 was measured by tests/benchmarks/search.py.
+    multivariate: dimensions are drawn together. group: the dimensions of each option of a choice are drawn together too
+    (no effect in a space without choices, or without `multivariate`). constant_liar: running trials count as bad ones,
+    so that trials that run at the same time do not get the same point. startup: number of trials before the sampler
+    learns, including the known first points; 5 is the result of tests/benchmarks/search.py.
     """
 
     kind: ClassVar[str] = "tpe"
@@ -64,11 +64,11 @@ class Tpe(Sampler):
         from optuna.samplers import TPESampler
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # of `group`
+            warnings.simplefilter("ignore", ExperimentalWarning)  # `group` is experimental in Optuna
             return TPESampler(seed=seed, **self.settings(space))
 
     def settings(self, space: Space) -> Record:
-        """The keyword arguments of Optuna's TPESampler, but for the seed."""
+        """The keyword arguments of Optuna's TPESampler, without the seed."""
         choices = any(dimension.alternatives for dimension in space.values())
         return {
             "multivariate": self.multivariate,
@@ -80,7 +80,7 @@ class Tpe(Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class Random(Sampler):
-    """Uniform draws in the coordinates of the space, which learn nothing: the baseline of the other samplers."""
+    """Uniform draws in the coordinates of the space, independent of results: a baseline for the other samplers."""
 
     kind: ClassVar[str] = "random"
 
@@ -95,8 +95,9 @@ class Random(Sampler):
 class GaussianProcess(Sampler):
     """A Gaussian process over the finished trials; the next point has the largest expected improvement.
 
-    It learns from whole trials only, not from those that were stopped early. Dimensions that only some options of a
-    choice have are drawn at random. startup: random trials before it learns, the known ones among them.
+    It learns only from trials that ran all their epochs, not from those that were stopped early. Dimensions that only
+    some options of a choice have are drawn at random. startup: number of random trials before it learns, including the
+    known first points.
     """
 
     kind: ClassVar[str] = "gp"
@@ -115,7 +116,7 @@ class GaussianProcess(Sampler):
             return GPSampler(seed=seed, warn_independent_sampling=False, **self.settings(space))
 
     def settings(self, space: Space) -> Record:
-        """The keyword arguments of Optuna's GPSampler, but for the seed."""
+        """The keyword arguments of Optuna's GPSampler, without the seed."""
         return {"n_startup_trials": self.startup}
 
 
@@ -125,7 +126,7 @@ def propose(study: "optuna.Study", space: Space, known: int, seed: int) -> "tupl
     The point is drawn at random once the sampler has proposed `PATIENCE` known points in a row: TPE may return to its
     best point for ever, which does not mean that no other point is left.
 
-    known: how many known points were proposed since the last new one. seed: of the random draws.
+    known: number of known points proposed since the last new one. seed: seed of the random draws.
     """
     from optuna.samplers import RandomSampler
 

@@ -1,9 +1,9 @@
 """A search for the best point of a space, then a race of its best points.
 
-The *race* runs the best points of the search (its *contenders*) and the known ones again, on fresh seeds that the
-search has not seen, in pairs; a contender that has fallen behind the leader gets no more seeds. Before trials of the
-search may be stopped early, a *pilot* of whole trials must have shown that early results foretell late ones; the epochs
-after which a trial may then be stopped are its *rungs*.
+The *race* runs the best points of the search (its *contenders*) and the known points again, on fresh seeds that the
+search has not used, so that points are compared in pairs; a contender that has fallen behind the leader gets no more
+seeds. Trials of the search may be stopped early only after a *pilot*, a few trials that run all their epochs, has shown
+that early results predict final ones; the epochs after which a trial may then be stopped are the *rungs*.
 """
 
 import math
@@ -27,8 +27,8 @@ __all__ = ["Search"]
 class Search(Sweep):
     """A search for the best point of a space, on the base's seed, and a race of its best on the seeds that follow.
 
-    With `seeds` > 1, the best `contenders` and the known first points run again on seeds that the search has not seen,
-    in pairs; those that fall behind are dropped on the way.
+    With `seeds` > 1, the best `contenders` and the known first points run again on seeds that the search has not used;
+    those that fall behind are dropped on the way.
     """
 
     kind: ClassVar[str] = "search"
@@ -44,9 +44,9 @@ class Search(Sweep):
     reduction: int = 3
     """Early stopping keeps about one in this many at each rung."""
     early: bool = True
-    """Whether trials may be stopped early where the pilot shows that early results foretell late ones."""
+    """Whether trials may be stopped early where the pilot shows that early results predict final ones."""
     pilot: int = 8
-    """Trials that run whole before any is stopped."""
+    """Number of trials that run all their epochs before any is stopped."""
     sampler: Sampler = field(default_factory=Tpe)
     """How the next point is chosen."""
 
@@ -57,9 +57,9 @@ class Search(Sweep):
 
     @property
     def grace(self) -> int:
-        """The first epoch after which a trial may be stopped; the next rungs are `reduction` times later each.
+        """The first epoch after which a trial may be stopped; each later rung is `reduction` times later.
 
-        Two rungs lie before the last epoch, at g and rg: r²g is beyond it.
+        With grace g and reduction r, two rungs lie before the last epoch, at g and rg; r²g is beyond it.
         """
         return self.base.epochs // self.reduction**2 + 1
 
@@ -67,7 +67,7 @@ class Search(Sweep):
     def rungs(self) -> dict[int, str]:
         """The epochs after which a trial may be stopped, and the metric that decides there.
 
-        The first rung's is the metric's cheaper stand-in where it has one: kNN for the linear probe.
+        The first rung uses the metric's cheaper stand-in if it has one: kNN for the linear probe.
         """
         epochs = [epoch for epoch in (self.grace, self.grace * self.reduction) if epoch < self.base.epochs]
         cheap = METRICS[self.metric].cheaper or self.metric
@@ -75,31 +75,31 @@ class Search(Sweep):
 
     @property
     def evaluate_at(self) -> Mapping[int, Protocols]:
-        """At each rung, no more than what decides there."""
+        """At each rung, only the metric that decides there."""
         return {epoch: Protocols.only(metric) for epoch, metric in self.rungs.items()}
 
     @property
     def stops_early(self) -> bool:
-        """Where that is asked for, and there is an epoch to stop after."""
+        """Whether `early` is set and there is a rung before the last epoch."""
         return self.early and bool(self.rungs)
 
     @property
     def pilot_trials(self) -> int:
-        """As it was asked for."""
+        """The value of `pilot`."""
         return self.pilot
 
     def without_early_stopping(self) -> Self:
-        """The same search, of which every trial runs whole."""
+        """The same search without early stopping: every trial runs all its epochs."""
         return replace(self, early=False)
 
     @property
     def searched_space(self) -> Space:
-        """Its space."""
+        """The search's space."""
         return self.space
 
     @property
     def known_points(self) -> Mapping[str, Point]:
-        """The first points."""
+        """The points that run first."""
         return self.first
 
     @property
@@ -108,11 +108,11 @@ class Search(Sweep):
         return frozenset(self.space)
 
     def possible_trials(self) -> list[Experiment]:
-        """Of the search, and of a race in which nobody falls behind."""
+        """The trials of the search, and of a race in which no contender falls behind."""
         return [self.base] * (self.trials + self.whole_seeds * self.compared_cells)
 
     def count_ended(self, rows: Iterable[Record]) -> int:
-        """Of the search no more than it has now, and those of the race."""
+        """Number of ended trials of the search, at most `trials`, and of the race."""
         ended = list(rows)
         labels = zip(self.labels(row["config"] for row in ended), ended, strict=True)
         seeds = [int(row["seed"]) for label, row in labels if label is not None]
@@ -120,7 +120,7 @@ class Search(Sweep):
         return min(searched, self.trials) + sum(seed in self.compared_seeds for seed in seeds)
 
     def plan_lines(self, most: int) -> list[str]:
-        """Space, known points, trials, the length of each, and when one is stopped early."""
+        """The space, the known points, the number of trials, the epochs of each, and when a trial is stopped early."""
         lines = [f"  {path}: {dimension}" for path, dimension in self.space.items()]
         lines += [f"  first: {name}: {describe(point)}" for name, point in self.first.items()]
         again = f", then the best {self.contenders} and the first ones on {several(self.seeds - 1, 'fresh seeds')}"
@@ -130,8 +130,8 @@ class Search(Sweep):
         if self.stops_early:
             rungs = " and ".join(f"{epoch} (by {metric})" for epoch, metric in self.rungs.items())
             lines.append(
-                f"those not in the best 1/{self.reduction} are stopped after epochs {rungs}, not the first ones, and "
-                f"only where {self.pilot} pilot trials show that early results foretell late ones"
+                f"trials not in the best 1/{self.reduction} are stopped after epochs {rungs}, except the known points, "
+                f"and only if {self.pilot} pilot trials show that early results predict final ones"
             )
         return lines
 
@@ -143,16 +143,16 @@ class Search(Sweep):
 
     @property
     def compared_seeds(self) -> range:
-        """The fresh ones, on which the race is run."""
+        """The fresh seeds, on which the race is run."""
         return self.all_seeds[1:]
 
     @property
     def selection_seeds(self) -> range:
-        """The base's: the search's own."""
+        """The base's seed, on which the search runs."""
         return self.all_seeds[:1]
 
     def comparisons(self, rows: Sequence[Record]) -> list[Comparison]:
-        """The race: of the known points and the best, and of former contenders that better points have overtaken."""
+        """The race of the known points, the best points, and former contenders that better points have overtaken."""
         fresh = [row for row in rows if row["seed"] in self.compared_seeds]
         ran = list(dict.fromkeys(str(row["cell"]) for row in fresh))
         racing = [self.label_of(point) for point in self.racing(rows)] or ran
@@ -173,9 +173,9 @@ class Search(Sweep):
         ]
 
     def fallen_behind(self, values: Iterable[tuple[str, int, float]]) -> frozenset[str]:
-        """The cells of a race that are behind its leader, but for the baseline.
+        """The cells of a race that are behind its leader, except the baseline.
 
-        values: cell, seed and metric of what has run on fresh seeds.
+        values: cell, seed and metric of each finished trial on fresh seeds.
         """
         from darl.sweep.statistics import fallen, values_frame
 
@@ -183,29 +183,29 @@ class Search(Sweep):
 
     @property
     def compared_cells(self) -> int:
-        """The contenders and the known points."""
+        """Number of contenders and known points."""
         return self.contenders + len(self.first)
 
     @property
     def whole_seeds(self) -> int:
-        """Of a contender that does not fall behind."""
+        """Number of fresh seeds, which every contender has that does not fall behind."""
         return len(self.compared_seeds)
 
     def compared_fields(self) -> list[list[str]]:
-        """What the search varies."""
+        """The fields that the search varies."""
         return [[path.replace(".", "_") for path in self.space]]
 
     def heading(self, group: str) -> str:
-        """The data that was searched on."""
+        """`search on` and the last part of the data's name."""
         return f"search on {self.base.data.rstrip('/').rpartition('/')[2]}"
 
     @property
     def settings_title(self) -> str:
-        """The space."""
+        """The title of the list of dimensions."""
         return "Space"
 
     def settings_rows(self) -> list[tuple[str, str]]:
-        """Dimensions, and known points."""
+        """The dimensions and the known points."""
         rows = [(path, str(dimension)) for path, dimension in self.space.items()]
         return rows + [(f"known point: {name}", describe(point)) for name, point in self.first.items()]
 
@@ -219,7 +219,7 @@ class Search(Sweep):
         return next((name for name, known in self.first.items() if known == point), None) or describe(point)
 
     def point_of(self, experiment: Experiment) -> Point | None:
-        """The point that an experiment of this search lies at; None where it is not of this search."""
+        """The experiment's point; None for an experiment that is not of this search."""
         point: Point = {}
         for path, dimension in self.space.items():
             part = dimension.part(path, experiment)
@@ -230,13 +230,13 @@ class Search(Sweep):
         return point if same else None
 
     def racing(self, rows: Iterable[Record]) -> list[Point]:
-        """The points that run on fresh seeds: the known ones, then the best of the search; none before it has any."""
+        """The points of the race: the known ones, then the best of the search; none before a trial has finished."""
         best = self.ranked(rows)[: self.contenders]
-        known = [dict(point) for point in self.first.values()] if best else []  # before all: a race may be cut short
-        return known + [point for point in best if point not in known]
+        known = [dict(point) for point in self.first.values()] if best else []
+        return known + [point for point in best if point not in known]  # known points first: a race may be cut short
 
     def ranked(self, rows: Iterable[Record]) -> list[Point]:
-        """The points of those rows of `trials` that have run whole on the search's own seed, best first."""
+        """The points of the rows of `trials` that finished on the search's own seed, best first."""
         valued: list[tuple[float, Point]] = []
         for row in rows:
             value = row[self.metric]
@@ -258,7 +258,7 @@ class Search(Sweep):
         """The inverse of `to_record`."""
         arguments = arguments_of(record)
         arguments["space"] = {path: read(part) for path, part in record["space"].items()}
-        arguments["sampler"] = Sampler.parse(record.get("sampler", Tpe.kind))  # older ones have none
+        arguments["sampler"] = Sampler.parse(record.get("sampler", Tpe.kind))  # records of older versions have none
         return cls(**arguments)
 
 

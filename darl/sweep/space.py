@@ -1,10 +1,10 @@
 """What a search may choose, as plain data: numbers, alternatives, and Beta noise schedules in several coordinates.
 
 A *point* says what an experiment changes of a sweep's base, by dotted path: `{"noise.a": 0.03, "order": "hilbert"}`. A
-dimension draws its part of a point from whatever has Optuna's `suggest_float` and `suggest_categorical`, and gives back
-the numbers that a point was drawn from. The two may differ: a Beta schedule may be searched by its mean and
-concentration, and is recorded by a and b in any case. Numbers are rounded to four digits: what is drawn is what a
-table shows, and an equal point is an equal trial.
+dimension draws its part of a point from an object with Optuna's `suggest_float` and `suggest_categorical`, and computes
+the inverse: the parameters from which a point is drawn. Point and parameters may differ: a Beta schedule may be
+searched by its mean and concentration, but its point always holds a and b. Numbers are rounded to four digits, so that
+tables show exactly the values that were used, and equal points are equal trials.
 """
 
 import math
@@ -53,15 +53,15 @@ class Dimension(ABC):
 
     @abstractmethod
     def parameters(self, path: str, point: Point) -> dict[str, Any]:
-        """The numbers that this part of a point is drawn from, whether it lies inside of the space or not."""
+        """The parameters from which this part of a point is drawn, whether it lies inside the space or not."""
 
     @abstractmethod
     def part(self, path: str, experiment: Any) -> Point | None:
-        """The part of a point that an experiment has at this path; None where this dimension cannot have drawn it."""
+        """The experiment's values at this path as part of a point; None if this dimension cannot have drawn them."""
 
     @property
     def alternatives(self) -> "Mapping[str, Space]":
-        """The dimensions that exist for one option only, by option; none where there are no options."""
+        """The dimensions that exist for one option only, by option; empty for a dimension without options."""
         return {}
 
     def to_record(self) -> Record:
@@ -87,17 +87,17 @@ def draw(space: Space, trial: Trial) -> Point:
 
 
 def parameters(space: Space, point: Point) -> dict[str, Any]:
-    """The numbers that this point is drawn from, by name, whether it lies in the space or not."""
+    """The parameters from which this point is drawn, by name, whether it lies inside the space or not."""
     return {name: value for path, part in space.items() for name, value in part.parameters(path, point).items()}
 
 
 def known(space: Space, point: Point) -> "FixedTrial | None":
-    """An Optuna trial that has drawn this point, with its distributions; None for a point outside of the space."""
+    """An Optuna trial that has drawn this point, with its distributions; None for a point outside the space."""
     from optuna.trial import FixedTrial
 
     trial = FixedTrial(parameters(space, point))
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # of a value out of its range
+        warnings.simplefilter("error", UserWarning)  # Optuna warns of a value out of its range
         try:
             draw(space, trial)
         except (UserWarning, ValueError):
@@ -128,23 +128,23 @@ class LogUniform(Dimension):
         return {path: point[path]}
 
     def part(self, path: str, experiment: Any) -> Point | None:
-        """The number there."""
+        """The experiment's number at this path."""
         value = _at(experiment, path)
         return {path: value} if isinstance(value, float) else None
 
 
 class BetaDimension(Dimension, ABC):
-    """Beta(a, b) schedules, in whatever coordinates."""
+    """Beta(a, b) noise schedules; subclasses choose the coordinates of the search."""
 
     def part(self, path: str, experiment: Any) -> Point | None:
-        """a and b of a Beta schedule."""
+        """a and b of the experiment's schedule, if it is a Beta."""
         values = {name: _at(experiment, name) for name in (f"{path}.a", f"{path}.b")}
         return values if all(isinstance(value, float) for value in values.values()) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class BetaByShape(BetaDimension):
-    """Beta(a, b) schedules by log a and log b, between `low_…` and `high_…`."""
+    """Beta(a, b) schedules, a and b each log-uniform between `low_…` and `high_…`."""
 
     kind: ClassVar[str] = "beta_by_shape"
     low_a: float = 0.003
@@ -166,7 +166,7 @@ class BetaByShape(BetaDimension):
         return {f"{path}.a": rounded(a), f"{path}.b": rounded(b)}
 
     def parameters(self, path: str, point: Point) -> dict[str, Any]:
-        """The numbers themselves."""
+        """a and b themselves."""
         return {name: point[name] for name in (f"{path}.a", f"{path}.b")}
 
 
@@ -175,7 +175,7 @@ class BetaByMean(BetaDimension):
     """Beta(a, b) schedules by mean m = a / (a + b), uniform in its logit, and concentration a + b, uniform in its log.
 
     The mean is the expected signal fraction of a patch; the larger the concentration, the more alike the patches of an
-    image are in it. The default ranges hold about the same schedules as those of `BetaByShape`.
+    image are in it. The default ranges cover about the same schedules as those of `BetaByShape`.
     """
 
     kind: ClassVar[str] = "beta_by_mean"
@@ -223,21 +223,21 @@ class Choice(Dimension):
         return "one of " + ", ".join(shown)
 
     def draw(self, path: str, trial: Trial) -> Point:
-        """The text, and what its own dimensions draw."""
+        """The option's text, and the values drawn by its own dimensions."""
         chosen = trial.suggest_categorical(path, list(self.options))
         return {path: chosen} | draw(self.options[chosen], trial)
 
     def parameters(self, path: str, point: Point) -> dict[str, Any]:
-        """The text, and what its own dimensions need."""
+        """The option's text, and the parameters of its own dimensions."""
         return {path: point[path]} | parameters(self.options.get(point[path], {}), point)
 
     def part(self, path: str, experiment: Any) -> Point | None:
-        """The option that the experiment's variant is, with its own part."""
+        """The option that matches the experiment's variant, with the values of the option's own dimensions."""
         value = _at(experiment, path)
         if not isinstance(value, Variant):
             return None
         ancestry = type(value).__mro__
-        family = cast("type[Variant]", ancestry[ancestry.index(Variant) - 1])  # the family stands just below `Variant`
+        family = cast("type[Variant]", ancestry[ancestry.index(Variant) - 1])  # the class just below `Variant`
         for text, space in self.options.items():
             if space and family.of(text) is type(value):
                 parts = [dimension.part(own, experiment) for own, dimension in space.items()]
@@ -250,7 +250,7 @@ class Choice(Dimension):
 
     @property
     def alternatives(self) -> Mapping[str, Space]:
-        """Those of each option."""
+        """The dimensions of each option."""
         return self.options
 
     def to_record(self) -> Record:
@@ -280,7 +280,7 @@ KINDS: Mapping[str, type[Dimension]] = {kind.kind: kind for kind in (LogUniform,
 
 
 def rounded(value: float) -> float:
-    """Four digits."""
+    """The number to four significant digits."""
     return float(f"{value:.4g}")
 
 

@@ -1,9 +1,9 @@
-"""What the values of a few seeds say: pure functions of frames with the columns `cell`, `seed` and `value`.
+"""Statistics over few seeds: pure functions of frames with the columns `cell`, `seed` and `value`.
 
-A cell is what trials have in common that differ in nothing but their seed. Seeds are paired: cells that share a seed
-share initialisation, data order and probe split, so cells are compared by their differences on common seeds. Intervals
-are Student's t at 95 %: with three seeds, bootstraps cover 70 to 73 %. Values that do not vary (an accuracy is a count
-of images) do not say how much they would vary, and have no interval.
+A cell is a set of trials that differ only in their seed. Seeds are paired: cells that share a seed share
+initialisation, data order and probe split, so cells are compared by their differences on common seeds. Intervals are
+Student's t at 95 %: with three seeds, bootstraps cover 70 to 73 %. Values that are all equal (an accuracy is a count of
+images, so this happens) give no estimate of their spread, and have no interval.
 """
 
 import math
@@ -25,14 +25,14 @@ with p > 0.05 (sign test)."""
 
 
 def means(values: pd.DataFrame) -> pd.DataFrame:
-    """By cell: `mean` over its seeds, its interval `low` to `high` (NaN where there is none), and `seeds`."""
+    """By cell: `mean` over its seeds, its interval `low` to `high` (NaN without one), and `seeds`."""
     rows = {cell: _interval(wide.dropna().to_numpy()) for cell, wide in _wide(values).items()}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "seeds"])
     return table.astype({"seeds": int}).rename_axis("cell")
 
 
 def differences(values: pd.DataFrame, baseline: str, mode: str) -> pd.DataFrame:
-    """By cell other than the baseline: how it differs from it over the seeds that both have.
+    """For each other cell: how it differs from the baseline over the seeds that both have.
 
     Columns: `difference` (cell minus baseline) from `difference_low` to `difference_high`, `pairs`, two-sided `p`,
     `p_holm` (corrected for the number of cells that have a p), and `verdict`: `better` or `worse` (by `mode`, `max` or
@@ -52,29 +52,29 @@ def differences(values: pd.DataFrame, baseline: str, mode: str) -> pd.DataFrame:
 
 
 def seed_sd(values: pd.DataFrame, baseline: str) -> float | None:
-    """The standard deviation of paired differences to the baseline, pooled over cells; None where it cannot be had."""
+    """The standard deviation of paired differences to the baseline, pooled over cells; None without any spread."""
     sets = [pairs for pairs in _paired(values, baseline).values() if len(pairs) > 1 and _varies(pairs)]
     freedom = sum(len(pairs) - 1 for pairs in sets)
     return math.sqrt(sum(np.var(pairs) * len(pairs) for pairs in sets) / freedom) if freedom else None
 
 
 def detectable(seeds: int, sd: float, comparisons: int, power: float = 0.8, alpha: float = 0.05) -> float | None:
-    """The smallest paired difference that a design finds with probability `power`; None for one seed.
+    """The smallest paired difference that a design detects with probability `power`; None for one seed.
 
-    Of a two-sided paired t test of differences with standard deviation `sd`, at alpha / `comparisons`: the first step
-    of Holm's procedure.
+    The test is a two-sided paired t test of differences with standard deviation `sd`, at level alpha / `comparisons`:
+    the first step of Holm's procedure.
     """
     if seeds < 2:
         return None
     # One-sided at half the level leaves out significance of the wrong sign, which is negligible; the two-sided power
-    # is NaN over wide ranges with few seeds, and solving for it gives wrong numbers without a word.
+    # is NaN over wide ranges with few seeds, and solving for it silently gives wrong numbers.
     level = alpha / max(comparisons, 1) / 2
     return sd * float(TTestPower().solve_power(nobs=seeds, alpha=level, power=power, alternative="larger"))
 
 
 @dataclass(frozen=True)
 class Kendall:
-    """How far one ranking foretells another: tau-b, its 95 % interval from `low` to `high`, and the number of pairs."""
+    """How well one ranking predicts another: tau-b, its 95 % interval from `low` to `high`, and the number of pairs."""
 
     tau: float
     low: float
@@ -83,19 +83,19 @@ class Kendall:
 
     @property
     def foretells(self) -> bool:
-        """Whether it is strong, and surely not zero."""
+        """Whether tau is at least 0.5 and its interval lies above zero."""
         return self.tau >= 0.5 and self.low > 0
 
 
 def kendall(early: Sequence[float], final: Sequence[float], resamples: int = 2000) -> Kendall:
     """Kendall's tau-b of two scores of the same trials, with a percentile bootstrap interval.
 
-    The same scores give the same interval. A resample of one trial over and over, which has no order, counts as tau 0:
-    without these, three trials in the same order would be certain. NaN for fewer than two pairs, or without variation.
+    The same scores give the same interval. A resample that repeats a single trial has no order and counts as tau 0:
+    left out, three trials in the same order would look certain. NaN for fewer than two pairs, or without variation.
     """
     scores = np.column_stack([np.asarray(early, float), np.asarray(final, float)])
     scores = scores[~np.isnan(scores).any(axis=1)]
-    scores = scores[np.lexsort(scores.T)]  # in whatever order trials have ended
+    scores = scores[np.lexsort(scores.T)]  # independent of the order in which trials ended
     n = len(scores)
     if n < 2 or not _varies(scores[:, 0]) or not _varies(scores[:, 1]):
         return Kendall(math.nan, math.nan, math.nan, n)
@@ -107,19 +107,19 @@ def kendall(early: Sequence[float], final: Sequence[float], resamples: int = 200
 
 
 def values_frame(values: Iterable[tuple[str, int, float]]) -> pd.DataFrame:
-    """The frame of these cells, seeds and values that this module's functions take."""
+    """A frame of cells, seeds and values, as this module's functions take it."""
     return pd.DataFrame(list(values), columns=["cell", "seed", "value"])
 
 
 def fallen(values: pd.DataFrame, mode: str) -> set[str]:
     """The cells of a race that are behind its leader: a one-sided paired t test at 5 %, over at least three seeds.
 
-    The level is shared out between the cells (Bonferroni), not between the looks that a race takes after every seed: it
-    saves trials, and is no verdict. The leader is the cell whose mean is best over the seeds that it shares with each
-    other one.
+    The level is divided by the number of cells (Bonferroni), but not by the number of tests that a race makes, one
+    after every seed: this test saves trials, and is not the report's verdict. The leader is the cell whose mean is best
+    over the seeds that it shares with each other cell.
     """
     signed = values.assign(value=values["value"] * (1 if mode == "max" else -1))
-    signed = signed.sort_values(["cell", "seed"])  # of two leaders the same one, in whatever order trials have ended
+    signed = signed.sort_values(["cell", "seed"])  # equal leaders: the same one in any order of rows
     wide = _wide(signed)
     if wide.shape[1] < 2:
         return set()
@@ -131,12 +131,12 @@ def fallen(values: pd.DataFrame, mode: str) -> set[str]:
 
 
 def _wide(values: pd.DataFrame) -> pd.DataFrame:
-    """One column a cell, in the order of their first rows; one row a seed."""
+    """One column per cell, in the order of their first rows; one row per seed."""
     return values.pivot_table(index="seed", columns="cell", values="value", sort=False)
 
 
 def _paired(values: pd.DataFrame, baseline: str) -> dict[str, np.ndarray]:
-    """Every other cell's differences to the baseline, over common seeds; none without the baseline."""
+    """Every other cell's differences to the baseline, over common seeds; empty without the baseline."""
     wide = _wide(values)
     if baseline not in wide:
         wide[baseline] = math.nan
@@ -155,7 +155,7 @@ def _interval(sample: np.ndarray) -> tuple[float, float, float, int]:
 
 
 def _two_sided(pairs: np.ndarray) -> float:
-    """The p of a paired t test; of the sign test where all pairs differ by the same, and t has no scale."""
+    """The p of a paired t test; of the sign test if all differences are equal, where t is not defined."""
     if len(pairs) < 2:
         return math.nan
     if _varies(pairs):
@@ -165,7 +165,7 @@ def _two_sided(pairs: np.ndarray) -> float:
 
 
 def _varies(sample: np.ndarray) -> bool:
-    """By more than rounding."""
+    """Whether values differ by more than rounding."""
     return float(np.ptp(sample)) > 1e-12 * max(1.0, float(np.abs(sample).max()))
 
 
@@ -178,7 +178,7 @@ def _verdict(pairs: int, p_holm: float, gain: float) -> str:
 
 
 def _tau(orders: np.ndarray) -> float:
-    """Tau-b from the signs of all differences, (n, n, 2); 0 where one of the two has none."""
+    """Tau-b from the signs of all differences, (n, n, 2); 0 if all signs of one score are zero."""
     first, second = orders[..., 0], orders[..., 1]
     size = math.sqrt((first**2).sum() * (second**2).sum())
     return float((first * second).sum() / size) if size else 0.0

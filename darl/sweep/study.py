@@ -1,8 +1,8 @@
-"""The decisions of a search, without Ray: which point runs next, and what Optuna learns of each trial.
+"""The decisions of a search, without Ray: which point runs next, and what is reported to Optuna about each trial.
 
-Optuna learns three ends. COMPLETE: the trial ran all its epochs and its value is finite. PRUNED: the trial was stopped
-early; its intermediate values are kept. FAIL: the trial failed, or its value is not finite. (Ray's own OptunaSearch
-calls a trial that ASHA stopped complete at its early value, an errored trial complete at its last value, and leaves a
+A trial ends in one of three states. COMPLETE: it ran all its epochs and its value is finite. PRUNED: it was stopped
+early; its intermediate values are kept. FAIL: it failed, or its value is not finite. (Ray's own OptunaSearch marks a
+trial that ASHA stopped as complete at its early value, an errored trial as complete at its last value, and leaves a
 trial that ended in a NaN running for ever: all three seen with Ray 2.60 and Optuna 5.0.)
 """
 
@@ -25,7 +25,7 @@ from darl.sweep.space import Point, known, parameters
 __all__ = ["TRIES", "KnownTrial", "SearchStudy"]
 
 TRIES = 100
-"""Known points proposed in a row after which the space counts as used up."""
+"""Duplicate proposals in a row after which the space counts as exhausted."""
 
 _STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
@@ -41,7 +41,7 @@ class KnownTrial:
     values: Mapping[int, float]
     """The deciding values by epoch; see `darl.sweep.early_stopping.scores`."""
     lasted: tuple[datetime, datetime] | None = None
-    """Start and end, in local time without a zone, as Optuna has them."""
+    """Start and end, in local time without a time zone, as Optuna stores them."""
 
 
 class SearchStudy:
@@ -50,10 +50,10 @@ class SearchStudy:
     Trials of this run are named by the caller's own ids.
 
     Args:
-        sweep: what is searched.
+        sweep: the search.
         queue: points to run first.
-        past: trials that are in the tables.
-        storage: of the study, for `optuna-dashboard`; in memory where None.
+        past: trials that the tables hold.
+        storage: where the study is kept for `optuna-dashboard`; in memory if None.
 
     """
 
@@ -70,7 +70,7 @@ class SearchStudy:
         """The last epoch that each trial has reported, and its value there."""
         self.study = optuna.create_study(
             storage=storage,
-            sampler=sweep.sampler.build(sweep.space, sweep.base.seed + len(past)),  # a search that goes on draws anew
+            sampler=sweep.sampler.build(sweep.space, sweep.base.seed + len(past)),  # a new seed for a continued search
             pruner=optuna.pruners.NopPruner(),
             study_name=f"{sweep.name} on {sweep.base.data}",
             direction="minimize" if sweep.mode == "min" else "maximize",
@@ -85,12 +85,12 @@ class SearchStudy:
 
     @property
     def settings(self) -> dict[str, object]:
-        """How the points are drawn: Optuna's class, its version and its settings, as plain JSON values."""
+        """The sampler's class, Optuna's version and the sampler's settings, as plain JSON values."""
         kind = type(self.study.sampler).__name__
         return {"kind": kind, "optuna": optuna.__version__, **self._sweep.sampler.settings(self._sweep.space)}
 
     def _add(self, trial: KnownTrial) -> None:
-        """Add a trial of an earlier run; a point outside of the space is left out, since no sampler can learn of it."""
+        """Add a trial of an earlier run; a point outside the space is left out, since no sampler can learn from it."""
         state = _STATES[trial.status]
         if state == TrialState.COMPLETE and self._sweep.base.epochs not in trial.values:
             state = TrialState.FAIL
@@ -111,7 +111,7 @@ class SearchStudy:
         self.study.add_trial(frozen)
 
     def next_point(self, key: str) -> Point | None:
-        """The point of the next trial, which the caller names `key`; None where the space is used up."""
+        """The point of the next trial, which the caller names `key`; None if the space is exhausted."""
         for repeated in range(TRIES):
             queued = self._queue.pop(0) if self._queue else None
             if queued is not None:
@@ -129,7 +129,7 @@ class SearchStudy:
         return None
 
     def report(self, key: str, epoch: int, value: float | None) -> None:
-        """Note a trial's deciding value after an epoch, once: a trial that starts again reports its past again."""
+        """Report a trial's deciding value after an epoch, once: a restarted trial repeats its earlier reports."""
         if key not in self._open or epoch <= self._last.get(key, (0, None))[0]:
             return
         self._last[key] = (epoch, value)
@@ -139,7 +139,8 @@ class SearchStudy:
     def finish(self, key: str, *, failed: bool, interrupted: bool) -> None:
         """End a trial.
 
-        interrupted: the budget is spent, so that a trial short of its epochs is unfinished: Optuna learns no end of it.
+        interrupted: true once the budget is spent; a trial that has not run all its epochs is then unfinished, and its
+        end is not reported to Optuna.
         """
         if key not in self._open:
             return  # Tune may report an end twice

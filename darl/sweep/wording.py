@@ -1,4 +1,4 @@
-"""Numbers of things in words, for all that describe a sweep."""
+"""Counts in words, for texts that describe a sweep."""
 
 __all__ = ["several"]
 

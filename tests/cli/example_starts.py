@@ -1,22 +1,22 @@
-"""What a user may type that ends before anything is trained: the start-up of each is measured and looked into."""
+"""Commands that end before anything is trained: their start-up is measured and their imports are checked."""
 
 from dataclasses import dataclass
 
 __all__ = ["STARTS", "TORCH", "Start"]
 
 TORCH = ("-c", "import torch")
-"""The yardstick."""
+"""The reference for the goals in seconds."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Arguments of the Python interpreter, and what is allowed to the program that they start."""
+    """Arguments of the Python interpreter, and the imports, time and memory allowed to the program."""
 
     python: tuple[str, ...]
     torch: bool = False
-    """Whether it may import torch."""
+    """Whether the program may import torch."""
     data: bool = False
-    """Whether it reads the digits."""
+    """Whether the program reads the digits."""
     seconds: float = 1.0
     """The goal without torch; with torch the goal is torch's own import and 0.3 s, with data 4 s."""
     megabytes: float | None = None

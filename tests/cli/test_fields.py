@@ -1,4 +1,4 @@
-"""Which flag a field has, and how an error that names a field is told to the user of a command."""
+"""The flags of fields, and how an error that names a field is printed for the user of a command."""
 
 import ast
 import pickle
@@ -36,7 +36,7 @@ SWEEP = Namespace(
         ("--grid", "--grid"),
     ],
 )
-def test_a_field_is_told_by_its_flag(field: str, shown: str) -> None:
+def test_errors_name_the_flag_of_a_field(field: str, shown: str) -> None:
     assert in_flags(UserError("must be given, got None", field=field), SWEEP) == f"{shown} must be given, got None"
 
 
@@ -46,18 +46,18 @@ def test_a_command_without_set_names_the_field() -> None:
     )
 
 
-def test_a_whole_sentence_stays_as_it_is() -> None:
+def test_an_error_without_a_field_stays_unchanged() -> None:
     assert in_flags(UserError("nothing is here"), SWEEP) == "nothing is here"
 
 
-def test_an_error_names_its_field_also_after_a_journey_between_processes() -> None:
+def test_an_error_keeps_its_field_through_pickling() -> None:
     with pytest.raises(UserError, match=r"^noise\.a must be positive, got -1$") as raised:
         require(False, "noise.a", "be positive", -1)
     arrived = pickle.loads(pickle.dumps(raised.value))
     assert (str(arrived), arrived.field, arrived.message) == (str(raised.value), "noise.a", "must be positive, got -1")
 
 
-def test_every_field_with_a_flag_is_the_records_and_every_flag_is_there() -> None:
+def test_flags_and_fields_of_the_record_match() -> None:
     parser = Parser()
     add_experiment_flags(parser)
     flags = parser.parse_args([])
@@ -66,14 +66,14 @@ def test_every_field_with_a_flag_is_the_records_and_every_flag_is_there() -> Non
         default_of(path)
 
 
-def test_assignments_are_read_as_text_and_the_last_counts() -> None:
+def test_assignments_are_text_and_the_last_wins() -> None:
     assert read_assignments(["a.b=1", "c = x=y", "a.b=2", "d="]) == {"a.b": "2", "c": "x=y", "d": ""}
     for text in ("a", "=1", ""):
         with pytest.raises(UserError, match="--set must be FIELD=VALUE"):
             read_assignments([text])
 
 
-def test_changes_overlap_with_a_field_its_parts_and_its_whole() -> None:
+def test_overlapping_finds_a_field_its_parts_and_its_container() -> None:
     changes = {"noise": 1, "noise.a": 1, "noise_map": 1, "order": 1}
     assert overlapping(changes, "noise") == ["noise", "noise.a"]
     assert overlapping(changes, "noise.b") == ["noise"]
@@ -87,7 +87,7 @@ def texts(source: str) -> list[str]:
     return [node.value for node in constants if isinstance(node.value, str)]
 
 
-def test_no_module_below_the_command_line_says_a_flag() -> None:
+def test_no_module_below_the_command_line_names_a_flag() -> None:
     flag = re.compile(rf"(?<![\w-])({'|'.join(FLAGS.values())})\b")
     package = Path(darl.__path__[0])
     modules = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "cli"]

@@ -25,7 +25,7 @@ def experiment(*arguments: str) -> Experiment:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> str:
-    """Small colour images, for which crop and flip are usual."""
+    """Small colour images, whose defaults have crop and flip."""
     for index in range(4):
         pixels = np.random.default_rng(index).integers(0, 255, (32, 32, 3), dtype="uint8")
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
@@ -69,7 +69,7 @@ def test_a_flag_sets_its_field_and_set_wins(path: str, flags: list[str], value: 
     assert whole == value
 
 
-def test_flags_win_over_what_suits_the_data(photos: str) -> None:
+def test_flags_override_the_datas_defaults(photos: str) -> None:
     usual = experiment("--data", photos)
     assert (usual.image_size, usual.channels, usual.augment) == (32, 3, Augment(crop_min=0.2, flip=True))
     assert (usual.model.width, usual.model.patch_size, usual.epochs) == (SIZES["tiny"].width, 4, 100)
@@ -99,14 +99,14 @@ def test_the_help_shows_the_records_defaults(monkeypatch: pytest.MonkeyPatch) ->
     assert "default: None" not in text
 
 
-def test_the_default_of_a_field_is_the_records() -> None:
+def test_default_of_a_field_equals_the_records() -> None:
     assert default_of("learning_rate") == Experiment().learning_rate
     assert default_of("noise") == Beta()
     assert default_of("optim.clip") == Experiment().optim.clip
 
 
 @pytest.mark.parametrize("flags", [["--noise", "gauss"], ["--order", "zigzag"], ["--set", "optim.clip"]])
-def test_a_mistake_is_told_before_the_data_are_opened(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_are_found_before_data_are_opened(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("darl.data.defaults", lambda name: pytest.fail("the data were opened"))
     with pytest.raises(UserError):
         experiment(*flags)

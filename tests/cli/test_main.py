@@ -1,4 +1,4 @@
-"""The `darl` command: what it says, and of a mistake one line and exit code 2."""
+"""The `darl` command: its output, and one line and exit code 2 for a mistake."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from darl.results.tables import Results
 ROOT = Path(__file__).parents[2]
 
 
-def test_whoever_reads_may_go_away() -> None:
+def test_a_closed_pipe_ends_quietly() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "darl.cli", "report", "sweeps/results/patch_order"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -38,7 +38,7 @@ def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 @pytest.mark.parametrize("arguments", [[], ["train"], ["--version", "report"]])
-def test_what_is_no_command_is_one_line_and_code_2(
+def test_an_unknown_command_is_one_line_and_code_2(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["darl", *arguments])
@@ -48,7 +48,7 @@ def test_what_is_no_command_is_one_line_and_code_2(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_the_package_gives_its_public_names_and_parts() -> None:
+def test_the_package_exports_its_public_names_and_modules() -> None:
     script = "import darl; print(darl.Experiment.__name__, darl.create_model.__name__, darl.results.load.__name__)"
     said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert said == "Experiment create_model load\n"
@@ -67,7 +67,7 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(("sweeps", "which"), [((), ""), (("noise", "order"), " (in it: noise, order)")])
-def test_a_report_of_a_folder_that_is_not_a_sweeps(
+def test_report_refuses_a_folder_without_a_sweep(
     sweeps: tuple[str, ...], which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -82,7 +82,7 @@ def test_a_report_of_a_folder_that_is_not_a_sweeps(
 
 
 @pytest.mark.parametrize("output", ["nowhere/drawn.png", "drawn.jpg", "drawn", "."])
-def test_a_picture_that_cannot_be_written_is_said_before_it_is_drawn(
+def test_unwritable_output_is_refused_before_images_are_generated(
     output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["darl", "generate", "any", "--output", str(tmp_path / output)])

@@ -1,4 +1,4 @@
-"""`darl pretrain` without Ray: one run at a time in a folder, SIGTERM, other lengths, weights to start from."""
+"""`darl pretrain` without Ray: one run at a time in a folder, SIGTERM, other epochs, weights to start from."""
 
 import os
 import signal
@@ -17,12 +17,12 @@ from darl.training.initialization import fingerprint_of
 
 ROOT = Path(__file__).parents[2]
 FLAGS = ["pretrain", "--no-ray", "--data", "digits:0-1", "--batch-size", "32", "--evaluations", "1"]
-"""Nine steps an epoch."""
+"""Flags of a run with nine steps per epoch."""
 
 
 @pytest.fixture
 def darl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a command in this process; gives what it has printed and, after an error, its exit code."""
+    """Run a command in this process; returns standard output, standard error and the exit code."""
 
     def run(*words: object) -> tuple[str, str, object]:
         monkeypatch.setattr(sys, "argv", ["darl", *map(str, words)])
@@ -44,7 +44,7 @@ def checkpoint_of(results: Path, trial: str = "*") -> Path:
     return step
 
 
-def test_a_second_pretraining_in_a_folder_is_told_who_runs_there(darl, tmp_path: Path) -> None:
+def test_a_second_pretraining_in_a_folder_names_the_running_process(darl, tmp_path: Path) -> None:
     with Results(str(tmp_path), "pretrain").claimed():
         said, error, code = darl(*FLAGS, "--epochs", 1, "--results", tmp_path)
     assert (said, code) == ("", 2)
@@ -54,7 +54,7 @@ def test_a_second_pretraining_in_a_folder_is_told_who_runs_there(darl, tmp_path:
     assert not (tmp_path / "pretrain" / "trials").exists()
 
 
-def test_sigterm_saves_a_checkpoint_and_the_same_command_goes_on_bit_for_bit(darl, tmp_path: Path) -> None:
+def test_sigterm_saves_a_checkpoint_and_the_run_continues_bit_for_bit(darl, tmp_path: Path) -> None:
     flags = [*FLAGS, "--epochs", "40", "--results"]
     running = subprocess.Popen(
         [sys.executable, "-m", "darl.cli", *flags, str(tmp_path / "cut")],
@@ -73,7 +73,7 @@ def test_sigterm_saves_a_checkpoint_and_the_same_command_goes_on_bit_for_bit(dar
     assert not list((tmp_path / "cut" / "pretrain" / "trials").iterdir())
     said, _, code = darl(*flags, tmp_path / "cut")
     assert code == 0
-    assert said.startswith("going on from the last checkpoint; what was evaluated before it is told again\nepoch    0 ")
+    assert said.startswith("going on from the last checkpoint; earlier evaluations are printed again\nepoch    0 ")
     assert darl(*flags, tmp_path / "whole")[2] == 0
     last = [checkpoint_of(tmp_path / name) / "model.safetensors" for name in ("cut", "whole")]
     assert last[0].read_bytes() == last[1].read_bytes()
@@ -109,7 +109,7 @@ def test_another_number_of_epochs_is_said_to_be_another_run_and_can_start_from_t
     assert "is finished already" in darl(*short, 2, "--init", folder)[0]
 
 
-def test_what_is_wrong_with_the_weights_is_one_line(darl, tmp_path: Path) -> None:
+def test_invalid_initial_weights_are_an_error_of_one_line(darl, tmp_path: Path) -> None:
     for words, message in (
         (
             ["--init", tmp_path / "nowhere"],

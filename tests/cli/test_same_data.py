@@ -1,4 +1,4 @@
-"""Data that has changed under its address since a folder's trials were trained on it is a user's mistake."""
+"""Data that has changed at its address since a folder's trials were trained on it is refused in one line."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ def results(tmp_path: Path) -> Results:
     return results
 
 
-def test_a_row_on_other_data_stops_the_next_call(results: Results, digits: Dataset) -> None:
+def test_a_row_on_changed_data_stops_the_next_call(results: Results, digits: Dataset) -> None:
     with_content(Experiment(), digits, results)
     results.add_trial(row(Experiment(content=EARLIER), 0.5))
     with pytest.raises(UserError) as mistake:
@@ -37,14 +37,14 @@ def test_a_row_on_other_data_stops_the_next_call(results: Results, digits: Datas
     assert str(mistake.value) == LINE
 
 
-def test_a_checkpoint_on_other_data_is_not_gone_on_with(results: Results, digits: Dataset) -> None:
+def test_a_checkpoint_on_changed_data_is_not_continued(results: Results, digits: Dataset) -> None:
     CheckpointStore(results.path).begin(Experiment(content=EARLIER))
     with pytest.raises(UserError) as mistake:
         with_content(Experiment(), digits, results)
     assert str(mistake.value) == LINE
 
 
-def test_the_same_data_and_rows_that_say_nothing_pass(results: Results, digits: Dataset) -> None:
+def test_unchanged_data_and_rows_without_content_pass(results: Results, digits: Dataset) -> None:
     results.add_trial(row(Experiment(), 0.5))
     results.add_trial(row(Experiment(content=EARLIER), 0.5))
     require_same_data(results, {"digits": EARLIER, "digits:0-4": replace(EARLIER, train=1)})

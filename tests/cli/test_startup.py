@@ -1,4 +1,4 @@
-"""What a command imports before it can say a word: help and mistakes wait for nothing that they do not need."""
+"""The imports of a command's start: help and mistakes import nothing that they do not need."""
 
 import subprocess
 import sys
@@ -14,12 +14,12 @@ ROOT = Path(__file__).parents[2]
 HEAVY = {"matplotlib", "optuna", "pandas", "ray", "scipy", "sklearn", "statsmodels", "timm", "torch", "torchvision"}
 
 OF_DATA = {"pandas", "scipy", "sklearn"}
-"""What the digits come with, and the tables."""
+"""Packages that the digits and the tables need."""
 
 
 @cache
 def import_chains(python: tuple[str, ...]) -> dict[str, str]:
-    """By heavy package: the chain of modules that led to its first import, the last one first."""
+    """For each heavy package, the chain of modules that led to its first import, the last one first."""
     command = [sys.executable, "-X", "importtime", *python]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stderr.splitlines()
     names = [line.rpartition("|")[2][1:] for line in lines if line.startswith("import time:")]
@@ -32,7 +32,7 @@ def import_chains(python: tuple[str, ...]) -> dict[str, str]:
 
 
 def importers(names: list[str]) -> list[str]:
-    """A module and those that import it: they follow it, each two blanks less indented."""
+    """A module and the modules that import it: they follow it, each indented by two spaces less."""
     chain = [names[0]]
     for name in names[1:]:
         if len(name) - len(name.lstrip()) < len(chain[-1]) - len(chain[-1].lstrip()):
@@ -41,7 +41,7 @@ def importers(names: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", STARTS)
-def test_what_a_start_imports(name: str) -> None:
+def test_a_start_imports_only_allowed_packages(name: str) -> None:
     start = STARTS[name]
     allowed = {*(import_chains(TORCH) if start.torch else ()), *(OF_DATA if start.data else ())}
     needless = {package: chain for package, chain in import_chains(start.python).items() if package not in allowed}

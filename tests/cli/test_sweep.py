@@ -1,4 +1,4 @@
-"""A user's mistake: one line that names the field, the value and the remedy, exit code 2, and nothing written."""
+"""A user's mistake is one line that names field, value and remedy, ends with exit code 2, and writes nothing."""
 
 import runpy
 import sys
@@ -22,7 +22,7 @@ SWEEPS = Path(__file__).parents[2] / "sweeps"
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Data that cannot be used, each in its own way."""
+    """Folders of unusable data, each with another fault."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 and no more")
     pd.DataFrame({"x": [1, 2], "label": [0, 1]}).to_parquet(tmp_path / "blind.parquet")
@@ -118,7 +118,7 @@ def test_a_bug_keeps_its_traceback() -> None:
         run_command(broken, Namespace())
 
 
-def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
+def test_a_dry_run_prints_the_cost_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(
@@ -137,7 +137,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
     assert "Beta(a, b): a log-uniform in [0.003, 10], b in [0.03, 10]" in said
     assert "first: paper: a=0.03, b=1" in said
     assert "trials: 7 points on seed 0, then the best 3 and the first ones on 2 fresh seeds" in said
-    few = "2 fresh seeds: no difference can be told from noise after 5 comparisons"
+    few = "2 fresh seeds: no difference can be distinguished from noise after 5 comparisons"
     assert f"{few}; 6 fresh seeds: 6.3 points; 12 fresh seeds: 3.5 points\n" in said
     assert "estimated cost:" in said
     assert "CPU-hours" in said
@@ -150,22 +150,22 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
         ("patch_order", ["cell: raster  (the baseline)", "trials: 16 = 8 cells × seeds 0 to 1"]),
         ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
         ("objective", ["and 24 cells more", "trials: 72 = 36 cells × seeds 0 to 1"]),
-        ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be told"]),
+        ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be"]),
         ("transfer", ["suits digits:5-9?", "cell: best of digits:0-4 on digits:5-9", "trials: 12 = 6 cells"]),
     ],
 )
-def test_every_sweep_says_what_it_would_run(
+def test_a_dry_run_prints_the_plan_of_every_sweep(
     sweep: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(monkeypatch, "--dry-run", "--seeds", "2", "--epochs", "2", "--results", str(tmp_path / "r"), sweep=sweep)
     said = capsys.readouterr().out
     for text in [*words, "GPU-hours", "PFLOPs"]:
         assert text in said
-    assert ("seeds: no difference can be told" in said or "smallest difference" in said) == (sweep != "joint")
+    assert ("seeds: no difference can be" in said or "smallest difference" in said) == (sweep != "joint")
     assert not (tmp_path / "r").exists()
 
 
-def test_a_dry_run_says_what_is_done_already(
+def test_a_dry_run_counts_trials_that_have_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = Results(str(tmp_path), "patch_order")
@@ -175,10 +175,10 @@ def test_a_dry_run_says_what_is_done_already(
     results.add_trial(row(Experiment(epochs=3), 0.7))  # of another sweep
     flags = ("--seeds", "3", "--epochs", "2", "--results", str(tmp_path))
     run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
-    assert "finished or stopped already and not to be run again: 2\n" in capsys.readouterr().out
+    assert "already finished or stopped and not run again: 2\n" in capsys.readouterr().out
 
 
-def test_a_dry_run_of_a_part_of_a_design(
+def test_a_dry_run_of_an_incomplete_design(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for trials, words in (("4", "less than one seed of each cell"), ("12", "one seed")):
@@ -186,10 +186,11 @@ def test_a_dry_run_of_a_part_of_a_design(
         run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
         said = capsys.readouterr().out
         assert f"trials: the first {trials} of 24 = 8 cells × seeds 0 to 2\n" in said
-        assert f"\n{words}: no difference can be told from noise; 6 seeds: 6.8 points; 12 seeds: 3.7 points\n" in said
+        power = "no difference can be distinguished from noise; 6 seeds: 6.8 points; 12 seeds: 3.7 points"
+        assert f"\n{words}: {power}\n" in said
 
 
-def test_a_part_of_the_grid(
+def test_a_dry_run_of_an_incomplete_grid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ("--design", "grid", "--grid", "2", "--seeds", "2", "--results", str(tmp_path))
@@ -198,7 +199,7 @@ def test_a_part_of_the_grid(
         assert f"{words} × seeds 0 to 1\n" in capsys.readouterr().out
 
 
-def test_a_sweep_that_a_loss_cannot_judge_needs_labels(
+def test_a_sweep_whose_losses_are_not_comparable_needs_labels(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
@@ -218,7 +219,7 @@ def test_transfer_needs_several_data_sets(
     assert capsys.readouterr().err == f"error: --data must be two or more data sets, each once, got {data}\n"
 
 
-def test_targets_that_differ_are_not_judged_by_their_losses(
+def test_losses_of_different_targets_are_refused_as_the_metric(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ("--objective-metric", "val_loss", "--results", str(tmp_path / "r"))
@@ -229,7 +230,7 @@ def test_targets_that_differ_are_not_judged_by_their_losses(
     assert not (tmp_path / "r").exists()
 
 
-def test_the_matrix_of_transfer_is_of_fresh_seeds_and_of_different_schedules() -> None:
+def test_the_transfer_matrix_has_fresh_seeds_and_distinct_schedules() -> None:
     transfer = runpy.run_path(str(SWEEPS / "transfer.py"))
     searches = [
         Search(

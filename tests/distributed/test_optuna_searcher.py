@@ -1,4 +1,4 @@
-"""What Tune passes on to Optuna, and when ASHA stops trials."""
+"""Trial states that Optuna gets through Tune, and the trials that ASHA stops."""
 
 import math
 from datetime import datetime
@@ -45,7 +45,7 @@ def report(search: OptunaSearcher, trial: str, *values: tuple[int, float | None]
     return result
 
 
-def test_each_end_is_told_as_what_it_is() -> None:
+def test_trials_end_in_the_correct_optuna_state() -> None:
     search = proposals([], [])
     for trial in "abcdef":
         search.suggest(trial)
@@ -65,14 +65,14 @@ def test_each_end_is_told_as_what_it_is() -> None:
     ]
 
 
-def test_the_result_at_which_a_trial_is_stopped_is_told_with_its_end() -> None:
+def test_the_result_at_which_a_trial_is_stopped_is_recorded() -> None:
     search = proposals([], [])  # as Tune does: the scheduler's STOP comes before the searcher hears of the result
     search.suggest("a")
     search.on_trial_complete("a", {"epoch": 3, "knn_top1": 0.2})
     assert states(search) == [(TrialState.PRUNED, 0.2, {3: 0.2})]
 
 
-def test_a_sign_of_life_at_the_end_and_a_past_told_again_change_nothing() -> None:
+def test_heartbeats_and_repeated_reports_change_nothing() -> None:
     search = proposals([], [])
     search.suggest("a")
     report(search, "a", (0, 0.1), (3, 0.4), (0, 0.1), (3, 0.4), (18, 0.9))
@@ -81,7 +81,7 @@ def test_a_sign_of_life_at_the_end_and_a_past_told_again_change_nothing() -> Non
     assert states(search) == [(TrialState.COMPLETE, 0.9, {3: 0.4, 18: 0.9})]
 
 
-def test_a_trial_that_the_budget_cuts_off_is_unfinished() -> None:
+def test_trials_cut_off_by_the_budget_stay_unfinished() -> None:
     cut: list[str] = []
     search = OptunaSearcher(sweep(), [], [], missing=100, cut=lambda: bool(cut))
     for trial in "abcd":
@@ -91,11 +91,11 @@ def test_a_trial_that_the_budget_cuts_off_is_unfinished() -> None:
     search.on_trial_complete("b", report(search, "b", (3, 0.4)))
     search.on_trial_complete("c", report(search, "c", (18, 0.9)))
     search.on_trial_complete("d", None, error=True)
-    told = [state for state, _, _ in states(search)]
-    assert told == [TrialState.PRUNED, TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL]
+    reported = [state for state, _, _ in states(search)]
+    assert reported == [TrialState.PRUNED, TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL]
 
 
-def test_an_end_is_told_once() -> None:
+def test_a_second_report_of_an_end_is_ignored() -> None:
     search = proposals([], [])
     search.suggest("a")
     search.on_trial_complete("a", report(search, "a", (18, 0.5)))
@@ -103,7 +103,7 @@ def test_an_end_is_told_once() -> None:
     assert states(search)[0][1] == 0.5
 
 
-def test_what_the_tables_hold_is_told_before_the_first_suggestion() -> None:
+def test_past_trials_are_in_the_study_before_the_first_suggestion() -> None:
     known = [
         KnownTrial(trial_id="1", point=PAPER, status="finished", values={2: 0.3, 18: 0.8}, lasted=LASTED),
         KnownTrial(trial_id="2", point={"noise.a": 1.0, "noise.b": 1.0}, status="stopped", values={2: 0.1}),
@@ -122,22 +122,21 @@ def test_what_the_tables_hold_is_told_before_the_first_suggestion() -> None:
     assert (first.datetime_start, first.datetime_complete) == LASTED
 
 
-def test_first_points_come_first_and_trials_carry_our_id() -> None:
-    one = sweep()
-    search = OptunaSearcher(one, [PAPER, {"noise.a": 1.0, "noise.b": 1.0}], [], missing=9)
+def test_known_points_run_first_and_trials_carry_the_experiments_id() -> None:
+    search = OptunaSearcher(sweep(), [PAPER, {"noise.a": 1.0, "noise.b": 1.0}], [], missing=9)
     assert search.suggest("a") == {"trial": (PAPER, 0)}
     assert search.suggest("b") == {"trial": ({"noise.a": 1.0, "noise.b": 1.0}, 0)}
     config = search.suggest("c")
     assert isinstance(config, dict)
     drawn = config["trial"][0]
     assert all(0.001 <= value <= 10 for value in drawn.values())
-    assert search.study.trials[2].user_attrs["trial_id"] == one.experiment(drawn).trial_id
+    assert search.study.trials[2].user_attrs["trial_id"] == sweep().experiment(drawn).trial_id
     assert search.study.trials[0].user_attrs["cell"] == "paper"
 
 
-def test_a_search_ends_when_every_point_is_known_and_not_before() -> None:
+def test_a_search_ends_only_when_every_point_has_run() -> None:
     orders, positions = (Choice(options={kind: {} for kind in kinds}) for kinds in (Order.kinds(), Position.kinds()))
-    places = len(Order.kinds()) * len(Position.kinds())
+    points = len(Order.kinds()) * len(Position.kinds())
     search = proposals([], [], space={"order": orders, "position": positions}, first={})
     seen: list[str] = []
     while isinstance(config := search.suggest(str(len(seen))), dict):
@@ -146,7 +145,7 @@ def test_a_search_ends_when_every_point_is_known_and_not_before() -> None:
         search.on_trial_complete(str(len(seen)), report(search, str(len(seen)), (18, 0.5 + good / 5)))
         seen.append(str(point))
     assert config == Searcher.FINISHED
-    assert len(seen) == len(set(seen)) > 0.9 * places
+    assert len(seen) == len(set(seen)) > 0.9 * points
 
 
 def test_no_more_than_the_missing_trials_are_started() -> None:
@@ -155,7 +154,7 @@ def test_no_more_than_the_missing_trials_are_started() -> None:
     assert search.suggest("b") == Searcher.FINISHED
 
 
-def test_a_search_that_goes_on_draws_other_points() -> None:
+def test_a_continued_search_draws_other_points() -> None:
     known = [KnownTrial(trial_id="1", point=PAPER, status="finished", values={18: 0.8})]
     fresh, later = proposals([], []).suggest("a"), proposals([], known).suggest("a")
     assert fresh != later
@@ -167,12 +166,12 @@ def trial(name: str, point: dict[str, float]) -> Any:
 
 
 def result(epoch: int, value: float) -> dict[str, Any]:
-    """An evaluation as a search's schedule makes it: kNN at the first rung, the probe afterwards."""
+    """An evaluation of a search: kNN at the first rung, the linear probe afterwards."""
     return {"epoch": epoch, "knn_top1" if epoch == 3 else "probe_top1": value}
 
 
 def pilot(values: list[tuple[float, float, float]]) -> list[KnownTrial]:
-    """Trials that ran whole, by their scores at both rungs and in the end."""
+    """Finished trials with these scores at both rungs and at the end."""
     return [
         KnownTrial(trial_id=f"p{index}", point={"noise.a": 1.0 + index, "noise.b": 1.0}, status="finished",
               values={3: first, 9: second, 18: last})
@@ -180,14 +179,14 @@ def pilot(values: list[tuple[float, float, float]]) -> list[KnownTrial]:
     ]  # fmt: skip
 
 
-FORETELLING = [(0.1 * index, 0.1 * index, 0.1 * index) for index in range(8)]
+PREDICTING = [(0.1 * index, 0.1 * index, 0.1 * index) for index in range(8)]
 SECOND_ONLY = [(0.1 * ((5 * index) % 8), 0.1 * index, 0.1 * index) for index in range(8)]
 
 
-def test_asha_stops_the_worse_and_spares_the_known_points() -> None:
-    one = sweep()
-    assert one.rungs == {3: "knn_top1", 9: "probe_top1"}
-    asha = Asha(one, pilot(FORETELLING))
+def test_asha_stops_bad_trials_except_known_points() -> None:
+    search = sweep()
+    assert search.rungs == {3: "knn_top1", 9: "probe_top1"}
+    asha = Asha(search, pilot(PREDICTING))
     good, bad, known = (
         trial("g", {"noise.a": 1.0, "noise.b": 2.0}),
         trial("b", PAPER | {"noise.a": 2.0}),
@@ -203,20 +202,20 @@ def test_asha_stops_the_worse_and_spares_the_known_points() -> None:
     assert asha.on_trial_result(None, good, result(18, 0.9)) == asha.CONTINUE
 
 
-def test_only_rungs_that_foretell_the_end_stop_anybody() -> None:
-    for values, stops in ((FORETELLING, {3, 9}), (SECOND_ONLY, {9}), (FORETELLING[:7], set())):
-        one = sweep()
-        asha, late = Asha(one, pilot(values)), trial("l", {"noise.a": 1.0, "noise.b": 2.0})
+def test_only_rungs_that_predict_final_results_stop_trials() -> None:
+    for values, stops in ((PREDICTING, {3, 9}), (SECOND_ONLY, {9}), (PREDICTING[:7], set())):
+        search = sweep()
+        asha, late = Asha(search, pilot(values)), trial("l", {"noise.a": 1.0, "noise.b": 2.0})
         asha.on_trial_add(None, late)
         acted = {epoch for epoch in (3, 9) if asha.on_trial_result(None, late, result(epoch, 0.0)) == asha.STOP}
         assert acted == stops
-    said = Asha(sweep(), pilot(SECOND_ONLY)).pilot
-    assert said is not None
-    assert said.describe().endswith("trials are stopped early after epochs 9")
+    verdict = Asha(sweep(), pilot(SECOND_ONLY)).pilot
+    assert verdict is not None
+    assert verdict.describe().endswith("trials are stopped early after epochs 9")
 
 
-def test_the_pilot_ends_while_the_search_runs() -> None:
-    asha = Asha(sweep(), pilot(FORETELLING[1:]))
+def test_early_stopping_begins_when_the_pilot_ends() -> None:
+    asha = Asha(sweep(), pilot(PREDICTING[1:]))
     last, late = trial("p0", {"noise.a": 1.0, "noise.b": 3.0}), trial("l", {"noise.a": 1.0, "noise.b": 2.0})
     asha.on_trial_add(None, last)
     asha.on_trial_add(None, late)
@@ -228,7 +227,7 @@ def test_the_pilot_ends_while_the_search_runs() -> None:
     assert asha.on_trial_result(None, late, result(3, 0.05)) == asha.STOP
 
 
-def test_asha_remembers_the_rungs_of_earlier_runs_whichever_way_is_better() -> None:
+def test_asha_counts_scores_of_earlier_runs_also_for_losses() -> None:
     values = [(0.1 * index, 0.1 * index, 0.1 * index) for index in range(8)]
     asha, late = Asha(sweep(metric="val_loss"), pilot(values)), trial("l", {"noise.a": 1.0, "noise.b": 2.0})
     asha.on_trial_add(None, late)
@@ -236,7 +235,7 @@ def test_asha_remembers_the_rungs_of_earlier_runs_whichever_way_is_better() -> N
     assert asha.on_trial_result(None, late, {"epoch": 9, "val_loss": 0.6}) == asha.STOP
 
 
-def test_a_conditional_space_draws_and_knows_what_a_choice_has() -> None:
+def test_conditional_spaces_draw_only_the_chosen_options_dimensions() -> None:
     space = {
         "noise": Choice(options={"beta": {"noise": BetaByMean()}, "cosine": {}}),
         "order": Choice(options={"raster": {}, "hilbert": {}}),
@@ -257,30 +256,31 @@ def test_a_conditional_space_draws_and_knows_what_a_choice_has() -> None:
         point, repeat = config["trial"]
         assert repeat == 0
         assert ("noise.a" in point) == (point["noise"] == "beta")
-        one = sweep(space=space, first={})
-        assert one.point_of(one.experiment(point)) == point
+        plain = sweep(space=space, first={})
+        assert plain.point_of(plain.experiment(point)) == point
 
 
-def test_a_point_that_is_known_is_not_proposed_again_and_a_space_can_be_used_up() -> None:
+def test_points_are_proposed_once_until_the_space_is_exhausted() -> None:
     space = {"order": Choice(options={"raster": {}, "hilbert": {}, "snake": {}})}
     search = proposals([], [], space=space, first={})
     drawn = [search.suggest(str(number)) for number in range(4)]
-    assert [isinstance(one, dict) for one in drawn] == [True, True, True, False]
-    assert {one["trial"][0]["order"] for one in drawn[:3] if isinstance(one, dict)} == {"raster", "hilbert", "snake"}
+    assert [isinstance(config, dict) for config in drawn] == [True, True, True, False]
+    orders = {config["trial"][0]["order"] for config in drawn[:3] if isinstance(config, dict)}
+    assert orders == {"raster", "hilbert", "snake"}
 
 
 @pytest.mark.parametrize("epochs", range(1, 200))
-def test_no_rung_lies_at_the_last_epoch_or_beyond(epochs: int) -> None:
-    one = sweep(base=Experiment(epochs=epochs))
-    assert all(0 < epoch < epochs for epoch in one.rungs)
+def test_rungs_lie_before_the_last_epoch(epochs: int) -> None:
+    search = sweep(base=Experiment(epochs=epochs))
+    assert all(0 < epoch < epochs for epoch in search.rungs)
 
 
-def test_points_and_experiments_belong_together() -> None:
-    one = sweep()
-    assert one.point_of(one.experiment(PAPER)) == PAPER
-    assert one.point_of(one.experiment(PAPER, repeat=4)) == PAPER
-    assert one.point_of(Experiment(epochs=17)) is None
-    assert one.experiment(PAPER, repeat=2).seed == 2
+def test_a_point_is_read_back_from_its_experiment() -> None:
+    search = sweep()
+    assert search.point_of(search.experiment(PAPER)) == PAPER
+    assert search.point_of(search.experiment(PAPER, repeat=4)) == PAPER
+    assert search.point_of(Experiment(epochs=17)) is None
+    assert search.experiment(PAPER, repeat=2).seed == 2
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_points_and_experiments_belong_together() -> None:
         ({"metric": "train_loss"}, "objective-metric must be one of probe_top1, knn_top1, val_loss, got 'train_loss'"),
     ],
 )
-def test_bad_sweeps(changes: dict[str, Any], message: str) -> None:
+def test_invalid_sweeps_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         sweep(**changes)
     with pytest.raises(UserError, match="range must have 0 < low < high"):

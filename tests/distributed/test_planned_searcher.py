@@ -1,4 +1,4 @@
-"""Designs and races as Tune asks for them, and budgets."""
+"""Searchers of designs and races, and budgets."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ PLAN = [(label, point, repeat) for repeat in (1, 2, 3, 4) for label, point in PO
 
 
 def asked(searcher: Searcher, values: dict[str, list[float]]) -> list[tuple[str, int]]:
-    """What is run, where each trial ends before the next one starts."""
+    """The trials that a searcher runs if each ends before the next one starts."""
     ran: list[tuple[str, int]] = []
     for number in range(len(PLAN) + 1):
         config = searcher.suggest(str(number))
@@ -29,7 +29,7 @@ def asked(searcher: Searcher, values: dict[str, list[float]]) -> list[tuple[str,
             assert config == Searcher.FINISHED
             break
         point, repeat = config["trial"]
-        label = next(name for name, one in POINTS.items() if one == point)
+        label = next(name for name, own in POINTS.items() if own == point)
         ran.append((label, repeat))
         result = {"epoch": 3, "probe_top1": values[label][repeat - 1]}
         searcher.on_trial_result(str(number), result)
@@ -40,11 +40,11 @@ def asked(searcher: Searcher, values: dict[str, list[float]]) -> list[tuple[str,
 VALUES = {"good": [0.90, 0.91, 0.90, 0.92], "bad": [0.50, 0.512, 0.502, 0.52], "paper": [0.60, 0.612, 0.601, 0.62]}
 
 
-def test_a_plan_is_run_in_its_order() -> None:
+def test_a_plan_runs_in_order() -> None:
     assert asked(PlannedSearcher(SWEEP, PLAN), VALUES) == [(label, repeat) for label, _, repeat in PLAN]
 
 
-def test_a_race_drops_who_has_fallen_behind_but_never_the_baseline() -> None:
+def test_a_race_drops_cells_far_behind_except_the_baseline() -> None:
     race = RaceSearcher(SWEEP, PLAN, [])
     ran = asked(race, VALUES)
     assert ran[:6] == [(label, repeat) for label, _, repeat in PLAN[:6]]
@@ -54,15 +54,15 @@ def test_a_race_drops_who_has_fallen_behind_but_never_the_baseline() -> None:
     assert race.dropped == {"bad"}
 
 
-def test_a_race_remembers_what_was_run_before() -> None:
+def test_a_race_counts_trials_of_earlier_runs() -> None:
     known = [(label, seed, values[seed - 1]) for label, values in VALUES.items() for seed in (1, 2, 3)]
-    rest = [one for one in PLAN if one[2] > 3]
+    rest = [trial for trial in PLAN if trial[2] > 3]
     assert {label for label, _ in asked(RaceSearcher(SWEEP, rest, known), VALUES)} == {"good", "paper"}
 
 
-def test_who_was_dropped_comes_back_under_another_leader() -> None:
+def test_a_dropped_contender_returns_when_the_leader_changes() -> None:
     values = {"good": [0.90, 0.91, 0.90, 0.20], "bad": [0.80, 0.80, 0.81, 0.80], "paper": [0.78, 0.83, 0.77, 0.90]}
-    plan = [one for one in PLAN if one[:3:2] != ("good", 4)]
+    plan = [trial for trial in PLAN if trial[:3:2] != ("good", 4)]
     plan.append(("good", POINTS["good"], 4))  # the leader falls last, when `bad` has been passed over
     race = RaceSearcher(SWEEP, plan, [])
     ran = asked(race, values)
@@ -70,7 +70,7 @@ def test_who_was_dropped_comes_back_under_another_leader() -> None:
     assert len(ran) == len(plan)
 
 
-def test_a_race_waits_for_what_runs_before_it_ends() -> None:
+def test_a_race_waits_for_running_trials_before_it_ends() -> None:
     known = [(label, seed, values[seed - 1]) for label, values in VALUES.items() for seed in (1, 2, 3)]
     race = RaceSearcher(SWEEP, [("good", POINTS["good"], 4), ("bad", POINTS["bad"], 4)], known)
     assert isinstance(race.suggest("0"), dict)

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs."""
+"""The display of a running sweep."""
 
 import io
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from tests.report.example_trials import ORDERS, cell, lost
 
 
 def board(*, terminal: bool, done: int = 0) -> tuple[ProgressDisplay, Any, io.StringIO]:
-    """A board that follows a recorder in which one trial runs, and where it writes."""
+    """A display that follows a recorder in which one trial runs, and the stream that it writes to."""
     running = ORDERS.experiment({"order": "hilbert"}, 1)
     recorder: Any = SimpleNamespace(
         rows=[], job=SimpleNamespace(experiment=lambda config: running), at_epoch={"t1": 2.5},
@@ -26,7 +26,7 @@ def step(shown: ProgressDisplay) -> None:
     shown.on_step_end(0, [SimpleNamespace(status="RUNNING", trial_id="t1", config={})])
 
 
-def test_on_a_terminal_a_table_of_what_runs_stands_below_a_line_for_each_end() -> None:
+def test_a_terminal_shows_ended_trials_and_a_table_of_running_ones() -> None:
     shown, recorder, text = board(terminal=True, done=2)
     with shown:
         shown.setup()
@@ -43,14 +43,14 @@ def test_on_a_terminal_a_table_of_what_runs_stands_below_a_line_for_each_end() -
     assert shown.live is None
 
 
-def test_where_nothing_is_left_to_run_it_says_so() -> None:
+def test_a_complete_sweep_reports_that_nothing_is_left() -> None:
     for done in (9, 0):
         shown, _, text = board(terminal=False, done=done)
         shown.tell_known()
         assert text.getvalue() == ("9 of at most 9 trials were there already\n" if done else "")
 
 
-def test_elsewhere_there_is_a_line_for_each_end() -> None:
+def test_without_a_terminal_each_ended_trial_is_one_line() -> None:
     shown, recorder, text = board(terminal=False)
     with shown:
         shown.setup()

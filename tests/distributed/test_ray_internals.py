@@ -1,4 +1,4 @@
-"""Names that Ray does not call public are still there, and still do what they are used for."""
+"""Ray's non-public names still exist and still do what they are used for."""
 
 import re
 from importlib import import_module
@@ -18,14 +18,14 @@ NAMES = {
 
 
 def of_ray(name: str) -> Any:
-    """The object that Ray has of this name; fails with the reason why it is needed."""
+    """Ray's object of this name; fails with the reason why it is needed."""
     try:
         return getattr(import_module(NAMES[name]), name)
     except (ImportError, AttributeError):
         pytest.fail(WHY[name])
 
 
-def test_every_name_has_its_reason() -> None:
+def test_every_private_name_has_a_reason() -> None:
     assert set(NAMES) == set(WHY) == set(ray_internals.__all__) - {"WHY"}
 
 
@@ -36,13 +36,13 @@ def test_the_address_of_the_last_ray_start_is_read(tmp_path: Path) -> None:
     assert read(str(tmp_path)) == "10.0.0.1:6379", WHY["read_ray_address"]
 
 
-def test_a_dead_worker_is_told_by_its_cause() -> None:
+def test_a_dead_worker_is_identified_by_its_cause() -> None:
     cause = RuntimeError("the process died")
     error = of_ray("WorkerHealthCheckFailedError")("a worker health check failed", cause)
     assert getattr(error, "health_check_failure", None) is cause, WHY["WorkerHealthCheckFailedError"]
 
 
-def test_a_name_that_has_gone_fails_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_name_fails_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("ray._private.utils.read_ray_address")
     with pytest.raises(pytest.fail.Exception, match="cannot tell whether"):
         of_ray("read_ray_address")

@@ -1,4 +1,4 @@
-"""What a failed trial's row says of its error."""
+"""The error text in a failed trial's row."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ Failure # 2 (occurred at 2026-11-25)
     ],
     ids=["in the trial", "of its process", "without Ray's ids"],
 )
-def test_a_pickled_error_has_type_and_message(tmp_path: Path, error: Exception, expected: str) -> None:
+def test_a_pickled_error_gives_type_and_message(tmp_path: Path, error: Exception, expected: str) -> None:
     file = tmp_path / "error.pkl"
     file.write_bytes(cloudpickle.dumps(error))
     assert _reason(SimpleNamespace(pickled_error_file=str(file), error_file=None)) == expected
@@ -43,7 +43,7 @@ def test_a_pickled_error_has_type_and_message(tmp_path: Path, error: Exception, 
     ],
     ids=["a traceback", "words", "nothing"],
 )  # fmt: skip
-def test_of_a_text_the_line_that_says_what(tmp_path: Path, text: str | None, expected: str) -> None:
+def test_error_summary_is_the_line_naming_the_cause(tmp_path: Path, text: str | None, expected: str) -> None:
     file, broken = tmp_path / "error.txt", tmp_path / "error.pkl"
     broken.write_bytes(b"of a class that is not here")
     if text is not None:

@@ -1,4 +1,4 @@
-"""What fits where: nodes that are there, and nodes that an autoscaler may bring."""
+"""Workers that fit on the nodes of a cluster, and on nodes that an autoscaler may add."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def has(monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float]) -> None:
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
 
 
-def test_workers_lie_on_one_node_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_fits_on_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
     has(monkeypatch, {"CPU": 8, "GPU": 1}, {"CPU": 8, "GPU": 1})
     cluster.require_resources(2, 1)
     cluster.require_resources(16, 0)
@@ -32,13 +32,13 @@ def test_workers_lie_on_one_node_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("gpus", [1.5, float("nan"), -1])
-def test_a_share_of_gpus_that_cannot_be(monkeypatch: pytest.MonkeyPatch, gpus: float) -> None:
+def test_invalid_gpu_shares_are_refused(monkeypatch: pytest.MonkeyPatch, gpus: float) -> None:
     has(monkeypatch, {"CPU": 8, "GPU": 8})
     with pytest.raises(UserError, match=r"^gpus_per_worker must be a whole number, or a fraction of one GPU"):
         cluster.require_resources(1, gpus)
 
 
-def test_what_an_autoscaler_may_bring_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nodes_that_an_autoscaler_may_add_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = yaml.safe_load((Path(__file__).parents[2] / "cluster" / "gpu.yaml").read_text())
     config["available_node_types"]["gpu_spot"]["resources"] = {"CPU": 4, "GPU": 1}  # as `ray up` fills it in
     monkeypatch.setattr(cluster, "BOOTSTRAP", tmp_path / "ray_bootstrap_config.yaml")
@@ -49,7 +49,7 @@ def test_what_an_autoscaler_may_bring_counts(monkeypatch: pytest.MonkeyPatch, tm
     assert cluster.slots(1, 1) == 4
     with pytest.raises(UserError, match=r"^gpus_per_worker must fit the cluster, .* got 5 worker\(s\)"):
         cluster.require_resources(5, 1)
-    with pytest.raises(UserError, match=r"^results must be on storage that hosts to come share"):
+    with pytest.raises(UserError, match=r"^results must be on storage that future hosts share"):
         cluster.require_shared(str(tmp_path))
     cluster.require_shared("s3://bucket/results")
 
@@ -62,7 +62,7 @@ def no_ray_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_ray_here")
-def test_gpus_that_this_machine_lacks_are_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_local_gpus_are_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     cluster.require_local_gpus(8, 0)
     cluster.require_local_gpus(2, 0.5)
@@ -76,7 +76,7 @@ def test_gpus_that_this_machine_lacks_are_refused_before_ray_starts(monkeypatch:
 
 
 @pytest.mark.usefixtures("no_ray_here")
-def test_gpus_of_a_cluster_are_not_looked_for_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_gpus_are_not_required_when_joining_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     cluster.require_local_gpus(4, 1)
@@ -85,12 +85,12 @@ def test_gpus_of_a_cluster_are_not_looked_for_on_this_machine(monkeypatch: pytes
     cluster.require_local_gpus(4, 1)
 
 
-def test_a_ray_that_is_gone_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_ray_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: object) -> None:
         raise ConnectionError
 
     monkeypatch.setenv("RAY_ADDRESS", "nowhere:1")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(UserError, match="must name a Ray that runs, got 'nowhere:1'"):
+    with pytest.raises(UserError, match="must name a running Ray, got 'nowhere:1'"):
         cluster.connect()

@@ -1,4 +1,4 @@
-"""Trials that an older version has run or begun, whose records do not say what their data was, are not run again."""
+"""Trials of older versions, whose records lack the content of their data, do not run again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_attempts_of_both_versions_are_counted_together(tmp_path: Path) -> None:
     assert state.done == {SWEEP.experiment(PAPER).trial_id}
 
 
-def test_a_begun_trial_of_an_older_version_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+def test_an_unfinished_trial_of_an_older_version_continues(tmp_path: Path) -> None:
     results = results_with(tmp_path)
     older, now_called = SEARCH.experiment(BEGUN), SWEEP.experiment(BEGUN)
     CheckpointStore(results.path).begin(older)
@@ -55,7 +55,7 @@ def test_a_begun_trial_of_an_older_version_goes_on_from_its_checkpoint(tmp_path:
     assert (checkpoints / now_called.trial_id / "step-00000004" / "trainer.pt").read_text() == "progress"
 
 
-def test_a_trial_on_other_data_is_not_done(tmp_path: Path) -> None:
+def test_a_trial_on_changed_data_is_not_done(tmp_path: Path) -> None:
     results = results_with(tmp_path)
     changed = replace(SWEEP, contents={"digits": replace(CONTENT, train=81)})
     results.add_trial(row(SWEEP.experiment(BEGUN), 0.5, started_at=now()))

@@ -1,4 +1,4 @@
-"""How Tune's callbacks become runs of a tracker."""
+"""Tune's callbacks become runs of a tracker."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,16 +13,16 @@ from tests.report.example_trials import ORDERS
 from tests.training.example_trackers import evaluated, notebook
 
 TRIAL = SimpleNamespace(trial_id="x", config={"trial": ({"order": "hilbert"}, 2)})
-"""As Tune has it: the cell of the third seed."""
+"""A trial as Tune has it: a cell on its third seed."""
 
 
 def report(epoch: int) -> dict[str, Any]:
-    """A report, with what Tune adds."""
+    """A report, with the fields that Tune adds."""
     return report_of(evaluated(epoch)) | {"training_iteration": 17, "pid": 3}
 
 
 def shown(*results: dict[str, Any], end: str = "complete") -> list[tuple[Any, ...]]:
-    """What a tracker is given of a trial that starts, starts again after its first report, and ends."""
+    """The calls to a tracker for a trial that starts, restarts after its first report, and ends."""
     tracker, notes = notebook()
     callback = TrackerCallback(Job(sweep=ORDERS, workers=Workers(), root="."), Tracking(tracker, "orders", Path()))
     callback.on_trial_start(0, [], TRIAL)
@@ -35,7 +35,7 @@ def shown(*results: dict[str, Any], end: str = "complete") -> list[tuple[Any, ..
     return notes
 
 
-def test_a_trial_has_its_cells_name_its_columns_and_its_epochs() -> None:
+def test_a_run_has_the_cells_name_the_records_columns_and_epochs() -> None:
     again = [report(0), report(3)]  # as a trial reports that starts again
     start, *results, end = shown(report(0), {"at_epoch": 0.5, "loss": 1.0}, *again, report(5))
     assert start == ("hilbert, seed 2", "hilbert", 2, "orders", Path())

@@ -1,4 +1,4 @@
-"""What the driver of a pretraining makes of what its workers report and raise."""
+"""How the driver of a pretraining handles the reports and errors of its workers."""
 
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
@@ -28,7 +28,7 @@ UNEXPECTED = "ActorDiedError: The actor died unexpectedly before finishing this 
     ],
     ids=["memory", "torch", "a GPU's memory", "a process", "nobody else", "in a trial of a sweep"],
 )  # fmt: skip
-def test_the_worker_that_is_to_blame(error: Exception, expected: str) -> None:
+def test_failure_names_the_worker_that_failed_first(error: Exception, expected: str) -> None:
     assert failure(error) == expected
 
 
@@ -36,22 +36,22 @@ def evaluated(epoch: int) -> Evaluated:
     return Evaluated(epoch, 11 * epoch, 1408 * epoch, {"probe_top1": 0.5}, None, 0.001, 1.0, None)
 
 
-def test_workers_that_start_again_tell_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
+def test_restarted_workers_do_not_repeat_evaluations(capsys: pytest.CaptureFixture[str]) -> None:
     first, second, third = (report_of(evaluated(epoch)) for epoch in range(3))
-    told: list[int] = []
+    epochs: list[int] = []
     reports = [first, {"saved": 0}, second, {"ended": "MemoryError: 1 TiB"}, first, second, third]
-    assert _follow(iter(reports), lambda event: told.append(event.epoch)) == []
-    assert told == [0, 1, 2]
+    assert _follow(iter(reports), lambda event: epochs.append(event.epoch)) == []
+    assert epochs == [0, 1, 2]
     assert capsys.readouterr().err == "workers ended: MemoryError: 1 TiB\n"
 
 
-def test_a_reader_that_goes_away_does_not_end_the_run() -> None:
-    told: list[int] = []
+def test_a_closed_output_does_not_end_the_run() -> None:
+    epochs: list[int] = []
 
     def tell(event: Evaluated) -> None:
-        told.append(event.epoch)
+        epochs.append(event.epoch)
         raise BrokenPipeError
 
     reports = [report_of(evaluated(0)), {"error": "NonFiniteLossError: loss is nan"}, report_of(evaluated(1))]
     assert _follow(iter(reports), tell) == ["NonFiniteLossError: loss is nan"]
-    assert told == [0, 1]
+    assert epochs == [0, 1]

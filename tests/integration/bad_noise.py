@@ -1,4 +1,4 @@
-"""A noise schedule that fails in the way it is told to: what a trial may do to a sweep."""
+"""A noise schedule that makes a trial fail in the way that `mode` names."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`darl` where a noise schedule fails in the way it is told to."""
+"""`darl` with a noise schedule that fails in the way that its `mode` names."""
 
 import bad_noise  # noqa: F401  (which makes it known)
 

@@ -1,4 +1,4 @@
-"""The report's page in a real browser: it opens, sorts, speaks, is legible, and asks nothing of the network."""
+"""The report's page in a real browser: it opens, sorts, is accessible and legible, and makes no network request."""
 
 import json
 import shutil
@@ -69,7 +69,7 @@ def opened(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
 
 @pytest.fixture
 def browser(opened: Browser) -> Browser:
-    """At a laptop's width, light, sorted as it came."""
+    """The page at a laptop's width, in light colours, before any click."""
     emulate(opened, width=1280, scheme="light")
     opened.refresh()
     return opened
@@ -108,7 +108,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_it_opens_without_errors_and_asks_nothing_of_the_network(file: Path, opened: Browser) -> None:
+def test_the_page_opens_without_errors_or_network_requests(file: Path, opened: Browser) -> None:
     assert [entry for entry in opened.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
     messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
     asked = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
@@ -117,7 +117,7 @@ def test_it_opens_without_errors_and_asks_nothing_of_the_network(file: Path, ope
     assert opened.execute_script("return document.readyState") == "complete"
 
 
-def test_the_policy_stops_the_network_and_markup_of_trials_does_not_run(browser: Browser) -> None:
+def test_the_policy_blocks_the_network_and_trial_markup(browser: Browser) -> None:
     assert browser.title == "orders: Which order?"
     assert EVIL in browser.find_element(By.CSS_SELECTOR, "td.error").text
     refused = """const done = arguments[0];
@@ -131,7 +131,7 @@ def test_the_policy_stops_the_network_and_markup_of_trials_does_not_run(browser:
     assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
 
 
-def test_a_click_sorts_numbers_as_numbers_and_again_the_other_way(browser: Browser) -> None:
+def test_clicks_sort_numerically_in_alternating_directions(browser: Browser) -> None:
     assert first_column(browser, "cell") == ["hilbert", "raster", "spiral"]
     assert header(browser, "rank").get_attribute("aria-sort") == "ascending"
     header(browser, "time").find_element(By.TAG_NAME, "button").click()
@@ -145,7 +145,7 @@ def test_a_click_sorts_numbers_as_numbers_and_again_the_other_way(browser: Brows
 
 
 @pytest.mark.parametrize("key", [Keys.ENTER, Keys.SPACE], ids=["enter", "space"])
-def test_the_keyboard_sorts_too(browser: Browser, key: str) -> None:
+def test_the_keyboard_sorts(browser: Browser, key: str) -> None:
     reached = []
     for _ in range(12):  # by Tab alone, from the top of the page
         browser.switch_to.active_element.send_keys(Keys.TAB)
@@ -159,13 +159,13 @@ def test_the_keyboard_sorts_too(browser: Browser, key: str) -> None:
     assert header(browser, "cell").get_attribute("aria-sort") == "descending"
 
 
-def test_what_is_not_there_sorts_last_both_ways(browser: Browser) -> None:
+def test_missing_values_sort_last_in_both_directions(browser: Browser) -> None:
     for _ in range(2):
         header(browser, "rank").find_element(By.TAG_NAME, "button").click()
         assert first_column(browser, "cell")[-1] == "spiral"
 
 
-def test_every_picture_is_shown_and_has_words(browser: Browser) -> None:
+def test_every_picture_is_shown_and_has_a_caption(browser: Browser) -> None:
     images = browser.find_elements(By.TAG_NAME, "img")
     assert len(images) >= 3
     for image in images:

@@ -1,4 +1,4 @@
-"""Data, tables and checkpoints in an object store, as the commands' user has them: S3 as moto serves it on loopback."""
+"""Commands with data, tables and checkpoints in an object store: S3 as moto serves it on loopback."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -133,7 +133,7 @@ def test_more_seeds_repeat_the_best_and_the_known_points(command: Command, pictu
     assert (repeated["epochs"] == 3).all()
 
 
-def test_a_killed_sweep_goes_on_and_loses_and_doubles_nothing(
+def test_a_killed_sweep_continues_without_loss_or_duplicates(
     command: Command, ray_address: str, pictures: Path, tmp_path: Path
 ) -> None:
     flags = (*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--trials", 5,
@@ -238,9 +238,7 @@ def test_a_run_that_diverges_over_workers_is_a_failed_row_at_once(command: Comma
 
 
 @pytest.mark.slow
-def test_a_run_that_has_no_memory_is_a_failed_row_and_another_attempt_the_next(
-    command: Command, tmp_path: Path
-) -> None:
+def test_a_run_out_of_memory_is_a_failed_row_and_is_retried_by_the_next_call(command: Command, tmp_path: Path) -> None:
     flags = ("tests/integration/bad_pretraining.py", *FLAGS[2:], "--noise", "bad:mode=memory", "--results", tmp_path)
     for more in ([], ["--no-ray"]):
         said = command(*flags, *more, code=1)
@@ -255,7 +253,7 @@ def test_a_run_that_has_no_memory_is_a_failed_row_and_another_attempt_the_next(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_interrupted_says_so_and_goes_on(ray_address: str, tmp_path: Path) -> None:
+def test_an_interrupted_run_reports_it_and_continues(ray_address: str, tmp_path: Path) -> None:
     flags = words(*FLAGS[:3], "--epochs", 200, "--evaluations", 20, "--save-every", 10, "--results", tmp_path)
     running = subprocess.Popen(
         flags, cwd=ROOT, env=environ(ray_address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""What goes wrong while a sweep runs: it is said, it is a row, and nothing that was finished is lost or doubled."""
+"""Faults while a sweep runs are reported and recorded, and no finished trial is lost or duplicated."""
 
 import contextlib
 import os
@@ -25,9 +25,7 @@ FAST = ("--epochs", 4, "--batch-size", 32, "--image-size", 8, "--patch-size", 2,
 
 
 @pytest.mark.slow
-def test_a_trial_that_fails_is_rows_with_reasons_and_is_tried_three_times(
-    command: Command, pictures: Path, tmp_path: Path
-) -> None:
+def test_a_failing_trial_is_tried_three_times_with_a_row_each(command: Command, pictures: Path, tmp_path: Path) -> None:
     flags = ("tests/integration/bad_sweep.py", *FAST, "--data", pictures, "--results", tmp_path)
     said = command(*flags).stdout
     trials = pd.read_parquet(tmp_path / "bad" / "trials")
@@ -51,9 +49,7 @@ def test_a_trial_that_fails_is_rows_with_reasons_and_is_tried_three_times(
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_cut_short_goes_on_by_the_same_command(
-    command: Command, pictures: Path, tmp_path: Path
-) -> None:
+def test_a_sweep_cut_short_continues_with_the_same_command(command: Command, pictures: Path, tmp_path: Path) -> None:
     flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", tmp_path, "--seeds", 1)
     folder = tmp_path / "patch_order" / "trials"
     command(*flags, "--max-trials", 3)
@@ -62,7 +58,7 @@ def test_a_sweep_that_is_cut_short_goes_on_by_the_same_command(
     assert "ended by --max-hours 0.0005; the same command goes on" in ended.stderr
     assert set(pd.read_parquet(folder)["status"]) == {"finished"}  # what was cut off is no row
     done = len(pd.read_parquet(folder))
-    assert f"and not to be run again: {done}\n" in command(*flags, "--dry-run").stdout
+    assert f"and not run again: {done}\n" in command(*flags, "--dry-run").stdout
     assert f"{done} of at most 8 trials were there already" in command(*flags).stdout
     trials = pd.read_parquet(folder)
     assert len(trials) == trials["order"].nunique() == 8
@@ -70,7 +66,7 @@ def test_a_sweep_that_is_cut_short_goes_on_by_the_same_command(
 
 
 @pytest.mark.slow
-def test_a_second_driver_says_so_and_stops(command: Command, ray_address: str, pictures: Path, tmp_path: Path) -> None:
+def test_a_second_driver_stops(command: Command, ray_address: str, pictures: Path, tmp_path: Path) -> None:
     flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", tmp_path, "--seeds", 1)
     first = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL)
     wait_for(first, (tmp_path / "patch_order" / "sweep.json").exists)
@@ -82,7 +78,7 @@ def test_a_second_driver_says_so_and_stops(command: Command, ray_address: str, p
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_said_and_leaves_whole_rows(ray_address: str, pictures: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_whole_rows(ray_address: str, pictures: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", small], capture_output=True, text=True)
@@ -113,7 +109,7 @@ def test_a_full_disk_is_said_and_leaves_whole_rows(ray_address: str, pictures: P
 
 
 @pytest.mark.slow
-def test_results_that_vanish_are_said(ray_address: str, pictures: Path, tmp_path: Path) -> None:
+def test_a_vanished_results_folder_is_reported(ray_address: str, pictures: Path, tmp_path: Path) -> None:
     flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", tmp_path / "r", "--seeds", 1)
     driver = subprocess.Popen(
         words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -128,7 +124,7 @@ def test_results_that_vanish_are_said(ray_address: str, pictures: Path, tmp_path
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
-def test_twenty_kills_at_random_moments_lose_and_double_nothing(
+def test_twenty_random_kills_lose_and_duplicate_nothing(
     command: Command, ray_address: str, pictures: Path, tmp_path: Path
 ) -> None:
     moments, kills, sweeps = random.Random(0), 0, 0
@@ -150,7 +146,7 @@ def test_twenty_kills_at_random_moments_lose_and_double_nothing(
     ("sweep", "flags", "later"),
     [("patch_order", (*FAST, "--seeds", 2), {8}), ("transfer", ("--epochs", 2, "--trials", 4), {12, 18})],
 )
-def test_kills_of_a_design_and_of_several_searches_do_not_either(
+def test_killed_designs_and_searches_lose_and_duplicate_nothing(
     sweep: str,
     flags: tuple[object, ...],
     later: set[int],
@@ -199,7 +195,7 @@ def kill_over_and_over(
 
 
 def wait_for(driver: subprocess.Popen[str], ready: Callable[[], object]) -> None:
-    """Until something is there, while the driver runs, for at most two minutes."""
+    """Wait until a condition holds, while the driver runs, for at most two minutes."""
     deadline = time.monotonic() + 120
     while not ready():
         assert driver.poll() is None
@@ -208,7 +204,7 @@ def wait_for(driver: subprocess.Popen[str], ready: Callable[[], object]) -> None
 
 
 def rows_are_whole(folder: Path, before: dict[str, bytes]) -> dict[str, bytes]:
-    """Every row that there was is there unchanged, and all can be read."""
+    """Assert that every earlier row is unchanged and that all rows can be read."""
     after = {path.name: path.read_bytes() for path in folder.glob("trials/*.parquet")}
     assert before.items() <= after.items()
     if after:
@@ -217,7 +213,7 @@ def rows_are_whole(folder: Path, before: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def the_sampler_knows(folder: Path, trials: pd.DataFrame) -> None:
-    """Optuna's study holds every trial, as what it is."""
+    """Assert that Optuna's study holds every trial in its correct state."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
     study = optuna.load_study(study_name=None, storage=storage)

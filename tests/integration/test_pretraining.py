@@ -1,4 +1,4 @@
-"""A pretraining that goes on with Ray and without, one after the other, and that SIGTERM ends in between."""
+"""A pretraining that SIGTERM interrupts, and that continues with Ray and without in turn."""
 
 import itertools
 import signal
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def run_until(epoch: int, address: str, results: Path, *more: object) -> tuple[list[str], Path]:
-    """Run until an epoch is told of, and send SIGTERM; gives what was said and the newest checkpoint."""
+    """Run until an epoch is printed, then send SIGTERM; returns the output and the newest checkpoint."""
     flags = words("-m", "darl.cli", "pretrain", "--batch-size", 64, "--epochs", 200, "--evaluations", 20, *more)
     running = subprocess.Popen(
         [*flags, "--results", str(results)], cwd=ROOT, env=environ(address), stdout=subprocess.PIPE,
@@ -43,7 +43,7 @@ def progress_of(step: Path) -> dict[str, Any]:
     return torch.load(step / "trainer.pt", weights_only=True)["progress"]
 
 
-def test_a_run_goes_on_with_ray_and_without_and_does_no_epoch_again(ray_address: str, tmp_path: Path) -> None:
+def test_a_run_continues_with_and_without_ray_and_repeats_no_epoch(ray_address: str, tmp_path: Path) -> None:
     progress: list[dict[str, Any]] = []
     for epoch, more in ((10, ["--workers", 2]), (20, ["--no-ray"]), (30, ["--workers", 1])):
         said, newest = run_until(epoch, ray_address, tmp_path, *more)

@@ -41,13 +41,13 @@ class TestMetric:
             ({"objective.prediction": "eps"}, "objective_prediction"),
         ],
     )
-    def test_nor_of_different_tasks(self, make: Make, change: Row, field: str):
+    def test_training_losses_of_different_tasks_are_refused(self, make: Make, change: Row, field: str):
         design = replace(ORDERS, cells={"one": {}, "other": change}, baseline="one", seeds=1)
         trials = make(self.one_each(design, train_loss=0.1))
         with pytest.raises(UserError, match=f"got 'train_loss' where .*{field.split(', ')[0]}"):
             find(design, trials, "train_loss")
 
-    def test_training_losses_of_one_task_are_not(self, make: Make):
+    def test_training_losses_of_one_task_are_compared(self, make: Make):
         trials = make(cell("raster", 0.5, 0.6, train_loss=0.1))
         assert rank(trials, "train_loss")["train_loss"].tolist() == pytest.approx([0.1])
         rates = replace(ORDERS, cells={"low": {"learning_rate": 1e-3}, "high": {"learning_rate": 1e-2}}, baseline="low")
@@ -65,7 +65,7 @@ class TestMetric:
         with pytest.raises(UserError, match=f"where {field} differ: .*; rank by probe_top1 or knn_top1$"):
             find(design, trials, metric)
 
-    def test_nor_are_those_of_another_objective_advised(self, make: Make):
+    def test_losses_are_not_advised_for_different_objectives(self, make: Make):
         design = replace(ORDERS, cells={"one": {}, "mse": {"objective": "mse", "noise": None}}, baseline="one", seeds=1)
         trials = make(self.one_each(design, train_loss=0.1))
         for metric in ("val_loss", "train_loss"):
@@ -79,12 +79,12 @@ class TestMetric:
         )  # fmt: skip
         assert len(find(design, make(self.one_each(design)), "val_loss")) == 2
 
-    def test_an_unknown_one(self, make: Make):
+    def test_an_unknown_metric_is_refused(self, make: Make):
         for ask in (lambda: find(ORDERS, make(*THREE), "accuracy"), lambda: rank(make(*THREE), "accuracy")):
             with pytest.raises(UserError, match=r"^metric must be one of .*probe_top1.*, got 'accuracy'$"):
                 ask()
 
-    def test_one_that_no_trial_has(self, make: Make):
+    def test_a_metric_without_values_is_refused(self, make: Make):
         for ask in (lambda: find(ORDERS, make(cell("raster", None))), lambda: rank(make(cell("raster", None)))):
             with pytest.raises(UserError, match=r"^metric must have values; without labels .*, got 'probe_top1'$"):
                 ask()

@@ -17,7 +17,7 @@ KNOWING = replace(ORDERS, contents={"digits": CONTENT})
 OTHER = replace(ORDERS, contents={"digits": CHANGED})
 
 
-def test_a_report_leaves_out_rows_on_other_data_and_says_so(make: Make):
+def test_rows_on_other_data_are_left_out_with_a_note(make: Make):
     own = [trial for name in ORDERS.cells for trial in cell(name, 0.6, 0.6, 0.6, sweep=KNOWING)]
     trials = make(own, cell("raster", 0.9, 0.9, sweep=OTHER))
     (found,) = findings_of([KNOWING], trials, trials.head(0))
@@ -25,7 +25,7 @@ def test_a_report_leaves_out_rows_on_other_data_and_says_so(make: Make):
     assert len(found.trials) == 9
     assert found.notes[-1] == (
         "rows of other settings lie here too, and are not counted: 2 (data of other content: 81 + 20 images, 2 "
-        "classes, fingerprint bbbbbbbbbbbbbbbb); run with those settings, the sweep reports them"
+        "classes, fingerprint bbbbbbbbbbbbbbbb); the sweep run with those settings reports them"
     )
 
 
@@ -38,7 +38,7 @@ def test_rows_of_older_versions_and_of_moved_data_count(make: Make):
     assert not any("other settings" in note for note in found.notes)
 
 
-def test_a_loss_compares_rows_of_both_versions(make: Make):
+def test_losses_compare_rows_with_and_without_content(make: Make):
     trials = make(cell("raster", 0.6, val_loss=0.3), cell("raster", 0.6, first=1, sweep=KNOWING, val_loss=0.3))
     only = replace(KNOWING, cells={"raster": ORDERS.cells["raster"]})
     (found,) = findings_of([only], trials, trials.head(0), "val_loss")
@@ -46,12 +46,12 @@ def test_a_loss_compares_rows_of_both_versions(make: Make):
 
 
 class TestRank:
-    def test_configurations_on_other_data_stand_apart(self, make: Make):
+    def test_configurations_on_other_data_are_separate(self, make: Make):
         ranked = rank(make(cell("raster", 0.6, sweep=KNOWING), cell("raster", 0.9, sweep=OTHER)))
         assert ranked["content_train"].tolist() == [81, 80]
         assert ranked["seeds"].tolist() == [1, 1]
 
-    def test_they_are_named_by_their_address_where_that_differs(self, make: Make):
+    def test_data_sets_are_named_by_differing_addresses(self, make: Make):
         there = replace(OTHER, base=replace(ORDERS.base, data="/there"), contents={"/there": CHANGED})
         ranked = rank(make(cell("raster", 0.6, sweep=KNOWING), cell("raster", 0.9, sweep=there)))
         assert ranked["data"].tolist() == ["/there", "digits"]
@@ -61,9 +61,9 @@ class TestRank:
         ranked = rank(make(cell("raster", 0.6, sweep=KNOWING), cell("raster", 0.8, first=1, sweep=there)))
         assert (ranked["seeds"].tolist(), ranked["probe_top1"].tolist()) == ([2], [pytest.approx(0.7)])
 
-    def test_older_rows_join_those_at_their_address(self, make: Make):
+    def test_rows_without_content_join_those_at_their_address(self, make: Make):
         assert rank(make(cell("raster", 0.6), cell("raster", 0.8, first=1, sweep=KNOWING)))["seeds"].tolist() == [2]
 
-    def test_older_rows_stand_apart_where_the_data_at_their_address_has_changed(self, make: Make):
+    def test_rows_without_content_are_separate_if_the_data_changed(self, make: Make):
         both = make(*THREE, cell("raster", 0.6, first=4, sweep=KNOWING), cell("raster", 0.6, first=5, sweep=OTHER))
         assert sorted(rank(both)["seeds"]) == [1, 1, 3, 3, 3]

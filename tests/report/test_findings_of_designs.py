@@ -57,14 +57,14 @@ class TestDesign:
             "63.0 % ± 5.0 (3 seeds), 2.0 points above raster"
         )
 
-    def test_a_bound_that_any_accuracy_keeps_is_not_told(self, make: Make):
+    def test_a_trivial_bound_on_accuracies_is_not_reported(self, make: Make):
         (found,) = find(replace(ORDERS, seeds=2), make(cell("raster", 0.3, 0.5), cell("hilbert", 0.45, 0.5)))
         assert found.sentence.startswith(
             "hilbert leads with 47.5 % ± 31.8 (2 seeds), 7.5 points above raster (95 % interval -87.8 to "
         )
         assert "No cell differs" not in found.sentence
 
-    def test_one_that_stands_lower_is_not_in_the_way(self, make: Make):
+    def test_an_incomplete_cell_below_the_leader_is_not_mentioned(self, make: Make):
         (found,) = find(ORDERS, make(*THREE[:2], cell("spiral", 0.5, 0.4)))
         assert found.sentence.startswith("hilbert leads with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster")
 
@@ -78,7 +78,7 @@ class TestDesign:
         assert found.counts == {"finished": 6, "stopped": 0, "failed": 3, "missing": 3}
         assert found.notes == ["spiral: 0 of 3 seeds", "snake: 0 of 3 seeds", "failed: OutOfMemoryError: too wide"]
 
-    def test_errors_are_told_once_and_three_at_most(self, make: Make):
+    def test_at_most_three_distinct_errors_are_noted(self, make: Make):
         rows = [lost("spiral", repeat, f"E{repeat // 2}") for repeat in range(3)]
         more = [lost("hilbert", repeat, f"H{repeat}") for repeat in range(3)]
         (found,) = find(ORDERS, make(*rows, *more))
@@ -106,12 +106,12 @@ class TestDesign:
         assert found.notes == ["trials on seeds other than 0 to 2 are left out: 1"]
         assert set(found.trials["cell"]) == set(ORDERS.cells)
 
-    def test_versions_of_the_code(self, make: Make):
+    def test_several_versions_of_the_code_are_noted(self, make: Make):
         (found,) = find(ORDERS, make(*THREE[1:], cell("raster", 0.6, 0.61, 0.62, git_commit="abc")))
         assert found.notes == ["from 2 versions of the code"]
         assert "9 finished, 0 stopped early, 0 failed; from 2 versions of the code" in shown(summary(found))
 
-    def test_groups_are_compared_each_with_its_baseline(self, make: Make):
+    def test_each_group_is_compared_with_its_own_baseline(self, make: Make):
         design = replace(
             ORDERS,
             groups={"raster": "rows", "hilbert": "curves", "spiral": "curves"},
@@ -126,7 +126,7 @@ class TestDesign:
         assert rows.sentence.startswith("rows: raster has 61.0 %")
         assert "curves by linear probe" in shown(summary(curves))
 
-    def test_groups_may_be_compared_by_their_baselines(self, make: Make):
+    def test_baselines_of_groups_can_be_compared(self, make: Make):
         groups = {"raster": "rows", "hilbert": "curves", "spiral": "curves"}
         baselines = {"rows": "raster", "curves": "hilbert"}
         design = replace(ORDERS, groups=groups, baselines=baselines, across="shape")
@@ -138,7 +138,7 @@ class TestDesign:
         alone = replace(design, groups={name: name for name in ORDERS.cells})  # losses compare within groups only
         assert [one.table["group"].iloc[0] for one in find(alone, make(*THREE), "val_loss")] == list(ORDERS.cells)
 
-    def test_by_another_metric(self, make: Make):
+    def test_findings_by_another_metric(self, make: Make):
         rows = cell("raster", 0.6, probe_top1_enlarged=0.5), cell("hilbert", 0.5, probe_top1_enlarged=0.55)
         (found,) = find(replace(ORDERS, seeds=1), make(*rows), "probe_top1_enlarged")
         assert found.table["cell"].tolist()[0] == "hilbert"
@@ -150,7 +150,7 @@ class TestDesign:
 
 
 class TestSummary:
-    def test_of_a_design(self, make: Make):
+    def test_summary_of_a_design(self, make: Make):
         (found,) = find(ORDERS, make(*THREE))
         less, some, text = (shown(summary(found, width=width)) for width in (80, 100, 132))
         assert ["(Holm)" in one for one in (less, some, text)] == [False, True, True]
@@ -185,10 +185,10 @@ class TestSummary:
         assert "verdict" not in text
         assert "63.0 % ± 5.0" in text
 
-    def test_by_neighbours_there_is_one_column_of_them(self, make: Make):
+    def test_knn_as_the_metric_has_no_second_column(self, make: Make):
         assert shown(summary(find(ORDERS, make(*THREE), "knn_top1")[0])).count("50.0 %") == 3
 
-    def test_of_nothing(self, make: Make):
+    def test_summary_without_trials(self, make: Make):
         text = shown(summary(find(ORDERS, make())[0]))
         assert "0 finished, 0 stopped early, 0 failed, 9 missing" in text
         assert "0 of 3 (incomplete)" in text

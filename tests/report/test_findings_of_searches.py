@@ -73,7 +73,7 @@ class TestSearch:
         ) in found.sentence
         assert found.counts["missing"] == 2
 
-    def test_a_baseline_without_a_fresh_seed_is_missing_and_not_none(self, make: Make):
+    def test_a_baseline_without_a_fresh_seed_counts_as_missing(self, make: Make):
         (found,) = find(SEARCH, make(*self.FOUND, self.fresh("a=0.1, b=2", 0.63, 0.64, 0.65)))
         assert "a=0.1, b=2 has 64.0 % ± 2.5 (3 fresh seeds). No other cell has a result to compare it" in found.sentence
         assert "paper: 0 of 3 seeds" in found.notes
@@ -86,7 +86,7 @@ class TestSearch:
         assert found.notes == ["a=3, b=1: dropped by the race after 3 of 4 seeds"]
         assert "3 of 4 (dropped)" in shown(summary(found))
 
-    def test_one_that_has_not_fallen_is(self, make: Make):
+    def test_a_contender_not_dropped_is_incomplete(self, make: Make):
         rows = self.fresh("paper", 0.60, 0.61, 0.62), self.fresh("a=3, b=1", 0.60, 0.60)
         (found,) = find(SEARCH, make(*rows))
         assert found.notes == ["a=3, b=1: 2 of 3 seeds"]
@@ -106,7 +106,7 @@ class TestSearch:
         assert "1 of 3 (overtaken)" in shown(summary(found))
 
     @pytest.mark.parametrize(("failures", "sentence"), [(3, "leads after the race"), (2, "leads the race, which")])
-    def test_a_trial_that_failed_three_times_does_not_either(self, make: Make, failures: int, sentence: str):
+    def test_a_trial_that_failed_three_times_ends_the_race(self, make: Make, failures: int, sentence: str):
         rows = self.fresh("paper", 0.60, 0.61, 0.62), self.fresh("a=0.1, b=2", 0.60, 0.60)
         lost = [
             cell("a=0.1, b=2", None, sweep=SEARCH, first=3, status="failed", error="E", attempt=attempt)
@@ -118,19 +118,19 @@ class TestSearch:
         why = ", and the others gave no result" if failures == 3 else ""
         assert found.notes == [f"a=0.1, b=2: 2 of 3 seeds{why}", "failed: E"]
 
-    def test_whom_the_race_has_left_behind_does_not_lead_it(self, make: Make):
+    def test_a_dropped_contender_does_not_lead(self, make: Make):
         left = self.fresh("a=3, b=1", 0.55, 0.57, 0.58)
         rows = self.fresh("paper", 0.6, 0.61, 0.62, 0.2), self.fresh("a=0.1, b=2", 0.63, 0.64, 0.66, 0.22)
         (found,) = find(replace(SEARCH, seeds=6), make(*rows, left))
         assert found.sentence.startswith("No cell has all its 5 fresh seeds yet; so far a=0.1, b=2 leads with 53.8 %")
         assert found.table["cell"].tolist() == ["a=0.1, b=2", "paper", "a=3, b=1"]
 
-    def test_nor_does_a_former_contender(self, make: Make):
+    def test_a_former_contender_does_not_lead(self, make: Make):
         rows = self.fresh("paper", 0.6), self.fresh("a=0.1, b=2", 0.61), self.fresh("a=3, b=1", 0.59, 0.58, 0.6)
         (found,) = find(replace(SEARCH, contenders=1), make(*self.FOUND, *rows))
         assert "a=3, b=1 leads so far, though the search has found better since, with 59.0 %" in found.sentence
 
-    def test_a_race_that_gave_nothing(self, make: Make):
+    def test_a_race_without_results(self, make: Make):
         lost = [
             cell(name, None, sweep=SEARCH, first=first, status="failed", error="E", attempt=attempt)
             for name in ("paper", "a=0.1, b=2") for first in (1, 2, 3) for attempt in range(3)

@@ -78,14 +78,14 @@ def search() -> Findings:
     return find(SEARCH, frame(race, found))[0]
 
 
-def test_the_answer_stands_before_everything_else(design: Findings) -> None:
+def test_the_answer_comes_first(design: Findings) -> None:
     text = rendered(design)
     assert text.index(design.sweep.question) < text.index(design.sentence) < text.index("<table")
     assert design.sentence in Read(text).text("p")
     assert all(note in Read(text).text("li") for note in design.notes)
 
 
-def test_cells_are_ranked_and_told_as_in_the_terminal(design: Findings) -> None:
+def test_cells_have_the_ranks_and_texts_of_the_terminal(design: Findings) -> None:
     read = Read(rendered(design))
     assert [text for text in read.text("th") if text in ORDERS.cells][:3] == ["hilbert", "raster", "spiral"]
     assert "63.0 % ± 5.0" in read.text("td")
@@ -95,7 +95,7 @@ def test_cells_are_ranked_and_told_as_in_the_terminal(design: Findings) -> None:
     assert "8 finished, 0 stopped early, 1 failed" in rendered(design)
 
 
-def test_headers_sort_and_numbers_are_numbers(design: Findings) -> None:
+def test_headers_sort_and_keys_are_numbers(design: Findings) -> None:
     read = Read(rendered(design))
     buttons = read.text("button")
     assert buttons[:4] == ["rank", "cell", "linear probe (95\u00a0%)", "seeds"]
@@ -109,7 +109,7 @@ def test_headers_sort_and_numbers_are_numbers(design: Findings) -> None:
     assert "" in keys  # the incomplete cell has no rank
 
 
-def test_a_search_tells_what_it_found_and_what_held(search: Findings) -> None:
+def test_a_search_shows_its_points_and_its_race(search: Findings) -> None:
     text = rendered(search)
     assert "On fresh seeds, best first" in text
     assert "Found by the search, on one seed: the best 3 of 3" in text
@@ -118,7 +118,7 @@ def test_a_search_tells_what_it_found_and_what_held(search: Findings) -> None:
     assert str(search.sweep.space["noise"]) in text  # pyright: ignore
 
 
-def test_nothing_that_a_user_wrote_is_markup(design: Findings) -> None:
+def test_users_texts_are_escaped(design: Findings) -> None:
     named = replace(ORDERS, name="orders", question=f"Which {EVIL}?")
     evil = replace(design, sweep=named, comparison=replace(design.comparison, group=EVIL), notes=[EVIL])
     picture = ReportFigure("p", EVIL, EVIL, EVIL, new_figure(2, 1))
@@ -132,7 +132,7 @@ def test_nothing_that_a_user_wrote_is_markup(design: Findings) -> None:
     assert {name for name, _ in read.tags} <= KNOWN_TAGS
 
 
-def test_it_asks_nothing_of_the_network(design: Findings, search: Findings) -> None:
+def test_the_page_makes_no_network_request(design: Findings, search: Findings) -> None:
     read = Read(html.render([design, search], NO_CURVES))
     sources = [one.get(name, "") for _, one in read.tags for name in ("src", "href", "data", "action")]
     assert all(source.startswith(("data:", "#")) for source in sources if source)
@@ -142,7 +142,7 @@ def test_it_asks_nothing_of_the_network(design: Findings, search: Findings) -> N
     assert "@import" not in style
 
 
-def test_the_policy_lets_its_own_script_and_style_run(design: Findings) -> None:
+def test_the_policy_allows_the_pages_own_script_and_style(design: Findings) -> None:
     read = Read(rendered(design))
     (policy,) = [one["content"] for one in read.of("meta") if one.get("http-equiv") == "Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; img-src data:;")
@@ -153,7 +153,7 @@ def test_the_policy_lets_its_own_script_and_style_run(design: Findings) -> None:
     assert not [one for _, one in read.tags if "style" in one or any(name.startswith("on") for name in one)]
 
 
-def test_headings_descend_and_names_are_unique(design: Findings, search: Findings) -> None:
+def test_heading_levels_and_ids_are_valid(design: Findings, search: Findings) -> None:
     read = Read(html.render([design, search], NO_CURVES))
     levels = [int(tag[1]) for tag, _ in read.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
@@ -165,20 +165,20 @@ def test_headings_descend_and_names_are_unique(design: Findings, search: Finding
     assert {one["aria-labelledby"] for one in read.of("section")} <= set(identifiers)
 
 
-def test_every_picture_has_words_and_a_size(design: Findings) -> None:
+def test_every_picture_has_alternative_text_and_a_size(design: Findings) -> None:
     read = Read(rendered(design, shown=None))
     images = list(read.of("img"))
     assert len(images) == len(list(read.of("figure"))) >= 2
     assert all(len(image["alt"]) > 40 and int(image["width"]) > 300 and int(image["height"]) > 100 for image in images)
 
 
-def test_several_findings_have_sections_of_their_own(design: Findings, search: Findings) -> None:
+def test_each_finding_has_its_own_section(design: Findings, search: Findings) -> None:
     read = Read(rendered(design, search))
     assert read.text("h2") == ["In short", "orders", "search on digits", "What was run"]
     assert read.text("p").count(design.sentence) == 2
 
 
-def test_what_was_run_can_be_read(design: Findings) -> None:
+def test_settings_and_versions_are_shown(design: Findings) -> None:
     read = Read(rendered(design))
     settings = dict(zip(read.text("th")[-40:], read.text("td")[-40:], strict=False))
     assert settings
@@ -193,12 +193,12 @@ def test_trials_of_two_comparisons_count_once(design: Findings) -> None:
     assert "8 finished, 1 failed" in Read(rendered(design, design)).text("td")
 
 
-def test_without_anything_finished_it_is_a_page_too() -> None:
+def test_a_page_without_finished_trials() -> None:
     (failed,) = find(ORDERS, frame(lost("raster", 0, "RuntimeError: out of memory")))
     text = html.render([failed], NO_CURVES)
     assert "RuntimeError: out of memory" in text
     assert "No trial has finished" in text
 
 
-def test_whole_designs_have_no_failures() -> None:
+def test_a_complete_design_has_no_section_of_failures() -> None:
     assert "Failed trials" not in rendered(find(ORDERS, frame(*THREE))[0])

@@ -36,7 +36,7 @@ def by_a(point: Point) -> float:
 BOTH = search(noise=BetaByShape(), learning_rate=RATES)
 
 
-def test_what_decides_weighs_most() -> None:
+def test_the_decisive_parameter_weighs_most() -> None:
     found = importances(BOTH, frame(BOTH, points(), by_a))
     assert found.index[0] == "noise.a"
     assert found["noise.a"] > 0.8
@@ -51,7 +51,7 @@ def test_the_same_trials_give_the_same_shares() -> None:
     pd.testing.assert_series_equal(importances(BOTH, trials), importances(BOTH, trials))
 
 
-def test_only_whole_trials_on_the_own_seed_count() -> None:
+def test_only_finished_trials_on_the_own_seed_count() -> None:
     trials = frame(BOTH, points(), by_a)
     against = [
         frame(BOTH, points(12), lambda point: -by_a(point), status="stopped"),
@@ -62,11 +62,11 @@ def test_only_whole_trials_on_the_own_seed_count() -> None:
 
 
 @pytest.mark.parametrize(("count", "told"), [(7, False), (8, True)])
-def test_few_trials_say_nothing(count: int, told: bool) -> None:
+def test_few_trials_give_no_importances(count: int, told: bool) -> None:
     assert importances(BOTH, frame(BOTH, points(count), by_a)).empty is not told
 
 
-def test_equal_values_say_nothing() -> None:
+def test_equal_values_give_no_importances() -> None:
     assert importances(BOTH, frame(BOTH, points(), lambda _: 0.5)).empty
     assert importances(BOTH, frame(BOTH, points(), by_a).head(0)).empty
 

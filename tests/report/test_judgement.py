@@ -32,7 +32,7 @@ def fresh(name: str, *probes: float) -> list[Row]:
     return cell(name, *probes, sweep=SEARCH, first=1)
 
 
-def test_what_leads_and_by_how_much() -> None:
+def test_leader_and_difference() -> None:
     verdict = compared(ORDERS, *THREE)
     assert (verdict.leader.cell, verdict.leader.seeds, verdict.leads_as_baseline) == ("hilbert", 3, False)
     assert verdict.leader.mean == pytest.approx(0.63)
@@ -59,7 +59,7 @@ def test_what_leads_and_by_how_much() -> None:
         (replace(ORDERS, cells={"raster": {}}), THREE[:1], Significance.NO_RIVAL),
     ],
 )
-def test_what_the_difference_is_worth(sweep: Sweep, rows: tuple[list[Row], ...], significance: Significance) -> None:
+def test_significance_of_the_difference(sweep: Sweep, rows: tuple[list[Row], ...], significance: Significance) -> None:
     assert compared(sweep, *rows).significance == significance
 
 
@@ -77,7 +77,7 @@ def test_what_the_difference_is_worth(sweep: Sweep, rows: tuple[list[Row], ...],
         (SEARCH, (fresh("paper", 0.6, 0.61, 0.62), fresh("a=3, b=1", 0.6, 0.6)), Standing.RACE_OPEN),
     ],
 )
-def test_how_the_leader_stands(sweep: Sweep, rows: tuple[list[Row], ...], standing: Standing) -> None:
+def test_standing_of_the_leader(sweep: Sweep, rows: tuple[list[Row], ...], standing: Standing) -> None:
     assert compared(sweep, *rows).standing == standing
 
 
@@ -92,7 +92,7 @@ def test_cells_that_differ_are_counted() -> None:
     assert (verdict.others, verdict.better, verdict.worse) == (2, 0, 1)
 
 
-def test_a_bound_informs_where_it_is_small() -> None:
+def test_a_small_bound_is_informative() -> None:
     near = compared(SIX, EVEN, NEAR, cell("spiral", 0.6, 0.61, 0.59, 0.6, 0.6, 0.6))
     assert near.bound == pytest.approx(0.0143, abs=1e-3)
     assert near.bound_informs
@@ -101,14 +101,14 @@ def test_a_bound_informs_where_it_is_small() -> None:
     assert not unknown.bound_informs
 
 
-def test_a_cell_with_a_better_mean_of_fewer_seeds_is_told() -> None:
+def test_a_better_mean_over_fewer_seeds_is_reported() -> None:
     ahead = compared(ORDERS, *THREE[:2], cell("spiral", 0.99, 0.98)).ahead_on_fewer
     assert ahead is not None
     assert (ahead.cell, ahead.seeds, ahead.planned) == ("spiral", 2, 3)
     assert compared(ORDERS, *THREE[:2], cell("spiral", 0.5, 0.4)).ahead_on_fewer is None
 
 
-def test_a_search_is_judged_beside_its_race_until_that_has_ended() -> None:
+def test_a_search_has_two_verdicts_until_its_race_ends() -> None:
     found = cell("paper", 0.6, sweep=SEARCH), cell("a=0.1, b=2", 0.7, sweep=SEARCH)
     (alone,) = verdicts(replace(SEARCH, seeds=1), *found)
     assert isinstance(alone, Selected)

@@ -41,7 +41,7 @@ def rows() -> pd.DataFrame:
     return table([*search_rows(3), row(OTHER.experiment(PAPER), 0.7), *final])
 
 
-def test_a_design_stands_before_its_searches_and_they_in_their_order() -> None:
+def test_a_concluding_design_comes_before_its_searches() -> None:
     trials = rows()
     found = findings_of(from_json(to_json([FIRST, OTHER, FINAL])), trials, curves(trials))
     assert [one.sweep.question for one in found] == ["Which is it?", SEARCH.question, "Which noise on others?"]
@@ -50,7 +50,7 @@ def test_a_design_stands_before_its_searches_and_they_in_their_order() -> None:
     assert "<title>search: Which is it?</title>" in page
 
 
-def test_a_search_tells_of_its_pilot() -> None:
+def test_a_search_has_a_note_on_its_pilot() -> None:
     trials = rows()
     reported = curves(trials, epochs=(0, 1, 3, 5))
     _, whole, begun = findings_of([FIRST, OTHER, FINAL], trials, reported)
@@ -64,7 +64,7 @@ def test_trials_of_other_settings_are_noted() -> None:
     trials = table([*cell("paper", 0.8, 0.8, sweep=FINAL), *cell("other", 0.9, 0.9, sweep=FINAL), *others])
     (found,) = findings_of([FINAL], trials, curves(trials))
     said = "rows of other settings lie here too, and are not counted"
-    tells = "run with those settings, the sweep reports them"
+    tells = "the sweep run with those settings reports them"
     assert found.notes == [f"{said}: 1 (epochs 9); {tells}"]
     many = [FINAL.base.changed({"epochs": epochs, "batch_size": 64, "seed": epochs}) for epochs in (7, 8, 9)]
     trials = table([*others, *(row(one, 0.7) for one in many)])
@@ -75,7 +75,7 @@ def test_trials_of_other_settings_are_noted() -> None:
     assert found.notes[-1] == f"{said}: 4"
 
 
-def test_a_design_tells_of_enlarged_images() -> None:
+def test_a_design_has_a_note_on_enlarged_images() -> None:
     design = replace(FINAL, enlarged=True)
     trials = rows()
     (found,) = findings_of([design], trials, curves(trials))
@@ -91,7 +91,7 @@ COMMITTED = Path(__file__).parents[2] / "sweeps" / "results"
 
 
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in COMMITTED.glob("*/sweep.json")))
-def test_the_answers_on_cifar_are_what_their_tables_say(name: str) -> None:
+def test_the_stored_cifar_answers_match_their_tables(name: str) -> None:
     results = Results(str(COMMITTED), name)
     answer = " ".join((COMMITTED / name / "answer.txt").read_text(encoding="utf-8").split())
     for finding in findings_of(stages_of(results), results.trials(), results.curves()):

@@ -11,7 +11,7 @@ from tests.report.example_trials import SEARCH, THREE, cell, lost, row
 
 
 class TestRank:
-    def test_best_first_by_the_mean_over_seeds(self, make: Make):
+    def test_configurations_are_ranked_by_their_mean_over_seeds(self, make: Make):
         ranked = rank(make(cell("raster", 0.8, 0.6), cell("hilbert", 0.5), cell("spiral", 0.9)))
         assert ranked["rank"].tolist() == [1, 2, 3]
         assert ranked["order"].tolist() == ["spiral", "raster", "hilbert"]
@@ -24,7 +24,7 @@ class TestRank:
         assert list(ranked.columns[:3]) == ["rank", "noise_a", "probe_top1"]
         assert ranked["noise_a"].tolist() == [3.0, 0.03]
 
-    def test_a_field_that_some_do_not_have(self, make: Make):
+    def test_fields_that_only_some_records_have_are_columns(self, make: Make):
         cosine = row(Experiment(epochs=5).changed({"noise": "cosine"}), 0.5)
         ranked = rank(make([cosine], cell("raster", 0.6)))
         assert ranked["noise"].tolist() == ["beta", "cosine"]
@@ -47,7 +47,7 @@ class TestRank:
         ranked = rank(make(cell("raster", 0.6, None), cell("hilbert", 0.9, status="stopped"), lost("spiral", 0, "E")))
         assert (ranked["probe_top1"].tolist(), ranked["seeds"].tolist()) == ([0.6], [1])
 
-    def test_a_trial_finished_twice_counts_once(self, make: Make):
+    def test_a_repeated_trial_counts_once(self, make: Make):
         assert rank(make(cell("raster", 0.6), cell("raster", 0.6, attempt=1)))["seeds"].tolist() == [1]
 
     def test_nothing_finished(self, make: Make):
@@ -71,7 +71,7 @@ class TestPlain:
         assert "order hilbert with 90.0 % (one seed). The differences are not tested." in answer
         assert "1 of 2" in shown(table)
 
-    def test_how_many_more_there_are(self, make: Make):
+    def test_title_counts_the_hidden_configurations(self, make: Make):
         text = shown(plain(make(*THREE), top=2)[0])
         assert "the best 2 of 3" in text
         assert sum(" s " in line for line in text.splitlines()) == 2

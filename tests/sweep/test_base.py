@@ -1,4 +1,4 @@
-"""What every kind of sweep answers, and that a new kind is one class."""
+"""The methods of every kind of sweep, and that a new kind is one class."""
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,7 +92,7 @@ class Versus(Sweep):
 VERSUS = Versus(name="v", question="Is it better?", base=Experiment(epochs=5), change={"order": "spiral"}, seeds=2)
 
 
-def test_a_new_kind_is_reported_by_all_that_reports_the_others() -> None:
+def test_a_new_kind_of_sweep_is_reported_like_the_others() -> None:
     trials = table(
         [
             row(VERSUS.experiment(point, repeat), 0.5 + 0.1 * index + 0.01 * repeat * index)
@@ -119,7 +119,7 @@ SEARCHED = Search(
     [(ORDERS, [0, 1, 2], [], [0, 1, 2]), (SEARCHED, [6, 7, 8], [5], [5])],
     ids=["design", "search"],
 )
-def test_the_seeds_that_choose_are_not_compared(
+def test_selection_seeds_are_not_compared(
     sweep: Sweep, compared: list[int], selection: list[int], explored: list[int]
 ) -> None:
     assert list(sweep.compared_seeds) == compared
@@ -128,7 +128,7 @@ def test_the_seeds_that_choose_are_not_compared(
     assert sweep.seeds_for(6) == 6 + len(selection)
 
 
-def test_every_trial_that_may_run_is_counted() -> None:
+def test_possible_trials_counts_every_trial() -> None:
     assert len(ORDERS.possible_trials()) == 9
     assert len(SEARCHED.possible_trials()) == 16 + 3 * (3 + 1)
     assert ORDERS.trials_in_words == "9 trials (3 cells, 3 seeds)"
@@ -137,14 +137,14 @@ def test_every_trial_that_may_run_is_counted() -> None:
     assert ORDERS.count_ended([*ended, row(Experiment(epochs=9), 0.5)]) == 4
 
 
-def test_a_race_leaves_out_whoever_has_fallen_behind_but_the_baseline() -> None:
+def test_a_race_drops_cells_that_fall_behind_except_the_baseline() -> None:
     values = [(cell, seed, mean + 0.001 * seed * slope) for cell, mean, slope in
               (("paper", 0.4, 1), ("slow", 0.4, -1), ("best", 0.6, 0)) for seed in range(6, 10)]  # fmt: skip
     search = Search(name="s", question="?", base=Experiment(seed=5), space={}, baseline="paper")
     assert search.fallen_behind(values) == {"slow"}
 
 
-def test_fields_that_are_compared_are_those_that_vary() -> None:
+def test_compared_fields_are_those_that_vary() -> None:
     assert ORDERS.compared_fields() == [["order"]]
     assert SEARCHED.compared_fields() == [["noise"]]
     apart = Design(
@@ -154,7 +154,7 @@ def test_fields_that_are_compared_are_those_that_vary() -> None:
     assert apart.compared_fields() == [[], []]
 
 
-def test_only_statistics_need_pandas_before_they_are_called() -> None:
+def test_only_statistics_imports_pandas_at_import_time() -> None:
     (folder,) = darl.sweep.__path__
     for path in Path(folder).glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Which experiments a metric can compare: fields say what they change, and metrics across what they mean nothing."""
+"""Which experiments a metric can compare: fields list the aspects they change, metrics those they cannot compare."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ from darl.sweep.comparability import require_comparable, require_comparable_over
 from darl.variants import Variant
 
 SEEN = {
-    "data", "content_train", "content_validation", "content_classes", "content_fingerprint", "image_size", "channels",
-    "model_patch_size", "causal", "order", "order_block", "order_seed",
+    "data", "image_size", "channels", "model_patch_size", "causal", "order", "order_block", "order_seed",
+    "content_train", "content_validation", "content_classes", "content_fingerprint",
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}
 IN_THE_LOSS = {
-    "noise", "noise_a", "noise_b", "objective_decoder_depth", "objective_gamma_conditioning", "objective_prediction",
-    "objective_head_depth",
+    "noise", "noise_a", "noise_b", "objective_decoder_depth", "objective_gamma_conditioning", "objective_head_depth",
+    "objective_prediction",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stepwise(Noise):
-    """As of a user who knows nothing of aspects. It has no kind, so no family finds it."""
+    """A user's variant that declares no aspects. It has no `kind`, so no family lists it."""
 
     steps: int = 3
     told: bool = changes(Aspect.MODEL, default=True)
@@ -73,11 +73,11 @@ def barred(metric: str) -> set[str]:
     return {column for column in columns() if forbids(column)}
 
 
-def test_every_field_of_the_record_says_what_it_changes() -> None:
+def test_every_field_of_the_record_declares_its_aspects() -> None:
     assert list(silent(Experiment)) == []
 
 
-def test_a_field_that_says_nothing_is_noticed() -> None:
+def test_a_field_without_aspects_is_noticed() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Grown(Experiment):
         shear: float = 0.0
@@ -91,32 +91,32 @@ def test_accuracies_compare_everything(metric: str) -> None:
     assert barred(metric) == set()
 
 
-def test_losses_do_not_compare_what_is_seen_or_predicted() -> None:
+def test_losses_do_not_compare_inputs_or_targets() -> None:
     assert barred("val_loss") == barred("val_loss_gamma_0_1") == SEEN | TARGETS
     assert barred("train_loss") == SEEN | TARGETS | IN_THE_LOSS
 
 
-def test_a_users_variant_that_says_nothing_changes_what_its_family_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variant_without_aspects_changes_those_of_its_family(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stepwise, "kind", "stepwise", raising=False)
     assert aspects()["noise_steps"] == {Aspect.LOSS}
     assert aspects()["noise_told"] == {Aspect.MODEL}
 
 
 @pytest.mark.parametrize("field", ["shear", "model_shear", "optim_shear"])
-def test_a_field_that_is_not_known_is_taken_to_change_everything(field: str) -> None:
+def test_an_unknown_field_changes_every_aspect(field: str) -> None:
     require_comparable_over("probe_top1", [field])
     with pytest.raises(UserError, match=rf"got 'val_loss' where {field} differ: .*; rank by probe_top1 or knn_top1$"):
         require_comparable_over("val_loss", [field])
 
 
 @pytest.mark.parametrize("field", ["noise_steps", "noise_of_a_kind"])
-def test_a_field_of_a_variant_that_is_not_known_changes_what_the_variant_does(field: str) -> None:
+def test_a_field_of_an_unknown_variant_changes_the_variants_aspects(field: str) -> None:
     require_comparable_over("val_loss", [field])
     with pytest.raises(UserError, match=r"; rank by probe_top1, knn_top1 or val_loss$"):
         require_comparable_over("train_loss", [field])
 
 
-def test_what_varies_is_told_without_the_seed() -> None:
+def test_varying_fields_leave_out_the_seed() -> None:
     records = [{"seed": 0, "epochs": 1, "order": "raster"}, {"seed": 1, "epochs": 2, "order": "raster"}]
     assert require_comparable("val_loss", records) == ["epochs"]
     assert require_comparable("train_loss", records) == ["epochs"]

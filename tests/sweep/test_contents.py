@@ -1,4 +1,4 @@
-"""What the data is decides which rows a sweep takes for its own; where it lies does not."""
+"""A sweep recognises its rows by the content of their data, not by its address."""
 
 import json
 from dataclasses import replace
@@ -23,14 +23,14 @@ SWEEPS = [pytest.param(replace(sweep, contents={"/here": CONTENT}), id=sweep.kin
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_fills_in_what_its_data_is(sweep: Sweep) -> None:
+def test_a_sweep_fills_in_the_content_of_its_data(sweep: Sweep) -> None:
     assert sweep.experiment(PAPER).content == CONTENT
     assert sweep.experiment({**PAPER, "data": "/elsewhere"}).content is None
     assert replace(sweep, contents={}).experiment(PAPER).content is None
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_row_on_the_same_data_elsewhere_is_of_the_same_cell(sweep: Sweep) -> None:
+def test_moved_data_belongs_to_the_same_cell(sweep: Sweep) -> None:
     row = sweep.experiment(PAPER, 1)
     moved = replace(row, data="s3://bucket/there")
     assert moved.trial_id == row.trial_id
@@ -38,14 +38,14 @@ def test_a_row_on_the_same_data_elsewhere_is_of_the_same_cell(sweep: Sweep) -> N
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_row_on_other_data_is_of_no_cell(sweep: Sweep) -> None:
+def test_changed_data_belongs_to_no_cell(sweep: Sweep) -> None:
     row = replace(sweep.experiment(PAPER), content=CHANGED)
     assert row.trial_id != sweep.experiment(PAPER).trial_id
     assert sweep.labels([row.to_json()]) == [None]
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_row_that_does_not_say_what_its_data_was_is_known_by_the_address(sweep: Sweep) -> None:
+def test_rows_without_content_are_recognised_by_address(sweep: Sweep) -> None:
     older = replace(sweep.experiment(PAPER), content=None)
     assert "content" not in json.loads(older.to_json())
     assert sweep.labels([older.to_json(), replace(older, data="/elsewhere").to_json()]) == ["paper", None]
@@ -53,7 +53,7 @@ def test_a_row_that_does_not_say_what_its_data_was_is_known_by_the_address(sweep
     assert known == sweep.experiment(PAPER)
 
 
-def test_a_search_ranks_rows_of_both_versions() -> None:
+def test_a_search_ranks_rows_with_and_without_content() -> None:
     sweep = replace(SEARCH, contents={"/here": CONTENT})
     points = [{"noise.a": 0.1, "noise.b": 1.0}, {"noise.a": 0.2, "noise.b": 1.0}, {"noise.a": 0.3, "noise.b": 1.0}]
     older, own, other = (sweep.experiment(point) for point in points)
@@ -69,7 +69,7 @@ def test_a_search_ranks_rows_of_both_versions() -> None:
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_s_record_holds_its_contents_and_older_ones_are_read(sweep: Sweep) -> None:
+def test_records_hold_contents_and_older_records_are_read(sweep: Sweep) -> None:
     text = to_json([sweep])
     assert from_json(text) == [sweep]
     stages = json.loads(text)

@@ -1,4 +1,4 @@
-"""Sweeps as plain data: what they plan, whom a row belongs to, and their record."""
+"""Sweeps as plain data: their plan, the cell that a row belongs to, and their record."""
 
 import math
 from typing import Any
@@ -34,7 +34,7 @@ def search(**changes: Any) -> Search:
 
 
 @pytest.mark.parametrize("sweep", [design(baseline="mse", groups={"mse": "x"}, enlarged=True), search(seeds=3)])
-def test_a_sweep_is_known_again_from_its_record(sweep: Sweep) -> None:
+def test_a_sweep_is_read_back_from_its_record(sweep: Sweep) -> None:
     assert from_json(to_json([sweep, sweep])) == [sweep, sweep]
 
 
@@ -52,12 +52,12 @@ def test_a_design_runs_seed_by_seed_and_more_trials_go_on() -> None:
     assert [(label, repeat) for label, _, repeat in design(trials=4).planned()] == planned[:4]
 
 
-def test_cells_of_a_seed_share_it() -> None:
+def test_cells_share_their_seeds() -> None:
     sweep = design(base=Experiment(seed=5))
     assert {sweep.experiment(point, repeat).seed for _, point, repeat in sweep.planned()} == {5, 6}
 
 
-def test_rows_are_known_by_their_cell_whatever_the_seed() -> None:
+def test_rows_of_any_seed_belong_to_their_cell() -> None:
     sweep = design()
     for label, point, repeat in sweep.planned():
         assert sweep.labels([sweep.experiment(point, repeat).to_json()]) == [label]
@@ -65,15 +65,15 @@ def test_rows_are_known_by_their_cell_whatever_the_seed() -> None:
     assert sweep.labels(others) == [None] * 3
 
 
-def test_a_search_knows_its_points_by_name_or_by_number() -> None:
+def test_points_are_labelled_by_name_or_by_numbers() -> None:
     sweep = search()
-    found = {"noise.a": 0.2574, "noise.b": 1.912}
-    configs = [sweep.experiment(point, repeat).to_json() for point in (PAPER, found) for repeat in (0, 4)]
+    sampled = {"noise.a": 0.2574, "noise.b": 1.912}
+    configs = [sweep.experiment(point, repeat).to_json() for point in (PAPER, sampled) for repeat in (0, 4)]
     assert sweep.labels(configs) == ["paper", "paper", "a=0.2574, b=1.912", "a=0.2574, b=1.912"]
     assert sweep.labels([Experiment(epochs=17).to_json()]) == [None]
 
 
-def test_the_ranking_is_of_whole_trials_on_the_searchs_own_seed() -> None:
+def test_ranking_holds_finished_trials_on_the_searchs_own_seed() -> None:
     sweep = search()
 
     def row(a: float, value: float | None, *, status: str = "finished", repeat: int = 0) -> dict[str, Any]:
@@ -83,11 +83,11 @@ def test_the_ranking_is_of_whole_trials_on_the_searchs_own_seed() -> None:
     rows = [row(0.1, 0.5), row(0.2, 0.7), row(0.3, 0.9, status="stopped"), row(0.4, 0.9, repeat=1)]
     rows += [row(0.5, None), row(0.6, math.nan)]
     assert [point["noise.a"] for point in sweep.ranked(rows)] == [0.2, 0.1]
-    losses = [{**one, "val_loss": one["probe_top1"]} for one in rows]
+    losses = [{**row, "val_loss": row["probe_top1"]} for row in rows]
     assert [point["noise.a"] for point in search(metric="val_loss").ranked(losses)] == [0.1, 0.2]
 
 
-def test_evaluations_of_a_design_are_evenly_spaced_and_a_searchs_are_its_rungs() -> None:
+def test_designs_evaluate_evenly_and_searches_at_rungs() -> None:
     assert list(design(base=Experiment(epochs=30), evaluations=3).evaluate_at) == [10, 20]
     assert not design(evaluations=1).evaluate_at
     first, second = search().evaluate_at.items()
@@ -101,7 +101,7 @@ def test_a_group_has_a_baseline_of_its_own() -> None:
     assert [sweep.baseline_of(label) for label in CELLS] == ["raster", "mse", "coarse"]
 
 
-def test_a_point_in_words() -> None:
+def test_a_point_is_described_by_its_values() -> None:
     assert describe({"noise": "beta", "noise.a": 0.03, "model.patch_size": 4}) == "noise=beta, a=0.03, patch_size=4"
 
 
@@ -118,7 +118,7 @@ def test_a_point_in_words() -> None:
         ({"cells": {"a": {"order": "zigzag"}}}, "order must be one of"),
     ],
 )
-def test_bad_designs(changes: dict[str, Any], message: str) -> None:
+def test_invalid_designs_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         design(**changes)
 
@@ -127,6 +127,6 @@ def test_bad_designs(changes: dict[str, Any], message: str) -> None:
     ("changes", "message"),
     [({"contenders": 0}, "contenders must be at least 1, got 0"), ({"pilot": 2}, "pilot must be at least 3, got 2")],
 )
-def test_bad_searches(changes: dict[str, Any], message: str) -> None:
+def test_invalid_searches_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         search(**changes)

@@ -1,4 +1,4 @@
-"""The settings of samplers, and their place in a search's record. What holds for all of them is in conformance."""
+"""The settings of samplers, and how a search's record holds them. tests/conformance holds the common contract."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_tpe_groups_dimensions_only_where_a_space_has_choices() -> None:
     assert Tpe(group=False).settings(CHOICES)["group"] is False
 
 
-def test_a_search_is_by_tpe_unless_it_says_otherwise() -> None:
+def test_tpe_is_the_default_sampler() -> None:
     assert Search(name="test", question="?", base=Experiment(), space=NUMBERS).sampler == Tpe()
 
 
@@ -48,7 +48,7 @@ def test_a_record_without_a_sampler_is_read_as_tpe() -> None:
     assert from_json(json.dumps(record)) == [search(Tpe())]
 
 
-def test_bad_settings_are_named() -> None:
+def test_invalid_settings_are_named() -> None:
     with pytest.raises(UserError, match=r"sampler must be one of .*tpe.*, got 'cmaes'"):
         Sampler.parse("cmaes")
     with pytest.raises(UserError, match=r"sampler.startup must be at least 0, got -1"):

@@ -1,4 +1,4 @@
-"""Every dimension draws a part of a point, knows what would draw it, and finds it again in an experiment."""
+"""Every dimension draws a part of a point, computes its parameters, and reads it back from an experiment."""
 
 import math
 
@@ -28,21 +28,21 @@ CASES = [(path, part, point) for path, part, points in DIMENSIONS.values() for p
 
 
 @pytest.mark.parametrize(("path", "part", "point"), CASES)
-def test_what_would_draw_a_point_draws_it(path: str, part: Dimension, point: Point) -> None:
+def test_parameters_of_a_point_draw_that_point(path: str, part: Dimension, point: Point) -> None:
     assert part.draw(path, FixedTrial(part.parameters(path, point))) == point
 
 
 @pytest.mark.parametrize(("path", "part", "point"), CASES)
-def test_a_point_is_found_in_its_experiment(path: str, part: Dimension, point: Point) -> None:
+def test_a_point_is_read_back_from_its_experiment(path: str, part: Dimension, point: Point) -> None:
     assert part.part(path, Experiment().changed(point)) == point
 
 
 @pytest.mark.parametrize(("path", "part", "points"), DIMENSIONS.values(), ids=DIMENSIONS)
-def test_a_dimension_is_known_again_from_its_record(path: str, part: Dimension, points: list[Point]) -> None:
+def test_a_dimension_is_read_back_from_its_record(path: str, part: Dimension, points: list[Point]) -> None:
     assert read(part.to_record()) == part
 
 
-def test_what_an_experiment_does_not_have_is_not_found() -> None:
+def test_an_experiment_outside_the_dimension_has_no_part() -> None:
     cosine = Experiment().changed({"noise": "cosine"})
     assert BetaByShape().part("noise", cosine) is None
     assert Choice(options={"beta": {"noise": BetaByShape()}}).part("noise", cosine) is None
@@ -64,7 +64,7 @@ def test_numbers_are_drawn_with_four_digits() -> None:
     assert drawn == {"learning_rate": 0.001235}
 
 
-def test_mistakes() -> None:
+def test_invalid_dimensions_are_refused() -> None:
     with pytest.raises(UserError, match=r"range must have 0 < low < high, got \(1, 1\)"):
         LogUniform(low=1, high=1)
     with pytest.raises(UserError, match="mean must have 0 < low < high < 1"):

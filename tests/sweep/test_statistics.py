@@ -1,4 +1,4 @@
-"""What few seeds say: against hand-computed values, scipy's own tests, and many simulated sweeps."""
+"""Statistics over few seeds against hand-computed values, scipy's own tests, and many simulated sweeps."""
 
 import gc
 import math
@@ -31,13 +31,13 @@ def simulated(cells: int, seeds: int, generator: np.random.Generator, shared: fl
 
 
 class TestMeans:
-    def test_by_hand(self):
+    def test_mean_and_interval_equal_hand_computed_values(self):
         row = means(frame(a=[1, 2, 3])).loc["a"]
         half = 4.302653 / math.sqrt(3)  # the 97.5 % quantile of t with two degrees of freedom; standard deviation 1
         assert (row["mean"], row["seeds"]) == (2, 3)
         assert [row["low"], row["high"]] == pytest.approx([2 - half, 2 + half], rel=1e-6)
 
-    def test_cells_in_the_order_of_the_frame_each_with_its_own_seeds(self):
+    def test_cells_keep_the_frames_order_and_their_own_seeds(self):
         table = means(frame(b=[1, 2], a={0: 5, 7: 6, 9: 7}))
         assert table.index.tolist() == ["b", "a"]
         assert table["seeds"].tolist() == [2, 3]
@@ -47,12 +47,12 @@ class TestMeans:
         assert (row["mean"], row["seeds"]) == (0.5, 1)
         assert np.isnan([row["low"], row["high"]]).all()
 
-    def test_values_that_do_not_vary_have_none(self):
+    def test_equal_values_have_no_interval(self):
         row = means(frame(a=[0.1 + 0.2, 0.3, 0.3])).loc["a"]
         assert row["mean"] == pytest.approx(0.3)
         assert np.isnan([row["low"], row["high"]]).all()
 
-    def test_nothing(self):
+    def test_empty_frame_gives_empty_table(self):
         assert means(frame()).empty
 
     @pytest.mark.parametrize("seeds", [3, 6])
@@ -77,7 +77,7 @@ class TestDifferences:
     def test_the_baseline_has_no_row(self):
         assert differences(frame(b=[1, 2], a=[2, 2], c=[0, 1]), "b", "max").index.tolist() == ["a", "c"]
 
-    def test_holm_by_hand(self):
+    def test_holm_p_values_equal_hand_computed_values(self):
         generator = np.random.default_rng(2)
         values = frame(b=generator.normal(size=8), **{name: generator.normal(0.8, 1, 8) for name in "acde"}, f={0: 1.0})
         table = differences(values, "b", "max")
@@ -97,12 +97,12 @@ class TestDifferences:
         ("apart", "p"),
         [([0.0] * 6, 1.0), ([0.01] * 6, 2 / 64), ([-0.01] * 3, 2 / 8), ([0.1 + 0.2 - 0.3, 0.0], 1.0)],
     )
-    def test_equal_differences_are_worth_their_signs(self, apart: list[float], p: float):
+    def test_equal_differences_are_tested_by_their_signs(self, apart: list[float], p: float):
         table = differences(frame(b=[0.5] * len(apart), a=0.5 + np.array(apart)), "b", "max")
         assert table.loc["a", "p"] == pytest.approx(p)
         assert math.isnan(table.loc["a", "difference_low"])
 
-    def test_holm_keeps_the_rate_of_false_findings(self, monkeypatch: pytest.MonkeyPatch):
+    def test_holm_keeps_the_family_wise_error_rate(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(gc, "collect", lambda: 0)  # statsmodels' correction collects garbage: half a second a time
         generator = np.random.default_rng(3)
         tables = [differences(simulated(6, 6, generator), "cell 0", "max") for _ in range(400)]
@@ -129,13 +129,13 @@ class TestVerdict:
         assert differences(values, "b", "max").loc["a", "p_holm"] < 1e-4
         assert [self.verdict(pairs) for pairs in range(1, 6)] == ["one seed", *["inconclusive"] * 4]
 
-    def test_from_six_on_it_is(self):
+    def test_from_six_seeds_on_a_difference_can_be_better(self):
         assert [self.verdict(6), self.verdict(7, sign=-1)] == ["better", "worse"]
 
     def test_lower_losses_are_better(self):
         assert [self.verdict(6, "min"), self.verdict(6, "min", sign=-1)] == ["worse", "better"]
 
-    def test_by_the_corrected_p(self):
+    def test_verdict_uses_the_corrected_p(self):
         generator = np.random.default_rng(5)
         others = {f"c{index}": 0.5 + generator.normal(0, 0.1, 6) for index in range(20)}
         apart = np.array([0.1, 0.02, 0.12, -0.02, 0.15, 0.05])
@@ -148,14 +148,14 @@ class TestVerdict:
 
 class TestPower:
     @pytest.mark.parametrize(("seeds", "comparisons"), [(2, 1), (3, 7), (3, 50), (6, 7), (30, 7)])
-    def test_what_is_detectable_is_detected_in_four_of_five(self, seeds: int, comparisons: int):
+    def test_a_detectable_difference_is_detected_in_four_of_five_sweeps(self, seeds: int, comparisons: int):
         apart = detectable(seeds, 2.0, comparisons)
         assert apart is not None
         samples = np.random.default_rng(6).normal(apart, 2.0, size=(20000, seeds))
         p = stats.ttest_1samp(samples, 0, axis=1).pvalue
         assert (p < 0.05 / comparisons).mean() == pytest.approx(0.8, abs=0.01)
 
-    def test_as_statsmodels_has_it(self):
+    def test_power_equals_statsmodels(self):
         effect = TTestPower().solve_power(nobs=10, alpha=0.05, power=0.9, alternative="two-sided")
         assert detectable(10, 0.5, 1, power=0.9) == pytest.approx(0.5 * effect, rel=1e-4)
 
@@ -166,92 +166,92 @@ class TestPower:
         values = frame(b=[0, 0, 0], a=[1, 2, 3], c={0: 5, 1: 9}, d=[7])
         assert seed_sd(values, "b") == pytest.approx(math.sqrt((2 * 1 + 1 * 8) / 3))
 
-    def test_a_difference_that_all_seeds_share_is_no_spread(self):
+    def test_a_difference_common_to_all_seeds_adds_no_spread(self):
         assert seed_sd(frame(b=[1, 2, 3], a=[101, 102.5, 103]), "b") == pytest.approx(math.sqrt(1 / 12))
 
     @pytest.mark.parametrize("values", [frame(), frame(b=[1], a=[2]), frame(a=[1, 2]), frame(b=[1, 2], a=[2, 3])])
-    def test_no_spread_can_be_had(self, values: pd.DataFrame):
+    def test_seed_sd_is_none_without_repeated_pairs(self, values: pd.DataFrame):
         assert seed_sd(values, "b") is None
 
 
 class TestKendall:
     def test_against_scipy(self):
         early, final = [1, 2, 2, 3, 5, 4, 6, 7], [2, 1, 3, 3, 4, 6, 5, 9]
-        found = kendall(early, final)
-        assert found.n == 8
-        assert found.tau == pytest.approx(stats.kendalltau(early, final).statistic)
+        correlation = kendall(early, final)
+        assert correlation.n == 8
+        assert correlation.tau == pytest.approx(stats.kendalltau(early, final).statistic)
 
     def test_the_interval_is_a_percentile_bootstrap(self):
         generator = np.random.default_rng(7)
         early = generator.normal(size=12)
         final = early + generator.normal(size=12)
-        found = kendall(early.tolist(), final.tolist())
+        correlation = kendall(early.tolist(), final.tolist())
         result = stats.bootstrap(
             (early, final), lambda x, y: stats.kendalltau(x, y).statistic, paired=True, vectorized=False,
             method="percentile", n_resamples=2000, rng=np.random.default_rng(8),
         )  # fmt: skip
         interval = result.confidence_interval
-        assert [found.low, found.high] == pytest.approx([interval.low, interval.high], abs=0.05)
+        assert [correlation.low, correlation.high] == pytest.approx([interval.low, interval.high], abs=0.05)
 
-    def test_the_same_scores_say_the_same(self):
+    def test_the_same_scores_give_the_same_result_in_any_order(self):
         early, final = [3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 2, 8, 1, 8]
         assert kendall(early, final) == kendall(early, final) == kendall(early[::-1], final[::-1])
 
-    def test_what_foretells(self):
+    def test_close_rankings_predict_and_reversed_ones_do_not(self):
         generator = np.random.default_rng(9)
         final = generator.normal(size=10)
         assert kendall((final + generator.normal(0, 0.1, 10)).tolist(), final.tolist()).foretells
         assert not kendall((-final).tolist(), final.tolist()).foretells
 
-    def test_chance_seldom_foretells(self):
+    def test_random_scores_seldom_predict(self):
         generator = np.random.default_rng(10)
         scores = generator.normal(size=(200, 2, 8)).tolist()
         assert np.mean([kendall(early, final, resamples=200).foretells for early, final in scores]) < 0.05
 
-    def test_three_in_the_same_order_are_too_few(self):
-        found = kendall([1, 2, 3], [1, 2, 3])
-        assert (found.tau, found.low, found.foretells) == (1.0, 0.0, False)
+    def test_three_trials_in_the_same_order_do_not_predict(self):
+        correlation = kendall([1, 2, 3], [1, 2, 3])
+        assert (correlation.tau, correlation.low, correlation.foretells) == (1.0, 0.0, False)
         assert kendall(range(8), range(8)).foretells
 
     def test_a_trial_without_a_score_is_left_out(self):
         assert kendall([1, 2, math.nan, 4, 5], [1, 2, 3, math.nan, 5]).n == 3
 
     @pytest.mark.parametrize(("early", "final"), [([], []), ([1.0], [2.0]), ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0])])
-    def test_nothing_to_order(self, early: list[float], final: list[float]):
-        found = kendall(early, final)
-        assert math.isnan(found.tau)
-        assert not found.foretells
+    def test_tau_is_nan_without_an_order(self, early: list[float], final: list[float]):
+        correlation = kendall(early, final)
+        assert math.isnan(correlation.tau)
+        assert not correlation.foretells
 
 
 class TestFallen:
-    def test_two_leaders_are_the_same_in_any_order(self):
+    def test_equal_leaders_give_the_same_result_in_any_order(self):
         counts = {"one": (216, 220, 224, 230), "two": (224, 220, 216, 230), "three": (198, 202, 207)}
         rows = [(cell, seed, n / 360) for cell, own in counts.items() for seed, n in enumerate(own)]
-        found = {
+        results = {
             frozenset(fallen(pd.DataFrame(order, columns=["cell", "seed", "value"]), "max"))
             for order in (rows, rows[::-1], sorted(rows, key=lambda row: row[1]), sorted(rows))
         }
-        assert len(found) == 1
+        assert len(results) == 1
 
-    def test_one_that_is_surely_behind(self):
+    def test_a_cell_far_behind_falls(self):
         values = frame(lead=[0.70, 0.72, 0.71], close=[0.71, 0.70, 0.70], last=[0.60, 0.63, 0.61])
         assert fallen(values, "max") == {"last"}
 
-    def test_losses(self):
+    def test_the_highest_loss_falls(self):
         values = frame(lead=[0.20, 0.22, 0.21], close=[0.21, 0.20, 0.22], last=[0.30, 0.33, 0.31])
         assert fallen(values, "min") == {"last"}
 
-    def test_exactly_at_one_sided_95_percent(self):
+    def test_level_is_one_sided_95_percent(self):
         apart = np.array([-1.0, -1.0, 0.0, 0.0])  # t = -1.73; its one-sided p is 0.09
         assert fallen(frame(lead=np.zeros(4), a=apart), "max") == set()
         apart = np.array([-1.0, -1.0, -1.0, 0.0])  # t = -3; p 0.029, but 0.058 two-sided
         assert fallen(frame(lead=np.zeros(4), a=apart), "max") == {"a"}
 
-    def test_two_seeds_drop_nobody(self):
+    def test_two_seeds_drop_no_cell(self):
         assert fallen(frame(lead=[0.9], last=[0.1]), "max") == set()
         assert fallen(frame(lead=[0.9, 0.91], last=[0.1, 0.12]), "max") == set()
 
-    def test_the_level_is_shared_out_between_the_cells(self):
+    def test_level_is_divided_by_the_number_of_cells(self):
         apart = np.array([-1.0, -1.0, -1.0, 0.0])  # one-sided p 0.029
         lead = np.zeros(4)
         assert fallen(frame(lead=lead, a=apart, b=lead - np.array([0.0, 0.1, -0.1, 0.1])), "max") == set()
@@ -267,7 +267,7 @@ class TestFallen:
         values = frame(lead=[0.90, 0.92, 0.91, 0.90], dropped=dropped, uneven=[0.1, 0.2, 0.15, 0.89])
         assert fallen(values, "max") == {"dropped"}
 
-    def test_nothing_to_race(self):
+    def test_nothing_falls_without_shared_seeds(self):
         assert fallen(frame(), "max") == set()
         assert fallen(pd.DataFrame([], columns=["cell", "seed", "value"]), "max") == set()
         assert fallen(frame(only=[1, 2]), "max") == set()

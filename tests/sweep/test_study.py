@@ -1,4 +1,4 @@
-"""What a search decides, without Ray. The suggestions are those of the first version, which used Ray's OptunaSearch."""
+"""Decisions of a search, without Ray. Suggestions equal those of the first version, which used Ray's OptunaSearch."""
 
 import math
 from typing import Any
@@ -92,7 +92,7 @@ def test_the_same_seed_suggests_what_the_first_version_suggested(name: str) -> N
     assert suggested(SearchStudy(*SEARCHES[name]), number) == RECORDED[name]
 
 
-def test_the_study_is_shown_as_in_the_first_version() -> None:
+def test_study_attributes_equal_the_first_versions() -> None:
     study = SearchStudy(*SEARCHES["fresh"])
     point = study.next_point("a")
     assert point is not None
@@ -113,7 +113,7 @@ def test_the_study_is_shown_as_in_the_first_version() -> None:
     assert study.study.trials[0].user_attrs == {"trial_id": trial_id, "cell": "a=0.03, b=1"}
 
 
-def test_another_sampler_draws_other_points_and_is_named() -> None:
+def test_another_sampler_draws_other_points_and_is_recorded() -> None:
     for sampler, name in ((Random(), "RandomSampler"), (GaussianProcess(startup=2), "GPSampler")):
         study = SearchStudy(search({"noise": BetaByShape()}, sampler=sampler), [], [])
         assert study.settings["kind"] == name
@@ -139,7 +139,7 @@ def test_only_a_whole_finite_trial_is_complete() -> None:
     assert study.study.trials[1].intermediate_values == {3: 0.4}
 
 
-def test_an_interrupted_trial_has_no_end_unless_it_was_whole_or_failed() -> None:
+def test_an_interrupted_trial_is_reported_only_if_complete_or_failed() -> None:
     study = SearchStudy(*SEARCHES["by loss"])
     for key, epoch, failed in (("a", 3, False), ("b", 18, False), ("c", 3, True)):
         study.next_point(key)

@@ -1,4 +1,4 @@
-"""Pictures of a sweep: each takes frames and axes, and reads no files."""
+"""Figures of a sweep: each module draws frames on axes, and reads no files."""
 
 from darl.report.figures.choose import headings, is_ours, pictures
 from darl.report.figures.figure import ReportFigure, save

@@ -1,4 +1,4 @@
-"""Which figures suit a sweep: each says itself whether it does, by what varies in the trials."""
+"""The figures of a report: each `draw` returns None if its figure does not suit the sweep's trials."""
 
 import re
 from collections.abc import Sequence
@@ -30,33 +30,33 @@ _FIGURES = (
     intervals.draw, noise_map.draw, schedules.draw, orders.draw, importances.draw, enlarged.draw, learning.draw,
     denoising.draw,
 )  # fmt: skip
-"""In the order of presentation."""
+"""The figures in the order of presentation."""
 
 _NAMES = ("cells", "map", "schedules", "orders", "importance", "enlarged", "learning", "denoising", "matrix")
 
 
 def pictures(findings: "Sequence[Findings]", curves: pd.DataFrame) -> list[ReportFigure]:
-    """Those that the trials are enough for; of a design with several groups the matrix first, then each group's.
+    """The figures that the trials suffice for; for a design with several groups the matrix first, then each group's.
 
-    curves: the table of reports, of these trials among others.
+    curves: the table `curves`; it may hold other trials, too.
     """
-    found: list[ReportFigure] = []
+    drawn: list[ReportFigure] = []
     with applied():
-        for design in {id(one.sweep): one.sweep for one in findings}.values():
-            whole = matrix.draw([one for one in findings if one.sweep is design])
-            found += [whole] if whole else []
-        for one, heading in zip(findings, headings(findings), strict=True):
-            found += [_headed(picture, heading) for draw in _FIGURES if (picture := draw(one, curves))]
-    return found
+        for sweep in {id(finding.sweep): finding.sweep for finding in findings}.values():
+            whole = matrix.draw([finding for finding in findings if finding.sweep is sweep])
+            drawn += [whole] if whole else []
+        for finding, heading in zip(findings, headings(findings), strict=True):
+            drawn += [_headed(picture, heading) for draw in _FIGURES if (picture := draw(finding, curves))]
+    return drawn
 
 
 def headings(findings: "Sequence[Findings]") -> list[str]:
-    """What tells several findings apart, one text each: a design's group, a search's data; empty for a single one."""
+    """A distinct heading for each of several findings: a design's group, a search's data; empty for a single one."""
     if len(findings) < 2:
         return ["" for _ in findings]
     names: list[str] = []
-    for one in findings:
-        name = one.sweep.heading(one.comparison.group)
+    for finding in findings:
+        name = finding.sweep.heading(finding.comparison.group)
         names.append(name if name not in names else f"{name} ({len(names) + 1})")
     return names
 

@@ -1,4 +1,4 @@
-"""How well patches are denoised at each signal fraction: the schedule-independent validation loss, taken apart."""
+"""The validation loss by signal fraction: how well patches are denoised at each gamma, whatever the schedule."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ __all__ = ["by_gamma", "draw", "draw_losses"]
 
 
 def draw(findings: Findings, curves: pd.DataFrame) -> ReportFigure | None:
-    """Where the losses are comparable, for the best, the baseline and what else is notable."""
+    """The figure for the notable cells; None if losses are not comparable or missing."""
     try:
         trained = findings.sweep.experiments(findings.trials["config"])
         records = [flatten(experiment.identity) for experiment in trained if experiment is not None]
@@ -43,7 +43,7 @@ def draw(findings: Findings, curves: pd.DataFrame) -> ReportFigure | None:
 
 
 def by_gamma(trials: pd.DataFrame) -> pd.DataFrame:
-    """The mean loss of each cell (rows) at each gamma (columns, numbers); cells without are left out."""
+    """The mean loss of each cell (rows) at each gamma (columns, numbers); cells without any loss are left out."""
     gammas = {metric.column: gamma for gamma, metric in GAMMA_LOSSES.items() if metric.column in trials}
     table = trials.groupby("cell", sort=False)[list(gammas)].agg("mean")
     table = table.dropna(how="all").dropna(axis="columns", how="all")
@@ -52,7 +52,7 @@ def by_gamma(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_losses(losses: pd.DataFrame, axes: Axes, named: Mapping[str, Look]) -> None:
-    """A line for each named cell."""
+    """Draw a line for each named cell."""
     for cell, look in named.items():
         axes.plot(losses.columns, losses.loc[cell], label=wrapped(cell), **look.line)
     axes.set(xlabel="signal fraction gamma   (0: pure noise, 1: clean)", ylabel=VALIDATION_LOSS.axis, ylim=(0, None))
@@ -61,9 +61,9 @@ def draw_losses(losses: pd.DataFrame, axes: Axes, named: Mapping[str, Look]) -> 
 
 def _alt(losses: pd.DataFrame, findings: Findings) -> str:
     first, last = losses.columns[0], losses.columns[-1]
-    told = [
+    values = [
         f"The {role}, {cell}: {losses.loc[cell, first]:.3g} at {first:g} and {losses.loc[cell, last]:.3g} at {last:g}."
         for cell, role in roles(findings).items()
         if cell in losses.index
     ]
-    return " ".join(["Validation loss over the signal fraction gamma.", *told])
+    return " ".join(["Validation loss over the signal fraction gamma.", *values])

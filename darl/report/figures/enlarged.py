@@ -1,4 +1,4 @@
-"""Larger images than in training: what each cell keeps of its linear probe."""
+"""The linear probe on images larger than in training, compared with the usual size, by cell."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ _MOST = 24
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
-    """Where it was measured for two cells at least."""
+    """The figure; None if fewer than two cells have the measurement."""
     done = finished(findings)
     if _BOTH[1] not in done:
         return None
@@ -38,8 +38,8 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     figure = new_figure(7.2, 1.5 + 0.32 * len(shown))
     draw_enlarged(shown, figure.subplots(), looks(findings))
     figure.legend(loc="outside lower center", ncols=2)
-    told = [f"{cell} {100 * row[_BOTH[0]]:.1f} to {100 * row[_BOTH[1]]:.1f} %" for cell, row in shown.iterrows()]
-    alt = f"Linear probe at {base.image_size} and at {larger} pixels: {'; '.join(told)}."
+    values = [f"{cell} {100 * row[_BOTH[0]]:.1f} to {100 * row[_BOTH[1]]:.1f} %" for cell, row in shown.iterrows()]
+    alt = f"Linear probe at {base.image_size} and at {larger} pixels: {'; '.join(values)}."
     size = base.image_size
     caption = f"The probe is trained at {size} × {size} pixels; validation images are enlarged to {larger} × {larger}."
     if short := [f"{cell} has {seeds[cell]} of {planned}" for cell in means.loc[means["short"]].index]:
@@ -48,7 +48,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
 
 
 def draw_enlarged(means: pd.DataFrame, axes: Axes, looks: Mapping[str, Look]) -> None:
-    """A line from the usual size (filled) to the larger one (hollow), by cell; in brackets where it is `short`."""
+    """Draw a line per cell from the usual size (filled) to the larger (hollow); names of `short` cells in brackets."""
     for height, (cell, row) in enumerate(means.iterrows()):
         usual, larger = (100 * row[name] for name in _BOTH)
         look = looks[str(cell)]

@@ -1,4 +1,4 @@
-"""A figure of the report with its words, as a file or as part of a page."""
+"""A figure of the report with title and caption, as a file or as part of a page."""
 
 import base64
 import io
@@ -16,31 +16,31 @@ __all__ = ["ReportFigure", "save"]
 
 @dataclass(frozen=True, eq=False)
 class ReportFigure:
-    """A figure with title, caption, and a text for readers who do not see it."""
+    """A figure with title, caption, and alternative text."""
 
     name: str
-    """For a file: letters, digits, dashes."""
+    """The name of its file: letters, digits, dashes."""
     title: str
     alt: str
-    """What it shows, with its numbers."""
+    """The alternative text: what the figure shows, with its numbers."""
     caption: str
     """How to read it."""
     figure: Figure
     heading: str = ""
-    """Of the findings that it belongs to, where there are several."""
+    """The heading of its findings, if the report has several."""
 
     @property
     def width(self) -> int:
-        """In a page, in CSS pixels."""
+        """Its width in a page, in CSS pixels."""
         return round(96 * self.figure.get_figwidth())
 
     @property
     def height(self) -> int:
-        """In a page, in CSS pixels."""
+        """Its height in a page, in CSS pixels."""
         return round(96 * self.figure.get_figheight())
 
     def svg(self) -> str:
-        """Without ground, its neutral colours light or dark as the reader's are."""
+        """The figure as SVG, without background; neutral colours follow the reader's light or dark scheme."""
         buffer = io.StringIO()
         with applied():
             self.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -52,7 +52,7 @@ class ReportFigure:
 
 
 def save(pictures: Iterable[ReportFigure], folder: str | Path, *, dots: int = 150) -> list[Path]:
-    """Each as NAME.png in a folder, on a light ground: legible wherever it is shown. The folder is made."""
+    """Write each as NAME.png on a light background, legible on any page. Creates the folder; returns the paths."""
     directory = Path(folder)
     directory.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
@@ -64,7 +64,7 @@ def save(pictures: Iterable[ReportFigure], folder: str | Path, *, dots: int = 15
 
 
 def _themed(svg: str) -> str:
-    """Neutral colours by name, and what the names mean in light and in dark."""
+    """The SVG with neutral colours as CSS variables, which have a light and a dark value."""
     names = {light: f"--n{index}" for index, light in enumerate(DARK)}
     for light, name in names.items():
         svg = svg.replace(light, f"var({name})")

@@ -18,7 +18,7 @@ __all__ = ["draw", "draw_importances"]
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
-    """Of a search with trials enough; parameters that only some trials have in panels of their own."""
+    """The figure, with separate panels for parameters that only some trials have; None if there are too few trials."""
     sweep = findings.sweep
     panels = {"all trials": importances(sweep, findings.trials, findings.metric)}
     panels |= conditional_importances(sweep, findings.trials, findings.metric)
@@ -35,7 +35,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
         "share of the explained variation (%)\n(they add up to 100 % even where differences are chance)"
     )
     measure, done = METRICS[findings.metric], finished(findings)
-    parts = [f"among {name}: {_told(weights)}" for name, weights in panels.items()]
+    parts = [f"among {name}: {_shares(weights)}" for name, weights in panels.items()]
     alt = f"How much of the variation of {measure.name} each parameter explains, {'; '.join(parts)}."
     count = len(done.loc[done["seed"].isin(sweep.explored_seeds)])
     caption = (
@@ -47,7 +47,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
 
 
 def draw_importances(weights: pd.Series, axes: Axes, color: str = BLUE) -> None:
-    """A bar each, the largest above."""
+    """Draw a bar for each parameter, the largest on top."""
     bars = axes.barh([str(name) for name in weights.index], 100 * weights, color=color, height=0.65)
     axes.bar_label(bars, fmt=" %.0f %%", padding=2)
     axes.invert_yaxis()
@@ -56,5 +56,5 @@ def draw_importances(weights: pd.Series, axes: Axes, color: str = BLUE) -> None:
     axes.grid(axis="x")
 
 
-def _told(weights: pd.Series) -> str:
+def _shares(weights: pd.Series) -> str:
     return ", ".join(f"{name} {100 * weight:.0f} %" for name, weight in weights.items())

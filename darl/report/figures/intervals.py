@@ -1,4 +1,4 @@
-"""Cells compared: means with their 95 % intervals over the single seeds, and paired differences to the baseline."""
+"""Means of cells with their 95 % intervals and single seeds, and paired differences to the baseline."""
 
 import math
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["draw", "draw_differences", "draw_means"]
 
 _MOST = 24
-"""Cells in one picture."""
+"""Largest number of cells in one picture."""
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
-    """Where at least two cells have a mean."""
+    """The figure; None if fewer than two cells have a mean."""
     if findings.table.empty:
         return None
     measure, table = METRICS[findings.metric], _shown(findings.table)
@@ -43,7 +43,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
 
 
 def draw_means(table: pd.DataFrame, single: pd.DataFrame, axes: Axes, metric: str, looks: Mapping[str, Look]) -> None:
-    """Means with intervals, the best above; single seeds as small dots, and a line through the baseline's mean."""
+    """Draw means with intervals, the best on top; single seeds as small dots, and a line at the baseline's mean."""
     measure = METRICS[metric]
     for height, row in enumerate(table.to_dict("records")):
         look, own = looks[row["cell"]], measure.unit.factor * single.loc[single["cell"] == row["cell"], metric]
@@ -63,7 +63,7 @@ def draw_means(table: pd.DataFrame, single: pd.DataFrame, axes: Axes, metric: st
 
 
 def draw_differences(table: pd.DataFrame, axes: Axes, metric: str, looks: Mapping[str, Look]) -> None:
-    """Paired differences with intervals, and a line at zero."""
+    """Draw paired differences with intervals, and a line at zero."""
     measure = METRICS[metric]
     axes.axvline(0, color=MUTED, linewidth=1.0, dashes=(4, 2), zorder=1)
     for height, row in enumerate(table.to_dict("records")):
@@ -78,7 +78,7 @@ def draw_differences(table: pd.DataFrame, axes: Axes, metric: str, looks: Mappin
 
 
 def _label(row: dict[str, Any]) -> str:
-    """With its number of seeds where some are missing."""
+    """The cell's name, with its number of seeds if some are missing."""
     name = wrapped(str(row["cell"]))
     return name if row["seeds"] >= row["planned"] else f"{name}\n{seeds(row)}"
 
@@ -95,7 +95,7 @@ def _draw_interval(axes: Axes, height: int, values: list[float], look: Look, com
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The best cells, and the baseline in any case."""
+    """The best cells, and always the baseline."""
     valued = table.loc[table["mean"].notna()]
     best = valued.head(_MOST)
     rest = valued.iloc[_MOST:]

@@ -1,4 +1,4 @@
-"""Learning curves: the probes over epochs, with the rungs, the epochs after which a search may stop a trial."""
+"""Learning curves: the probes over epochs, and the rungs, the epochs after which a search may stop a trial."""
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ __all__ = ["draw", "draw_cells", "draw_rungs", "draw_trials", "reports"]
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
-    """A search's trials on its own seed one by one, a design's cells by their mean over seeds."""
+    """The figure: a line per trial on a search's own seed, or per cell of a design, its mean over seeds."""
     rows = reports(findings.trials, curves)
     rows = rows.loc[rows["seed"].isin(findings.sweep.explored_seeds)]
     panels = [
@@ -32,9 +32,9 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
         return None
     figure = new_figure(7.2, 3.9)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for metric, one in zip(panels, axes, strict=True):
-        _draw_panel(findings, rows, curves, metric, one)
-    lines = {label: line for one in axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
+    for metric, panel in zip(panels, axes, strict=True):
+        _draw_panel(findings, rows, curves, metric, panel)
+    lines = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     across = 4 if max(map(len, lines), default=0) < 18 else 3 if max(map(len, lines)) < 26 else 2
     figure.legend(lines.values(), map(wrapped, lines), loc="outside lower center", ncols=across)
     return ReportFigure(
@@ -43,14 +43,14 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
 
 
 def reports(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """The reports of these trials by epoch, of each epoch the last attempt's, with `cell`, `seed` and `status`."""
+    """The rows of `curves` of these trials, for each epoch of the last attempt, with `cell`, `seed` and `status`."""
     rows = curves.loc[curves["trial_id"].isin(trials["trial_id"])].sort_values(["trial_id", "epoch", "attempt"])
     rows = rows.drop_duplicates(["trial_id", "epoch"], keep="last")
     return rows.merge(trials[["trial_id", "cell", "seed", "status"]], on="trial_id").dropna(subset=["cell"])
 
 
 def draw_trials(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str, tuple[str, Look]]) -> None:
-    """A line each: the named cells with a label in their looks, all others grey; a cross where a trial was stopped."""
+    """Draw a line per trial: named cells labelled in their looks, others grey; a cross where a trial was stopped."""
     factor = METRICS[metric].unit.factor
     for _, whole in rows.groupby("trial_id", sort=False):
         trial = whole.dropna(subset=[metric])
@@ -74,7 +74,7 @@ def draw_trials(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str,
 
 
 def draw_cells(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str, Look]) -> None:
-    """A line for each named cell, the mean over its seeds; an epoch that not all of them have reached is left out."""
+    """Draw the mean over seeds of each named cell; epochs that not all its seeds have reached are left out."""
     factor = METRICS[metric].unit.factor
     rows = rows.dropna(subset=[metric])
     for cell, look in named.items():
@@ -85,7 +85,7 @@ def draw_cells(rows: pd.DataFrame, axes: Axes, metric: str, named: Mapping[str, 
 
 
 def draw_rungs(epochs: Collection[int], axes: Axes, used: Collection[int]) -> None:
-    """A vertical line where trials may be stopped, named above the axes; pale and so called where it was not used."""
+    """Draw a labelled vertical line at each rung; pale and marked `not used` where no trial was stopped."""
     for epoch in epochs:
         color, note = (INK, "") if epoch in used else (MUTED, "\n(not used)")
         axes.axvline(epoch, color=color, linewidth=0.9, dashes=(1.5, 2), zorder=0)
@@ -128,7 +128,7 @@ def _caption(findings: "Findings") -> str:
         stopped = " A cross ends a trial that was stopped there." if findings.counts.get("stopped", 0) else ""
         return (
             "A line for each trial on the search's seed, straight between evaluations. Dotted: a rung, where trials "
-            f"may be stopped by this metric if a pilot has shown that early results foretell late ones.{stopped}"
+            f"may be stopped by this metric if a pilot has shown that early results predict final ones.{stopped}"
         )
     shown, of = len(notable(findings)), len(experiments(findings))
     return "Means over the finished seeds." + (f" {shown} of {of} cells are shown." if shown < of else "")

@@ -1,4 +1,4 @@
-"""What all figures need of a sweep's findings: which cell is the best, which the baseline, and how each looks.
+"""What all figures need: the best cell, the baseline, and the look (colour, mark, dashes) of each cell.
 
 The same variant looks the same in every picture and in every sweep: a patch order, say, has the colour of its index
 among the patch orders. Noise schedules that readers know by name have colours of their own.
@@ -42,17 +42,17 @@ KNOWN: Mapping[str, tuple[Noise, Look]] = {
 """Schedules that readers know. Cosine is Beta(0.5, 0.5)."""
 
 BEST = Look(BLUE, "o")
-"""A search's best cell, where it has no look of its own."""
+"""The look of a search's best cell, if it has none of its own."""
 
 _FAMILIES = ("order", "position", "objective", "noise")
 
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 
 _REST = tuple(look for look in LOOKS if look.color not in (BLUE, *(known.color for _, known in KNOWN.values())))
-"""Of a race's other contenders, and of schedules without a name."""
+"""The looks of a race's other contenders, and of schedules without a name."""
 
 _FEW = 8
-"""Cells that can be told apart in one picture."""
+"""Number of cells that can be distinguished in one picture."""
 
 
 def finished(findings: "Findings") -> pd.DataFrame:
@@ -62,7 +62,7 @@ def finished(findings: "Findings") -> pd.DataFrame:
 
 
 def best_of(findings: "Findings") -> str | None:
-    """The best cell: of the comparison, else of the search; None where nothing has a value."""
+    """The best cell of the comparison, or else of the search; None if no cell has a value."""
     for frame, value in ((findings.table, "mean"), (findings.found, "value")):
         if len(frame) and len(valued := frame.loc[frame[value].notna()]):
             return str(valued["cell"].tolist()[0])
@@ -78,7 +78,7 @@ def baseline_of(findings: "Findings") -> str | None:
 
 
 def roles(findings: "Findings") -> dict[str, str]:
-    """The best cell and the baseline, and what they are: one cell may be both."""
+    """The roles `best` and `baseline`, by cell; one cell may have both."""
     best, baseline = best_of(findings), baseline_of(findings)
     if best == baseline:
         return {} if best is None else {best: "best and the baseline"}
@@ -86,15 +86,15 @@ def roles(findings: "Findings") -> dict[str, str]:
 
 
 def experiments(findings: "Findings") -> dict[str, Experiment]:
-    """An experiment of each cell that has trials; of a design, in its order."""
+    """An experiment of each cell that has trials, in a design's own order."""
     rows = findings.trials.dropna(subset=["cell"]).drop_duplicates("cell")
-    found = {str(cell): _read(config) for cell, config in zip(rows["cell"], rows["config"], strict=True)}
-    order = list(findings.sweep.fixed_cells) or list(found)
-    return {cell: found[cell] for cell in order if cell in found}
+    by_cell = {str(cell): _read(config) for cell, config in zip(rows["cell"], rows["config"], strict=True)}
+    order = list(findings.sweep.fixed_cells) or list(by_cell)
+    return {cell: by_cell[cell] for cell in order if cell in by_cell}
 
 
 def notable(findings: "Findings") -> list[str]:
-    """Cells to tell apart: all where they are few; else the best, the baseline and those with a name in a search."""
+    """The cells to highlight: all if they are few; else the best, the baseline, and a search's known points first."""
     cells = experiments(findings)
     if len(cells) <= _FEW:
         return list(cells)
@@ -104,49 +104,49 @@ def notable(findings: "Findings") -> list[str]:
 
 
 def looks(findings: "Findings") -> dict[str, Look]:
-    """How each cell looks; a search's cells that have no name are grey, but for the best."""
+    """The look of each cell; unnamed cells of a search are grey, except the best."""
     cells = experiments(findings)
     if fixed := findings.sweep.fixed_cells:
         own, sweep = set(findings.table["cell"]), findings.sweep
         return _by_variant({cell: sweep.experiment(point) for cell, point in fixed.items() if cell in own})
-    own = {cell: known_look(one.noise) or Look(MUTED) for cell, one in cells.items()} if _noise_decides(cells) else {}
-    found = {cell: own.get(cell, Look(MUTED)) for cell in cells}
+    known = {cell: known_look(own.noise) for cell, own in cells.items()} if _noise_decides(cells) else {}
+    by_cell = {cell: known.get(cell) or Look(MUTED) for cell in cells}
     named = [(baseline_of(findings), KNOWN["paper"][1]), (best_of(findings), BEST)]
     for cell, look in named:
-        if cell is not None and found[cell] == Look(MUTED):
-            found[cell] = look
-    grey = [cell for cell in findings.table["cell"] if found.get(cell) == Look(MUTED)]
-    return found | dict(zip(grey, _REST, strict=False))
+        if cell is not None and by_cell[cell] == Look(MUTED):
+            by_cell[cell] = look
+    grey = [cell for cell in findings.table["cell"] if by_cell.get(cell) == Look(MUTED)]
+    return by_cell | dict(zip(grey, _REST, strict=False))
 
 
 def known_look(noise: Noise | None) -> Look | None:
-    """Of a schedule that readers know by name; None of others."""
+    """The look of a schedule that readers know by name; None for others."""
     same = Beta(a=0.5, b=0.5) if isinstance(noise, Cosine) else noise
     return next((look for schedule, look in KNOWN.values() if schedule == same), None)
 
 
 def _by_variant(cells: dict[str, Experiment]) -> dict[str, Look]:
-    """By the variant's index in its family where one family tells the cells apart, else by the cell's index."""
+    """Looks by the variant's index in its family if one family distinguishes the cells, else by the cell's index."""
     for family in _FAMILIES:
-        variants: dict[str, Variant | None] = {cell: getattr(one, family) for cell, one in cells.items()}
+        variants: dict[str, Variant | None] = {cell: getattr(own, family) for cell, own in cells.items()}
         kinds = {variant.kind for variant in variants.values() if variant is not None}
         if len(kinds) > 1 and 2 * len(kinds) >= len(cells):
-            return _told_apart({cell: look_of(variant) for cell, variant in variants.items()})
+            return _with_dashes({cell: look_of(variant) for cell, variant in variants.items()})
     if _noise_decides(cells):
         rest = iter((BEST, *_REST))
-        return _told_apart({cell: known_look(one.noise) or next(rest, Look(MUTED)) for cell, one in cells.items()})
-    return _told_apart({cell: LOOKS[index % len(LOOKS)] for index, cell in enumerate(cells)})
+        return _with_dashes({cell: known_look(own.noise) or next(rest, Look(MUTED)) for cell, own in cells.items()})
+    return _with_dashes({cell: LOOKS[index % len(LOOKS)] for index, cell in enumerate(cells)})
 
 
 def _noise_decides(cells: dict[str, Experiment]) -> bool:
-    """Whether the cells differ in their noise and in nothing else."""
+    """Whether the cells differ only in their noise."""
     return (
-        len(cells) > 1 and len({json.dumps({**one.to_record(), "noise": 0, "seed": 0}) for one in cells.values()}) == 1
+        len(cells) > 1 and len({json.dumps({**own.to_record(), "noise": 0, "seed": 0}) for own in cells.values()}) == 1
     )
 
 
 def look_of(variant: Variant | None) -> Look:
-    """By the variant's index in its family; noise schedules that readers know have their own."""
+    """The look of a variant, by its index in its family; noise schedules that readers know have their own."""
     if variant is None:
         return Look(MUTED)
     if isinstance(variant, Noise) and (look := known_look(variant)):
@@ -155,8 +155,8 @@ def look_of(variant: Variant | None) -> Look:
     return LOOKS[list(family.kinds()).index(variant.kind) % len(LOOKS)]
 
 
-def _told_apart(looks: dict[str, Look]) -> dict[str, Look]:
-    """Equal looks with different dashes."""
+def _with_dashes(looks: dict[str, Look]) -> dict[str, Look]:
+    """The looks, with different dashes where they are equal."""
     seen: dict[Look, int] = {}
     for look in looks.values():
         seen[look] = 0

@@ -1,4 +1,4 @@
-"""Cells that recur in every group of a design: what is best on one data set tried on others, encodings by mask, …"""
+"""A matrix of cells by group, for designs that repeat cells in every group: encodings by mask, for instance."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,11 @@ __all__ = ["draw", "draw_matrix", "matrix"]
 
 
 def draw(findings: "Sequence[Findings]") -> ReportFigure | None:
-    """Of a design's groups that have cells in common."""
+    """The figure; None without several groups that have cells in common."""
     if len(findings) < 2 or not findings[0].sweep.fixed_cells:
         return None
     sweep = findings[0].sweep
-    measure, rows = METRICS[findings[0].metric], pd.concat([one.table for one in findings])
+    measure, rows = METRICS[findings[0].metric], pd.concat([finding.table for finding in findings])
     rows["half"] = (rows["high"] - rows["low"]) / 2
     table, half = matrix(sweep, rows), matrix(sweep, rows, "half")
     complete = matrix(sweep, rows, "complete") == 1
@@ -45,19 +45,19 @@ def draw(findings: "Sequence[Findings]") -> ReportFigure | None:
 
 
 def matrix(sweep: Sweep, table: pd.DataFrame, column: str = "mean") -> pd.DataFrame:
-    """Means by choice (rows) and group (columns), or another column of a comparison of the cells of all groups.
+    """Means by choice (rows) and group (columns), or another column of the groups' comparisons.
 
-    Cells of two groups are the same choice if they set the same, apart from what all cells of their group set. A choice
-    is named by its cells' labels without their group's name where these agree, else by what it sets.
+    Cells of two groups are the same choice if they set the same values, apart from those that all cells of their group
+    set. A choice is named by its cells' labels without their group's name if these agree, else by its values.
     """
-    found: dict[str, float] = dict(zip(table["cell"], table[column], strict=True))
+    by_cell: dict[str, float] = dict(zip(table["cell"], table[column], strict=True))
     groups = [group for group in dict.fromkeys(map(sweep.group_of, sweep.fixed_cells)) if group]
     values: dict[str, dict[str, float]] = {}
     names: dict[str, list[str]] = {}
     for group in groups:
         for cell, point in _own(sweep, group).items():
             key = str(sorted(point.items()))
-            values.setdefault(key, {})[group] = found.get(cell, np.nan)
+            values.setdefault(key, {})[group] = by_cell.get(cell, np.nan)
             names.setdefault(key, []).append(_without(cell, group) or describe(point))
     index = [own[0] if len(set(own)) == 1 else key for key, own in names.items()]
     return pd.DataFrame(list(values.values()), index=index, columns=groups).astype("float64")
@@ -66,7 +66,7 @@ def matrix(sweep: Sweep, table: pd.DataFrame, column: str = "mean") -> pd.DataFr
 def draw_matrix(
     table: pd.DataFrame, axes: Axes, measure: Metric, half: pd.DataFrame, complete: pd.DataFrame | None = None
 ) -> None:
-    """Values and their half-widths as text, the distance to the best of the column as colour, and the best framed.
+    """Draw values and half-widths as text, the distance to the best of the column as colour, and the best framed.
 
     complete: which cells have all their seeds (default all); the others are in brackets, and never the best.
     """
@@ -93,7 +93,7 @@ def draw_matrix(
 
 
 def _own(sweep: Sweep, group: str) -> dict[str, dict[str, Any]]:
-    """What each cell of a group sets that not all of them set; values as text, since a point may hold anything."""
+    """The values that each cell of a group sets and not all of them share; as text, since a point may hold any type."""
     points = {
         cell: {path: str(value) for path, value in point.items()}
         for cell, point in sweep.fixed_cells.items()
@@ -104,7 +104,7 @@ def _own(sweep: Sweep, group: str) -> dict[str, dict[str, Any]]:
 
 
 def _without(label: str, group: str) -> str:
-    """`paper` of `paper on digits`, `paper → digits`, `paper, digits`, `digits: paper`."""
+    """The label without its group: `paper` of `paper on digits`, `paper → digits`, `paper, digits`, `digits: paper`."""
     short = label.removesuffix(group).removeprefix(f"{group}:").strip(" →>@:,-")
     return short.removesuffix(" on")
 

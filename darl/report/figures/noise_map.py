@@ -1,4 +1,4 @@
-"""The map of Beta schedules: a metric over (a, b) in log axes, with the trials, and how sure the surface is."""
+"""The map of Beta schedules: trials and a fitted surface over (a, b) in log axes, and the surface's uncertainty."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,13 @@ __all__ = ["draw", "draw_map", "draw_uncertainty"]
 _POINT = ["noise_a", "noise_b"]
 
 _MANY = 20
-"""Trials from which the worst tenth no longer decides the colours of the others."""
+"""Number of trials from which the colour scale leaves out the worst tenth."""
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
-    """Where a and b both vary. Of a search, the trials on its own seed: those of the race are of a few points only.
+    """The figure; None unless a and b both vary. Of a search, it shows trials on its own seed: a race has few points.
 
-    A few points are no map, unless a search of Beta schedules alone has just begun.
+    A few points make no map, except at the beginning of a search of Beta schedules alone.
     """
     beta, explored = findings.trials["noise"] == "beta", findings.sweep.explored_seeds
     alone, fixed = bool(beta.all()), bool(findings.sweep.fixed_cells)
@@ -60,10 +60,10 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
 def draw_map(
     trials: pd.DataFrame, axes: Axes, metric: str, surface: Surface | None = None, *, missing: bool = True
 ) -> None:
-    """Finished trials filled by their mean, stopped ones hollow, failed ones crossed, and a bar of the values.
+    """Draw finished trials coloured by their mean, stopped ones hollow, failed ones as crosses, and a colour bar.
 
-    trials: where the column `lacking` is true they are of cells without all their seeds, which are small and never the
-    best. missing: whether schedules that readers know are shown where they were not run.
+    trials: the column `lacking` marks those of cells without all their seeds, which are small and never the best.
+    missing: whether schedules that readers know are also shown if they were not run.
     """
     measure = METRICS[metric]
     done = trials.loc[(trials["status"] == "finished") & trials[metric].notna()]
@@ -89,7 +89,7 @@ def draw_map(
 
 
 def draw_uncertainty(surface: Surface, trials: pd.DataFrame, axes: Axes, metric: str) -> None:
-    """The 95 % half-width of the surface, dark where it knows least; trials as dots."""
+    """Draw the 95 % half-width of the surface, dark where it is least certain, and trials as dots."""
     measure = METRICS[metric]
     half = measure.unit.factor * surface.half_width
     drawn = axes.contourf(surface.a, surface.b, half, 8, cmap="Greys", vmin=0)
@@ -134,14 +134,14 @@ def _draw_points(points: pd.DataFrame, shades: Normalize, axes: Axes, *, missing
 
 
 def _scatter(points: pd.DataFrame, axes: Axes, size: float, *, marker: str, **style: Any) -> None:
-    """With white below: a point is seen on a surface of its own colour, too."""
+    """Draw points with a white rim, visible on a surface of their own colour."""
     x, y = (points[name] for name in _POINT)
     axes.scatter(x, y, s=1.9 * size, marker=marker, color="#ffffff", linewidths=0, zorder=3)
     axes.scatter(x, y, c=points["value"], s=size, marker=marker, **style)
 
 
 def _points(done: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """By point: the metric's mean, and whether it is `lacking` seeds."""
+    """For each point, the metric's mean, and whether its cell is `lacking` seeds."""
     by: Any = done.assign(lacking=done.get("lacking", False)).groupby(_POINT, as_index=False)
     return by.agg({metric: "mean", "lacking": "all"})
 
@@ -156,7 +156,7 @@ def _draw_best(points: pd.DataFrame, measure: Metric, axes: Axes) -> None:
 
 
 def _shades(values: pd.Series, measure: Metric) -> tuple[Normalize, str]:
-    """The values' range, of many without the worst tenth, and the end at which the bar is open for that."""
+    """The range of the values (of many, without the worst tenth), and the end at which the colour bar is open."""
     if values.empty:
         return Normalize(0, 1), "neither"
     low, high, many = float(values.min()), float(values.max()), len(values) >= _MANY

@@ -1,4 +1,4 @@
-"""What patch orders are: the path on the grid, cell by cell."""
+"""Patch orders as paths over the grid of patches."""
 
 import math
 from typing import TYPE_CHECKING
@@ -27,8 +27,8 @@ _PATH, _HALO = "#b3001b", "#ffffff"
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
-    """Where orders vary: each order once, on the sweep's own grid."""
-    orders = list(dict.fromkeys(one.order for one in experiments(findings).values()))
+    """The figure, with each order once on the sweep's own grid; None if orders do not vary."""
+    orders = list(dict.fromkeys(experiment.order for experiment in experiments(findings).values()))
     if len(orders) < 2:
         return None
     base = findings.sweep.base
@@ -47,14 +47,14 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
 
 
 def draw_order(order: Order, grid: Grid, axes: Axes, frame: str = INK) -> None:
-    """The path over the patches, each shaded by when it is visited, in a frame of the order's colour."""
+    """Draw the path over the patches, shaded by the step that visits them, in a frame of the order's colour."""
     rows, columns = grid
     path = order.permutation(rows, columns)
     y, x = (path // columns).numpy(), (path % columns).numpy()
     axes.imshow(inverse(path).view(rows, columns).numpy(), cmap=VALUES, interpolation="nearest")
     axes.plot(x, y, color=_HALO, linewidth=3.2, alpha=0.8, solid_joinstyle="round", zorder=2)
     axes.plot(x, y, color=_PATH, linewidth=1.3, solid_joinstyle="round", zorder=3)
-    if len(path) <= _ARROWS:  # at each step's middle: a head at its end would hide where the path turns
+    if len(path) <= _ARROWS:  # arrows at the middle of each step, which leave the turns visible
         angle = np.arctan2(-np.diff(y), np.diff(x))
         axes.quiver(
             (x[:-1] + x[1:]) / 2, (y[:-1] + y[1:]) / 2, np.cos(angle), np.sin(angle), pivot="mid", color=_PATH,
@@ -69,8 +69,8 @@ def draw_order(order: Order, grid: Grid, axes: Axes, frame: str = INK) -> None:
 
 
 def _alt(orders: list[Order], grid: Grid) -> str:
-    told = [f"{order}: mean step {_mean_step(order, grid):.1f} patches" for order in orders]
-    return f"The path of each patch order on a grid of {grid[0]} by {grid[1]} patches. {'; '.join(told)}."
+    steps = [f"{order}: mean step {_mean_step(order, grid):.1f} patches" for order in orders]
+    return f"The path of each patch order on a grid of {grid[0]} by {grid[1]} patches. {'; '.join(steps)}."
 
 
 def _mean_step(order: Order, grid: Grid) -> float:

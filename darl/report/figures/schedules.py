@@ -1,7 +1,8 @@
-"""What noise schedules mean: how much signal is left in how many patches.
+"""Noise schedules: the share of patches by the signal that is left in them.
 
-Beta(0.03, 1) has an infinite density at 0, and so do others at both ends; a density cannot be compared by eye there.
-So the distributions are drawn whole, over gamma in logit (the log signal-to-noise ratio), and as shares of patches.
+The density of Beta(0.03, 1) is infinite at 0, others are infinite at both ends; densities cannot be compared by eye
+there. So the figure shows cumulative distributions over gamma in logit (the log signal-to-noise ratio), and shares of
+patches.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BANDS", "draw", "draw_distributions", "draw_shares", "shares"]
 
 BANDS = {"pure noise": 1e-3, "mostly noise": 0.1, "half and half": 0.9, "mostly signal": 0.999, "clean": 1.0}
-"""What a patch is called, and the largest gamma that is called so."""
+"""Names for the noisiness of a patch, and the largest gamma of each."""
 
 _SHADES = ("#1d2733", "#4a5d73", "#8ba0b5", "#c3d0dc", "#f1f4f7")
 
@@ -33,9 +34,9 @@ _TICKS = (1e-6, 1e-4, 1e-2, 0.1, 0.5, 0.9, 0.99)
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
-    """Where schedules vary."""
+    """The figure; None if schedules do not vary."""
     cells = experiments(findings)
-    if len({one.noise for one in cells.values()}) < 2:
+    if len({experiment.noise for experiment in cells.values()}) < 2:
         return None
     every, shown = looks(findings), dict[str, tuple[Noise, Look]]()
     for cell, role in roles(findings).items():
@@ -59,14 +60,14 @@ def _title(noise: Noise) -> str:
 
 
 def _known_name(name: str, findings: "Findings") -> str:
-    """With its role: `paper (best)`."""
+    """The schedule's name with its role: `paper (best)`."""
     cells = experiments(findings)
     own = [role for cell, role in roles(findings).items() if known_look(cells[cell].noise) == KNOWN[name][1]]
     return f"{name} ({own[0].replace(' and the', ',')})" if own else name
 
 
 def draw_distributions(schedules: Mapping[str, tuple[Noise, Look]], axes: Axes) -> None:
-    """The share of patches with at most a signal fraction, over its logit."""
+    """Draw the share of patches with at most a signal fraction, over the fraction's logit."""
     for name, (noise, look) in schedules.items():
         gamma, probability = _distribution(noise)
         axes.plot(gamma.clip(1e-12, 1 - 1e-12), 100 * probability, color=look.color, label=name)
@@ -80,7 +81,7 @@ def draw_distributions(schedules: Mapping[str, tuple[Noise, Look]], axes: Axes) 
 
 
 def draw_shares(schedules: Mapping[str, Noise], axes: Axes) -> None:
-    """Stacked bars: which share of the patches is pure noise, …, clean."""
+    """Draw stacked bars with the share of patches in each of `BANDS`."""
     names = list(schedules)
     table = 100 * np.array([shares(noise) for noise in schedules.values()])
     left = np.zeros(len(names))
@@ -105,7 +106,7 @@ def shares(noise: Noise) -> NDArray[np.float64]:
 
 
 def _distribution(noise: Noise) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """gamma and the probability of at most that much, close together at both ends."""
+    """Values of gamma and the probability of at most that value, dense at both ends."""
     low, high = torch.logspace(-7, -3, 400), 1 - torch.logspace(-3, -7, 400)
     probability = torch.cat([low, torch.linspace(1e-3, 0.999, 4000), high]).double()
     return noise.quantile(probability).numpy(), probability.numpy()
@@ -119,6 +120,6 @@ def _band_texts() -> list[str]:
 
 
 def _alt(schedules: Mapping[str, tuple[Noise, Look]]) -> str:
-    told = [f"{name} {100 * shares(noise)[:2].sum():.0f} %" for name, (noise, _) in schedules.items()]
-    text = ", ".join(told).replace("\n", " ")
+    noisy = [f"{name} {100 * shares(noise)[:2].sum():.0f} %" for name, (noise, _) in schedules.items()]
+    text = ", ".join(noisy).replace("\n", " ")
     return f"Distribution of the signal fraction gamma. Share of patches with gamma below 0.1: {text}."

@@ -1,8 +1,8 @@
-"""How pictures look: colours, marks and type, the same in all of them.
+"""The style of all figures: colours, marks and type.
 
-Categories have Okabe and Ito's colours (2008), told apart with any kind of colour vision, and marks and dashes beside
-them; values have cividis, which orders them by lightness. The four neutral colours are names for what they mean: a
-picture in a web page takes them from light or dark, as the reader has it.
+Categories have Okabe and Ito's colours (2008), which can be distinguished with any kind of colour vision, and also
+marks and dashes; values have the colour map cividis, which orders them by lightness. The four neutral colours are named
+by their purpose: in a web page they follow the reader's light or dark scheme.
 """
 
 import textwrap
@@ -32,16 +32,16 @@ __all__ = [
 ]
 
 INK, MUTED, FAINT, GROUND = "#1b1d21", "#646a73", "#d5d8dd", "#fefefd"
-"""Text and axes; what stays behind; grid lines; the ground."""
+"""The colours of text and axes, of secondary marks, of grid lines, and of the background."""
 
 DARK = {INK: "#e8eaed", MUTED: "#a3a9b2", FAINT: "#3c4149", GROUND: "#17191c"}
-"""The same on a dark ground."""
+"""The same colours on a dark background."""
 
 VALUES = "cividis"
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 
-PURPLE, SKY, OLIVE = "#cc79a7", "#56b4e9", "#8f8a00"  # their yellow, darkened until it is seen on white
+PURPLE, SKY, OLIVE = "#cc79a7", "#56b4e9", "#8f8a00"  # Okabe and Ito's yellow, darkened to be visible on white
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Look:
 
     @property
     def line(self) -> dict[str, Any]:
-        """For `Axes.plot`."""
+        """Keyword arguments of `Axes.plot`."""
         return {"color": self.color, "marker": self.marker, "linestyle": self.dashes}
 
 
@@ -62,7 +62,7 @@ LOOKS = (
     Look(BLUE, "o"), Look(VERMILLION, "s"), Look(GREEN, "^"), Look(ORANGE, "D"),
     Look(PURPLE, "v"), Look(SKY, "<"), Look(OLIVE, ">"), Look(INK, "h"),
 )  # fmt: skip
-"""By index; beyond them they come again with other dashes."""
+"""Looks by index; they repeat with other dashes."""
 
 _RC: Any = {
     "font.family": "DejaVu Sans", "font.size": 10, "axes.titlesize": 10.5, "axes.labelsize": 10, "legend.fontsize": 9,
@@ -77,18 +77,18 @@ _RC: Any = {
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """This style, while drawing and while saving."""
+    """Apply this style, for drawing and for saving."""
     with matplotlib.rc_context(_RC):
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches; in a page it is shown at 96 pixels an inch, on a phone at no less than 75."""
+    """An empty figure, in inches; a page shows it at 96 pixels per inch, on a phone at 75 or more."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def plain_log(axes: Axes, which: str = "xy") -> None:
-    """Logarithmic axes with ticks in plain numbers: 0.01, 0.1, 1."""
+    """Make axes logarithmic, with ticks in plain numbers: 0.01, 0.1, 1."""
     for name in which:
         getattr(axes, f"set_{name}scale")("log")
         axis = getattr(axes, f"{name}axis")
@@ -97,5 +97,5 @@ def plain_log(axes: Axes, which: str = "xy") -> None:
 
 
 def wrapped(label: str, width: int = 26) -> str:
-    """A label in lines: a cell's may tell four settings."""
+    """A label broken into lines, since the label of a cell may name four settings."""
     return textwrap.fill(label, width, break_long_words=False, break_on_hyphens=False)

@@ -1,9 +1,9 @@
-"""A metric between the trials: a Gaussian process over log a and log b of the Beta schedules.
+"""A surface of a metric between the trials: a Gaussian process over log a and log b of the Beta schedules.
 
-It takes every finished trial, so that seeds at one point are repeated measurements. A surface is its mean; what it does
-not know is the 95 % half-width of that mean. Where it knows hardly more than how far trials spread at large, it is left
-blank: a guess would look like a finding. Where that is so everywhere, trials differ by no more than noise, and what is
-left is their mean: a flat surface.
+It is fitted to every finished trial, so that seeds at one point are repeated measurements. The surface is the process's
+mean, its uncertainty the 95 % half-width of that mean. Where the uncertainty is nearly as large as the spread of all
+trials, the surface is left blank: a guess would look like a finding. If that is so everywhere, the trials differ by no
+more than noise, and the surface is flat at their mean.
 """
 
 import math
@@ -21,37 +21,37 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 __all__ = ["LEAST", "Surface", "fit_surface"]
 
 LEAST = 5
-"""Points with a finished trial below which there is no surface."""
+"""Number of points with a finished trial below which there is no surface."""
 
 _IGNORANT = 0.75
-"""Of the process's own deviation at large: beyond it, the surface is a guess."""
+"""The surface is blank where its deviation exceeds this share of the process's own deviation far from all trials."""
 
 _MANY = 20
-"""Trials from which noise and pattern can be told apart."""
+"""Number of trials from which noise and pattern can be separated."""
 
 _LEAST_NOISE = 0.1
-"""Of the variance of fewer trials: without it, the surface would run through every one of them."""
+"""Smallest share of noise in the variance of fewer trials; without it, the surface would pass through every trial."""
 
 _STEPS = 80
 
 _MARGIN = 1.2
-"""Around the trials, as a factor."""
+"""The factor by which the grid extends beyond the trials."""
 
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """On a grid with b downwards and a across; NaN where too little is known."""
+    """The surface on a grid with rows for b and columns for a; NaN where too little is known."""
 
     a: NDArray[np.float64]
     b: NDArray[np.float64]
     mean: NDArray[np.float64]
     half_width: NDArray[np.float64]
     flat: bool = False
-    """Whether no pattern is seen: the mean of all trials, everywhere."""
+    """Whether no pattern is seen, so that the surface is the mean of all trials everywhere."""
 
 
 def fit_surface(trials: pd.DataFrame, metric: str) -> Surface | None:
-    """Of finished trials with `noise_a` and `noise_b`; None where they are too few, on a line, or all equal."""
+    """The surface of finished trials with `noise_a` and `noise_b`; None if they are too few, on a line, or equal."""
     points = trials[["noise_a", "noise_b"]].drop_duplicates()
     alike = len(set(trials[metric])) < 2
     if alike or len(points) < LEAST or min(len(set(points[name])) for name in points) < 2:
@@ -76,6 +76,6 @@ def _fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> GaussianProcessRegre
     least = _LEAST_NOISE if len(y) < _MANY else 1e-4
     kernel = ConstantKernel(1.0, (0.05, 20)) * Matern(lengths, (1.0, 20), nu=2.5) + WhiteKernel(0.2, (least, 2))
     process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
-    with warnings.catch_warnings():  # a length at the end of its range is an answer, too
+    with warnings.catch_warnings():  # a length scale at the end of its range is a valid result
         warnings.simplefilter("ignore", ConvergenceWarning)
         return process.fit(x, y)

@@ -21,7 +21,7 @@ class TestGallery:
     ORDERED = ("cells", "orders", "learning")
     SEARCHED = ("map", "schedules", "importance", "learning", "denoising")
 
-    def test_what_varies_decides(self) -> None:
+    def test_figures_are_chosen_by_what_varies(self) -> None:
         found = orders(*(cell(name, 0.5, 0.6, 0.7, **GAMMAS) for name in ORDERS.cells))
         assert tuple(one.name for one in pictures([found], curves(found.trials))) == self.ORDERED
         (found,) = find(SEARCH, table(search_rows()))
@@ -50,7 +50,7 @@ class TestGallery:
             "In brackets, and last: cells that lack some of their seeds (hilbert has 1 of 3)."
         )
 
-    def test_losses_that_do_not_compare_are_not_drawn(self) -> None:
+    def test_losses_that_are_not_comparable_are_not_drawn(self) -> None:
         both = [row(Experiment(epochs=5).changed({"model.patch_size": size}), 0.6, **GAMMAS) for size in (2, 4)]
         sizes = replace(ORDERS, cells={"2": {"model.patch_size": 2}, "4": {"model.patch_size": 4}}, baseline="2")
         (found,) = find(sizes, table(both))
@@ -65,7 +65,7 @@ class TestGallery:
         assert pictures([found], curves(found.trials))
 
     @pytest.mark.parametrize("metric", ["probe_top1", "knn_top1", "val_loss"])
-    def test_every_picture_tells_numbers_and_units(self, metric: str) -> None:
+    def test_every_picture_has_numbers_and_units(self, metric: str) -> None:
         searched, ordered = table(search_rows()), table([one for rows in THREE for one in rows])
         # losses do not compare across orders
         asked = ((SEARCH, searched), *(((ORDERS, ordered),) if metric != "val_loss" else ()))
@@ -77,7 +77,7 @@ class TestGallery:
                 assert picture.caption.endswith(".")
                 assert picture.title
 
-    def test_little_is_drawn_of_little(self) -> None:
+    def test_few_trials_give_few_pictures(self) -> None:
         one = orders(cell("raster", 0.6))
         assert {picture.name for picture in pictures([one], curves(one.trials))} == {"learning"}
         failed = orders(lost("raster", 0, "boom"))
@@ -87,14 +87,14 @@ class TestGallery:
         (empty,) = find(SEARCH, table(search_rows()).head(0))
         assert pictures([empty], curves(failed.trials).head(0)) == []
 
-    def test_its_files_are_known_again_and_a_users_own_are_not(self) -> None:
+    def test_only_the_reports_own_files_are_recognised(self) -> None:
         found = orders(*THREE), *find(SEARCH, table(search_rows()))
         names = [picture.name for one in (found[:1], found) for picture in pictures(one, curves(one[-1].trials))]
         assert len(names) > 8
         assert all(is_ours(f"{name}.png") for name in names)
         assert not any(map(is_ours, ("mine.png", "cells.svg", "cells.png.bak", "mapped.png", "my-cells.png")))
 
-    def test_the_style_is_left_as_it_was(self) -> None:
+    def test_matplotlibs_style_is_restored(self) -> None:
         before = dict(matplotlib.rcParams)
         found = orders(*THREE)
         pictures([found], curves(found.trials))
@@ -102,7 +102,7 @@ class TestGallery:
 
 
 class TestFiles:
-    def test_each_picture_is_a_file_on_a_light_ground(self, tmp_path: Path) -> None:
+    def test_each_picture_is_saved_on_a_light_background(self, tmp_path: Path) -> None:
         found = orders(*THREE)
         drawn = [drawn_figure(name, found) for name in ("cells", "orders")]
         paths = save(drawn, tmp_path / "new" / "folder")
@@ -111,7 +111,7 @@ class TestFiles:
             assert min(image.size) > 300
             assert image.convert("RGBA").getpixel((0, 0)) == (254, 254, 253, 255)
 
-    def test_an_svg_follows_the_reader(self) -> None:
+    def test_an_svg_follows_the_readers_colour_scheme(self) -> None:
         found = orders(*THREE)
         picture = drawn_figure("cells", found)
         drawn = picture.svg()
@@ -125,7 +125,7 @@ class TestFiles:
         assert picture.address().startswith("data:image/svg+xml;base64,")
 
 
-def test_a_space_that_is_not_of_noise_has_no_map() -> None:
+def test_a_search_without_noise_has_no_map() -> None:
     space = {"learning_rate": LogUniform(low=1e-4, high=1e-2)}
     search = Search(name="s", question="?", base=Experiment(epochs=5), space=space)
     rows = [row(search.experiment({"learning_rate": rate}), 0.5 + rate, **GAMMAS) for rate in (1e-3, 2e-3, 3e-3)]

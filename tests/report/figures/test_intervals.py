@@ -46,7 +46,7 @@ class TestIntervals:
         assert "no intervals" in shown.caption
         assert all(np.isfinite(np.asarray(line.get_xdata())).all() for one in shown.figure.axes for line in one.lines)
 
-    def test_the_seed_that_chose_is_not_shown(self) -> None:
+    def test_the_selection_seed_is_not_shown(self) -> None:
         race = [row(SEARCH.experiment(point, repeat), 0.8 + 0.01 * repeat, **GAMMAS)
                 for point in (PAPER, {"noise.a": 0.2, "noise.b": 0.8944}) for repeat in (1, 2, 3)]  # fmt: skip
         (found,) = find(SEARCH, table(search_rows() + race))

@@ -26,7 +26,7 @@ class TestLearning:
         (own,) = [line for line in drawn.lines if line.get_label() == "the paper's"]
         assert (own.get_color(), own.get_ydata()[-1]) == ("#d55e00", pytest.approx(89.73, abs=0.01))
 
-    def test_no_cross_where_the_metric_is_only_not_measured(self) -> None:
+    def test_no_cross_where_the_metric_was_not_measured(self) -> None:
         rows = search_rows(2)
         rows[2] |= {"status": "stopped", "probe_top1": None}
         (found,) = find(SEARCH, table(rows))
@@ -36,7 +36,7 @@ class TestLearning:
         draw_trials(reported, drawn, "probe_top1", {})
         assert not [line for line in drawn.lines if line.get_marker() == "x"]
 
-    def test_rungs_stand_where_they_decide(self) -> None:
+    def test_rungs_are_drawn_in_the_panel_of_their_metric(self) -> None:
         (found,) = find(SEARCH, table(search_rows(2)))
         probe, cheap = drawn_figure("learning", found).figure.axes
         at = [[line.get_xdata()[0] for line in one.lines if line.get_zorder() == 0] for one in (probe, cheap)]
@@ -44,7 +44,7 @@ class TestLearning:
         assert at == [[3], [1]]
         assert [one.get_title(loc="left") for one in (probe, cheap)] == ["linear probe, top-1 (%)", "kNN, top-1 (%)"]
 
-    def test_the_names_of_rungs_stand_above_the_curves(self) -> None:
+    def test_labels_of_rungs_are_above_the_curves(self) -> None:
         (found,) = find(SEARCH, table(search_rows(2)))
         for panel in drawn_figure("learning", found).figure.axes:
             (name,) = panel.texts
@@ -52,7 +52,7 @@ class TestLearning:
             assert name.xy[1] == 1  # pyright: ignore
             assert name.get_verticalalignment() == "bottom"
 
-    def test_a_search_shows_and_tells_its_own_seed_alone(self) -> None:
+    def test_a_search_shows_only_trials_on_its_own_seed(self) -> None:
         searched, fresh = search_rows(2), cell("paper", 0.2, sweep=SEARCH, first=1)
         alone, both = (
             drawn_figure("learning", find(SEARCH, table(rows))[0]) for rows in (searched, [*searched, *fresh])
@@ -67,7 +67,7 @@ class TestLearning:
         ends = {line.get_label(): line.get_ydata()[-1] for line in drawn.lines}
         assert ends == pytest.approx({"raster": 61.0, "hilbert": 63.0, "spiral": 52.0})
 
-    def test_of_each_epoch_the_last_attempt_counts(self) -> None:
+    def test_the_last_attempt_of_each_epoch_counts(self) -> None:
         found = orders(cell("raster", 0.6))
         first = curves(found.trials)
         again = first[first["epoch"] == 5].assign(attempt=1, probe_top1=0.9)

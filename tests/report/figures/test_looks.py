@@ -30,7 +30,7 @@ class TestLooks:
         ]
         assert {line.get_markeredgecolor() for line in marks} == {raster.color}
 
-    def test_it_looks_the_same_in_another_sweep(self) -> None:
+    def test_a_variant_looks_the_same_in_another_sweep(self) -> None:
         cells = {name: {"order": name} for name in ("spiral", "random", "raster", "hilbert")}
         other = replace(ORDERS, cells=cells)
         found = orders(*(cell(name, 0.5, sweep=other) for name in cells), sweep=other)
@@ -59,7 +59,7 @@ class TestLooks:
         assert looks(found)["paper"] == designed["paper"]
         assert designed["paper"].marker == "*"
 
-    def test_ink_is_legible_on_both_grounds(self) -> None:
+    def test_text_is_legible_on_light_and_dark(self) -> None:
         def luminance(color: str) -> float:
             parts = (int(color[place : place + 2], 16) / 255 for place in (1, 3, 5))
             linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]

@@ -55,7 +55,7 @@ class TestMatrix:
         framed = [(frame.get_x(), frame.get_y()) for frame in drawn.patches]
         assert framed == [pytest.approx((-0.47, -0.44))]
 
-    def test_several_groups_have_pictures_of_their_own(self) -> None:
+    def test_each_group_has_its_own_pictures(self) -> None:
         design, trials = transfer()
         found = find(design, trials)
         drawn = pictures(found, curves(trials))

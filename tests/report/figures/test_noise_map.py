@@ -19,7 +19,7 @@ class TestSurface:
     def points(places: Sequence[tuple[float, float]]) -> pd.DataFrame:
         return pd.DataFrame([{"noise_a": a, "noise_b": b, "probe_top1": by_noise(a, b)} for a, b in places])
 
-    def test_it_finds_a_known_peak(self) -> None:
+    def test_surface_finds_a_known_peak(self) -> None:
         surface = fit_surface(table(search_rows()), "probe_top1")
         assert surface is not None
         best_b, best_a = np.unravel_index(np.nanargmax(surface.mean), surface.mean.shape)
@@ -27,7 +27,7 @@ class TestSurface:
         assert surface.b[best_b] == pytest.approx(1, rel=0.4)
         assert np.nanmax(surface.mean) == pytest.approx(0.9, abs=0.002)
 
-    def test_it_knows_least_where_no_trial_is(self) -> None:
+    def test_uncertainty_is_largest_far_from_trials(self) -> None:
         left = [(a, b) for a in (0.01, 0.02, 0.04, 0.08) for b in (0.1, 1.0, 10.0)]
         surface = fit_surface(self.points([*left, (10.0, 10.0)]), "probe_top1")
         assert surface is not None
@@ -44,7 +44,7 @@ class TestSurface:
         assert np.isnan(surface.mean[:20, -20:]).all()
         assert not np.isnan(surface.mean[0, 0])
 
-    def test_without_a_pattern_it_is_flat(self) -> None:
+    def test_surface_of_noise_is_flat(self) -> None:
         values = np.random.default_rng(1).normal(0.9, 0.01, size=25)
         trials = self.points([(10.0**i, 10.0**k) for i in range(5) for k in range(5)]).assign(probe_top1=values)
         surface = fit_surface(trials, "probe_top1")
@@ -62,7 +62,7 @@ class TestSurface:
         ],
         ids=["four", "a line", "four places thrice"],
     )
-    def test_it_does_not_promise_too_much(self, places: list[tuple[float, float]]) -> None:
+    def test_no_surface_of_too_few_or_aligned_points(self, places: list[tuple[float, float]]) -> None:
         assert fit_surface(self.points(places), "probe_top1") is None
 
 
@@ -82,7 +82,7 @@ class TestMap:
         assert {"uniform (1, 1): not run", "cosine (0.5, 0.5): not run", "best: 89.9 %"} <= set(told)
         assert map_of.figure.axes[1].get_xlabel() == "linear probe, top-1 (%)"
 
-    def test_best_means_better(self) -> None:
+    def test_best_follows_the_metrics_direction(self) -> None:
         trials = table(search_rows(3)).assign(val_loss=lambda frame: 1 - frame["probe_top1"])
         for metric in ("probe_top1", "val_loss"):
             map_of = axes()
@@ -100,7 +100,7 @@ class TestMap:
         assert ("No surface" in shown.caption) is not surface
         assert "best at about" in shown.alt or not surface
 
-    def test_no_pattern_is_said(self) -> None:
+    def test_a_flat_surface_is_reported_as_no_pattern(self) -> None:
         noise = np.random.default_rng(2).normal(0.9, 0.01, size=26)
         rows = [one | {"probe_top1": value} for one, value in zip(search_rows(5), noise, strict=True)]
         (found,) = find(SEARCH, table(rows))
@@ -135,7 +135,7 @@ class TestMap:
             not in drawn_figure("map", orders(*others, sweep=replace(grid, cells=dict([*cells.items()][1:])))).caption
         )
 
-    def test_fresh_seeds_are_not_mixed_in(self) -> None:
+    def test_the_map_leaves_out_fresh_seeds(self) -> None:
         fresh = [row(SEARCH.experiment(PAPER, 1), 0.1, **GAMMAS)]
         (found,) = find(SEARCH, table(search_rows(3) + fresh))
         assert "The paper's point (0.03, 1) has 89.7 %" in drawn_figure("map", found).alt

@@ -11,7 +11,7 @@ from tests.report.figures.example_figures import axes
 class TestOrders:
     @pytest.mark.parametrize("kind", Order.kinds())
     @pytest.mark.parametrize("grid", [(4, 4), (3, 5), (14, 14)])
-    def test_the_path_is_the_order(self, kind: str, grid: tuple[int, int]) -> None:
+    def test_the_drawn_path_is_the_order(self, kind: str, grid: tuple[int, int]) -> None:
         order, drawn = Order.parse(kind), axes()
         draw_order(order, grid, drawn)
         path = order.permutation(*grid).numpy()

@@ -12,7 +12,7 @@ from tests.report.figures.example_figures import axes, drawn_figure, search_rows
 
 
 class TestSchedules:
-    def test_shares_by_hand(self) -> None:
+    def test_shares_equal_hand_computed_values(self) -> None:
         below = [1e-3, 0.1, 0.9, 0.999, 1.0]
         paper = np.diff([0.0, *(limit**0.03 for limit in below)])
         np.testing.assert_allclose(shares(Beta(a=0.03, b=1.0)), paper, atol=1e-3)
@@ -28,7 +28,7 @@ class TestSchedules:
             assert np.interp(0.5, x, y) == pytest.approx(share, abs=0.1)
             assert y[np.argmax(x > 1e-6)] < 67  # the left edge is reached: no curve starts in mid air
 
-    def test_the_best_is_named_where_it_has_no_name(self) -> None:
+    def test_an_unnamed_best_schedule_is_labelled_best(self) -> None:
         (found,) = find(SEARCH, table(search_rows()))
         told = drawn_figure("schedules", found).alt
         assert "best: Beta(" in told
