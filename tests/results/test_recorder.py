@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from darl.experiment import Experiment
-from darl.model.encoder import EncoderConfig
+from darl.model.encoder_config import EncoderConfig
 from darl.results.recorder import TrialRecorder, attempts_of
 from darl.results.rows import now
 from darl.results.tables import Results
