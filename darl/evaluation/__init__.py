@@ -1,1 +1,1 @@
-"""What a pretrained model is worth: evaluation protocols, one class in one file each (`linear`, `knn`, `denoising`)."""
+"""Evaluation of pretrained models: protocols, one class and one file each (`linear`, `knn`, `denoising`)."""

@@ -25,14 +25,14 @@ __all__ = ["Denoising", "denoising_losses"]
 class Denoising(Protocol):
     """The mean squared error of denoised validation patches: `val_loss`, the mean over a grid of signal fractions.
 
-    Needs no labels, but an objective whose decoder estimates clean patches from noisy ones.
+    Needs no labels. The objective must be able to estimate clean patches from noisy ones (`Objective.can_denoise`).
     """
 
     kind: ClassVar[str] = "denoising"
     gives: ClassVar[tuple[Metric, ...]] = (VALIDATION_LOSS, *GAMMA_LOSSES.values())
 
     def passes(self) -> frozenset[Pass]:
-        """One over the validation images: the trunk's output serves all signal fractions."""
+        """One pass over the validation images: the trunk's output is used for all signal fractions."""
         return frozenset({Pass("validation", "denoised patches")})
 
     def serves(self, subject: Subject) -> bool:

@@ -23,7 +23,7 @@ __all__ = ["Knn", "knn"]
 class Knn(Protocol):
     """Top-1 of the weighted nearest training images by cosine, in [0, 1]. The defaults are DINO's.
 
-    neighbours: that vote. temperature: each votes with the weight exp(cosine / temperature).
+    neighbours: the number that vote. temperature: each votes with weight exp(cosine / temperature).
     """
 
     kind: ClassVar[str] = "knn"

@@ -22,7 +22,7 @@ ENLARGEMENT = 1.5
 
 
 def enlarged_size(image_size: int, patch_size: int) -> int:
-    """1.5 times the size in training, in whole patches: 8 to 12, 32 to 48, 224 to 336."""
+    """1.5 times the image size, rounded up to whole patches: 12 for 8, 48 for 32, 336 for 224 pixels."""
     return -(-3 * image_size // (2 * patch_size)) * patch_size
 
 
@@ -30,8 +30,8 @@ def enlarged_size(image_size: int, patch_size: int) -> int:
 class Linear(Protocol):
     """Top-1 of a linear classifier on the frozen readout, in [0, 1].
 
-    penalty: L2, of the weights. iterations: of L-BFGS, at most. enlarged: try it also on validation images enlarged
-    1.5 times (`enlarged_size`), as `probe_top1_enlarged`; it is fitted at the size of training.
+    penalty: L2 penalty on the weights. iterations: the most iterations of L-BFGS. enlarged: whether the probe, fitted
+    at the size of training, is also tested on validation images enlarged 1.5 times (`probe_top1_enlarged`).
     """
 
     kind: ClassVar[str] = "linear"
@@ -46,7 +46,7 @@ class Linear(Protocol):
         require(self.iterations >= 1, "protocol.iterations", "be at least 1", self.iterations)
 
     def passes(self) -> frozenset[Pass]:
-        """The readouts of both splits; of enlarged images by their area."""
+        """The readouts of both splits; an enlarged image costs as much more as its area is larger."""
         usual = frozenset({Pass("train", "readouts"), Pass("validation", "readouts")})
         return usual | {Pass("validation", "enlarged readouts", ENLARGEMENT**2)} if self.enlarged else usual
 

@@ -1,11 +1,11 @@
-"""Evaluation protocols: each measures something of a pretrained model, with options of its own.
+"""Evaluation protocols: each measures a pretrained model in one way, with options of its own.
 
 Losses under different noise schedules are not comparable: the noisier the schedule, the larger the loss of the same
-model. Comparable are the accuracy of simple classifiers on the frozen features, and the denoising error on one fixed
-grid of signal fractions with fixed noise, whatever the model was trained with. A protocol is deterministic.
+model. So models are compared by the accuracy of simple classifiers on the frozen features, and by the denoising error
+on one fixed grid of signal fractions with fixed noise. A protocol is deterministic.
 
-A new protocol is one class in one file of this package. It says what it needs, which metrics it gives (from these the
-tables get their columns), and what it costs (for `--dry-run`).
+A new protocol is one class in one file of this package. It declares what it needs, which metrics it gives (the tables
+take their columns from these), and what it costs (for `--dry-run`).
 """
 
 import copy
@@ -30,7 +30,7 @@ __all__ = ["Need", "Pass", "Protocol", "Protocols", "evenly", "measured"]
 
 
 class Need(Enum):
-    """What a protocol cannot do without. Where it is missing, the protocol's columns are None."""
+    """What a protocol requires. Where it is missing, the protocol's columns are None."""
 
     LABELS = "labels of both splits"
     GPU = "a GPU"
@@ -38,11 +38,11 @@ class Need(Enum):
 
 
 class Pass(NamedTuple):
-    """One pass of the model over all images of a split. Protocols that name an equal pass share it."""
+    """One pass of the model over all images of a split. Protocols with equal passes share them."""
 
     split: Split
     output: str
-    """What it computes."""
+    """What the pass computes; a name that protocols with the same pass share."""
     forwards: float = 1.0
     """Its cost per image, in forward passes of an image of the training's size."""
 
@@ -59,17 +59,17 @@ class Protocol(Variant):
 
     @abstractmethod
     def passes(self) -> frozenset[Pass]:
-        """What it costs."""
+        """The passes over the data that `measure` makes: its cost."""
 
     @abstractmethod
     def measure(self, subject: Subject) -> Mapping[str, float]:
-        """Values by column; a metric that is left out was not asked for. The model is in evaluation mode.
+        """Metrics by column, without those that its options switch off. The model is in evaluation mode.
 
-        It may run under autocast. It draws no random numbers but from generators of its own.
+        It may run under autocast. It must draw random numbers only from generators of its own.
         """
 
     def serves(self, subject: Subject) -> bool:
-        """Whether it can measure this model on this data, as far as that is not among its `needs`."""
+        """Whether it can measure this model on this data, for reasons beyond its `needs`."""
         return True
 
     @classmethod
@@ -105,7 +105,7 @@ class Protocols:
 
     @classmethod
     def only(cls, column: str) -> Self:
-        """No more than what one metric needs."""
+        """The protocol that measures one metric, with default options."""
         return cls((Protocol.giving(column)(),))
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ class Protocols:
         return [metric for protocol in self.members for metric in protocol.gives]
 
     def __call__(self, model: "Darl", dataset: "Dataset", device: "torch.device") -> dict[str, float | None]:
-        """Every metric of every protocol that there is, by column: None where it is not measured, or cannot be."""
+        """The metrics of all known protocols by column: None for those that are not, or cannot be, measured."""
         result: dict[str, float | None] = dict.fromkeys(metric.column for metric in (*measured(), *self.gives))
         subject = Subject(model, dataset, device)
         with evaluating(model):
@@ -127,14 +127,14 @@ class Protocols:
         return result
 
     def forwards(self, dataset: "Dataset") -> float:
-        """What it costs, in forward passes of an image of the training's size; shared passes count once."""
-        served = [one for one in self.members if Need.LABELS not in one.needs or labelled(dataset)]
+        """Its cost in forward passes of an image of the training's size; shared passes count once."""
+        served = [member for member in self.members if Need.LABELS not in member.needs or labelled(dataset)]
         passes = frozenset[Pass]().union(*(protocol.passes() for protocol in served))
-        return sum(one.forwards * len(getattr(dataset, one.split)) for one in passes)
+        return sum(each.forwards * len(getattr(dataset, each.split)) for each in passes)
 
 
 def measured() -> list[Metric]:
-    """The metrics of all protocols, in the order of `METRICS`; those that are not there come last, by name."""
+    """The metrics of all known protocols, in the order of `METRICS`; others come last, by column."""
     every = {metric.column: metric for protocol in Protocol.kinds().values() for metric in protocol.gives}
     order = {column: number for number, column in enumerate(METRICS)}
     return [every[column] for column in sorted(every, key=lambda column: (order.get(column, len(order)), column))]
@@ -146,9 +146,11 @@ def evenly(epochs: int, count: int, evaluation: Protocols) -> dict[int, Protocol
 
 
 def _served(protocol: Protocol, subject: Subject) -> bool:
+    """Whether nothing is missing that the protocol needs."""
     missing = {Need.LABELS: not subject.labelled, Need.GPU: subject.device.type == "cpu"}
     return not any(missing.get(need, False) for need in protocol.needs) and protocol.serves(subject)
 
 
 def _own(subject: Subject) -> Subject:
+    """The subject with a copy of the model, for a protocol that changes weights."""
     return Subject(copy.deepcopy(subject.model), subject.dataset, subject.device)

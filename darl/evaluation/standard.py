@@ -1,4 +1,4 @@
-"""The evaluation that a pretraining and a sweep make unless they are told otherwise."""
+"""The default evaluation of pretrainings and sweeps."""
 
 from darl.evaluation.denoising import Denoising
 from darl.evaluation.knn import Knn
@@ -11,6 +11,6 @@ __all__ = ["standard"]
 def standard(*, enlarged: bool = False) -> Protocols:
     """Linear probe, kNN, and a validation loss that does not depend on the noise schedule.
 
-    enlarged: try the linear probe also on enlarged images.
+    enlarged: whether the linear probe is also tested on enlarged images.
     """
     return Protocols((Linear(enlarged=enlarged), Knn(), Denoising()))

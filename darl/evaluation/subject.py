@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["BATCH", "Split", "Subject", "evaluating", "readouts"]
 
 BATCH = 512
-"""Images at a time."""
+"""Images per batch."""
 
 Split = Literal["train", "validation"]
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model, the data that it is evaluated on, and where. What it has computed once it keeps."""
+    """A model, the data that it is evaluated on, and the device. Readouts are computed once and kept."""
 
     model: Darl
     dataset: Dataset
@@ -43,13 +43,13 @@ class Subject:
 
     @property
     def classes(self) -> int:
-        """Of both splits."""
+        """Number of classes: one more than the highest label of both splits."""
         return 1 + max(int(self.readouts(split)[1].max()) for split in ("train", "validation"))
 
     def readouts(
         self, split: Split, size: int | None = None
     ) -> tuple[Float[Tensor, "images width"], Int[Tensor, " images"]]:
-        """`readouts` of a split of its data."""
+        """The function `readouts` for a split of the data, cached."""
         if (split, size) not in self._readouts:
             images: Images | Stream = getattr(self.dataset, split)
             self._readouts[split, size] = readouts(self.model, self.dataset, images, device=self.device, size=size)
@@ -86,7 +86,7 @@ def labelled(dataset: Dataset) -> bool:
 
 @contextmanager
 def evaluating(model: Darl) -> Generator[None]:
-    """The model in evaluation mode; afterwards in the mode in which it was."""
+    """Within, the model is in evaluation mode; its previous mode is restored afterwards."""
     was_training = model.training
     model.eval()
     try:

@@ -1,10 +1,10 @@
-"""Checkpoints: safetensors weights that stand alone, and beside them what it takes to go on exactly.
+"""Checkpoints: self-contained safetensors weights, and the state that an exact resumption needs.
 
     FOLDER/step-00000440/model.safetensors    weights; the experiment and the pixel statistics in the metadata
                          ema.safetensors      the weights' moving average, where there is one
                          trainer.pt           optimiser and progress (read with `weights_only`: no code is run)
 
-A checkpoint appears whole or not at all: it is written under a dot-name, flushed to the disk and renamed.
+A checkpoint appears complete or not at all: it is written under a name with a leading dot, flushed and renamed.
 """
 
 import json
@@ -31,29 +31,29 @@ from darl.storage.folder import ResultsFolder
 __all__ = ["TRAINER_FILE", "Pretrained", "Progress", "latest", "load_pretrained", "local_weights", "restore", "save"]
 
 TRAINER_FILE = "trainer.pt"
-"""What a run needs to go on, beside the weights."""
+"""The file with the state that a run needs, besides the weights, to be resumed."""
 
 
 @dataclass
 class Progress:
-    """How far a run is."""
+    """The progress of a run."""
 
     step: int = 0
     """Optimiser steps taken."""
     seconds: float = 0.0
-    """Spent in all attempts so far, evaluation included."""
+    """Seconds spent in all attempts so far, evaluation included."""
     train_seconds: float = 0.0
-    """Spent on training steps."""
+    """Seconds spent on training steps."""
     loss_sum: float = 0.0
     loss_count: int = 0
-    """Of the steps since the last evaluation."""
+    """Sum and number of the losses of the steps since the last evaluation."""
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """The evaluations so far, as plain values."""
+    """The fields of the `Evaluated` events so far, oldest first."""
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model read from a checkpoint."""
+    """A model read from a checkpoint, its experiment, and the mean and deviation of the pixels per channel."""
 
     model: Darl
     experiment: Experiment
@@ -79,7 +79,7 @@ def save(
         shutil.rmtree(leftover, ignore_errors=True)
     draft.mkdir(parents=True)
     mean, std = statistics
-    # One key: safetensors writes several in no fixed order, and equal weights would be unequal files.
+    # One key only: safetensors writes several keys in no fixed order, so equal weights would give unequal files.
     metadata = {"darl": json.dumps({"experiment": experiment.to_record(), "mean": mean, "std": std})}
     save_file(model.state_dict(), draft / "model.safetensors", metadata)
     if ema is not None:
@@ -98,7 +98,7 @@ def save(
 def latest(folder: Path) -> Path | None:
     """The newest checkpoint in a folder that a run can go on from, None where there is none.
 
-    Ray Train copies a checkpoint into its folder file by file, and a kill may leave half of one: such are passed over.
+    Ray Train copies a checkpoint into its folder file by file, and a kill may leave it incomplete: it is passed over.
     """
     return next((step for step in reversed(_steps(folder)) if _is_whole(step)), None)
 
@@ -106,7 +106,7 @@ def latest(folder: Path) -> Path | None:
 def restore(
     path: Path, *, model: nn.Module, ema: nn.Module | None, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> Progress:
-    """Put a checkpoint's state into the objects of a run of the same experiment."""
+    """Load a checkpoint into the model, the moving average and the optimiser of a run; returns its progress."""
     model.load_state_dict(load_file(path / "model.safetensors", device=str(device)))
     if ema is not None:
         ema.load_state_dict(load_file(path / "ema.safetensors", device=str(device)))
@@ -143,8 +143,8 @@ def load_pretrained(path: str | Path) -> Pretrained:
 def local_weights(path: str, field: str = "checkpoint") -> Generator[Path]:
     """The file of weights that a path or address leads to, on this machine.
 
-    path: of a file, a checkpoint or a run's folder (its newest checkpoint), also at s3:// or gs://. field: what the
-    user calls it, for the UserError where there is none or it cannot be read.
+    path: of a file, a checkpoint or a run's folder (its newest checkpoint), also at s3:// or gs://. field: the
+    argument's name in the UserError that is raised where there is no such file or it cannot be read.
     """
     folder = ResultsFolder(path, field)
     with tempfile.TemporaryDirectory() as copies:
@@ -164,7 +164,7 @@ def local_weights(path: str, field: str = "checkpoint") -> Generator[Path]:
 def _weights(folder: ResultsFolder) -> str | None:
     """The name of the file of a checkpoint's weights, or of a run's newest one's; None where there is none.
 
-    A checkpoint's `trainer.pt` is the last file to come into a bucket. It is gone when the run has ended.
+    A checkpoint's `trainer.pt` is uploaded last, and is deleted when the run has ended.
     """
     if folder.is_file():
         return ""
@@ -175,7 +175,7 @@ def _weights(folder: ResultsFolder) -> str | None:
 
 
 _WEIGHTS = ("ema", "model")
-"""The moving average is what has been evaluated."""
+"""Weights files in the order of preference: evaluations were made with the moving average."""
 
 
 def _steps(folder: Path) -> list[Path]:
@@ -183,7 +183,7 @@ def _steps(folder: Path) -> list[Path]:
 
 
 def _is_whole(step: Path) -> bool:
-    """Whether all files of a checkpoint are there to their ends: safetensors and zip files know where these are."""
+    """Whether all files of a checkpoint are complete, as the headers of safetensors and zip files tell."""
     try:
         with safe_open(step / "model.safetensors", framework="pt") as opened:
             described = json.loads((opened.metadata() or {})["darl"])

@@ -1,11 +1,11 @@
-"""Where trials keep their checkpoints, on a disk or in an object store.
+"""The store of trials' checkpoints, on a disk or in an object store.
 
     RESULTS/SWEEP/checkpoints/TRIAL_ID/experiment.json    written when a sweep's trial starts
                                       /step-00000440/…    see darl.training.checkpoint
 
-A trial that has an experiment here and no row in the tables is unfinished, and goes on from its newest checkpoint. A
-run in one process writes its checkpoints here itself; Ray Train, over several workers, stores them under the same
-names: a run that one of them began, the other goes on with.
+A trial with an experiment here and no row in the tables is unfinished, and is resumed from its newest checkpoint. A run
+in one process writes its checkpoints here itself; Ray Train, with several workers, stores them under the same names. So
+a run that was started in one of these ways can be resumed in the other.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from darl.training.checkpoint import TRAINER_FILE, latest
 __all__ = ["CHECKPOINTS", "CheckpointStore"]
 
 CHECKPOINTS = "checkpoints"
-"""The folder beside the tables."""
+"""The folder of checkpoints next to the tables."""
 
 _NOTE = "experiment.json"
 
@@ -40,21 +40,21 @@ class CheckpointStore:
         self.root = ResultsFolder(root, "results")
 
     def begin(self, experiment: Experiment) -> None:
-        """Note that a trial starts."""
+        """Write the trial's experiment, so that the trial counts as started."""
         folder = _folder(experiment.trial_id)
         for name in (WRITING, folder):
             self.root.make(name)
         self.root.put(f"{folder}/{_NOTE}", experiment.to_json().encode())
 
     def started(self) -> list[Experiment]:
-        """The experiments that were started and not forgotten, in a fixed order."""
+        """The experiments of all trials in the store, in the order of their folders' names."""
         trials = self.root.folders_in(CHECKPOINTS)
         return [experiment for trial in trials if (experiment := self._read(f"{_folder(trial)}/{_NOTE}"))]
 
     def adopt(self, contents: Mapping[str, DataContent]) -> None:
-        """Let trials that an older version of darl has started go on: their folders get the ids that they have now.
+        """Rename the folders of trials that an older version of darl has started to the trial ids of this version.
 
-        contents: of the data, by address, which older records do not say.
+        contents: the data's content by address, which older records do not hold.
         """
         for trial in self.root.folders_in(CHECKPOINTS):
             experiment = self._read(f"{_folder(trial)}/{_NOTE}")
@@ -67,7 +67,7 @@ class CheckpointStore:
                 self.root.delete_folder(_folder(trial))
 
     def finish(self, trial_id: str, *, keep_weights: bool) -> None:
-        """Drop what a trial needed to go on; its last weights stay where wanted."""
+        """Delete what a trial needed to be resumed, except its last weights if `keep_weights`."""
         trial = _folder(trial_id)
         steps = [step for step in self._steps(trial_id) if self._weights_of(trial_id, step)]
         newest = steps[-1] if steps and keep_weights else None
@@ -85,7 +85,7 @@ class CheckpointStore:
 
     @contextmanager
     def folder(self, experiment: Experiment) -> Generator[Path]:
-        """A local folder for a trial's checkpoints, holding the newest one there is."""
+        """A local folder for a trial's checkpoints, which holds the newest one if there is any."""
         trial = _folder(experiment.trial_id)
         if self.root.local:
             yield Path(self.root.path(trial))
@@ -97,7 +97,7 @@ class CheckpointStore:
             yield Path(copy)
 
     def saved(self, experiment: Experiment, path: Path) -> None:
-        """Bring a checkpoint of `folder` to the store, `trainer.pt` last: a reader takes it for the sign of a whole."""
+        """Upload a checkpoint of `folder`, `trainer.pt` last: readers take it as the mark of a complete checkpoint."""
         if self.root.local:
             return
         target = f"{_folder(experiment.trial_id)}/{path.name}"
@@ -129,7 +129,7 @@ class CheckpointStore:
             self._drop_file(f"{_folder(trial_id)}/{name}")
 
     def prune(self, experiment: Experiment, *, keep: int) -> None:
-        """Drop all checkpoints of a trial but the newest `keep`, and those that are newer but not whole."""
+        """Delete a trial's checkpoints except the newest `keep` complete ones."""
         newest, steps = self.newest(experiment), self._steps(experiment.trial_id)
         kept = [step for step in steps if newest is not None and step <= newest][-keep:]
         for step in set(steps) - set(kept):

@@ -1,4 +1,4 @@
-"""What happens in a training run, in the order in which it happens."""
+"""The events of a training run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ __all__ = ["Evaluated", "Event", "Saved", "Stepped"]
 
 @dataclass(frozen=True)
 class Stepped:
-    """An optimiser step was taken; on a GPU this is said some steps later."""
+    """An optimiser step was taken. On a GPU the event comes up to 20 steps later, when the losses are read."""
 
     step: int
     epoch: float
@@ -20,21 +20,22 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The model was evaluated. A run that goes on from a checkpoint begins with the evaluations before it."""
+    """The model was evaluated. A resumed run first yields the evaluations before its checkpoint."""
 
     epoch: int
     step: int
     images_seen: int
     metrics: dict[str, float | None]
-    """By column of the tables (`darl.metrics`); None where something was not measured."""
+    """Values by column of the tables (`darl.metrics`); None for metrics that were not measured."""
     train_loss: float | None
-    """Mean of the steps since the last evaluation."""
+    """Mean training loss of the steps since the last evaluation; None before the first step."""
     learning_rate: float
     seconds: float
+    """Spent in all attempts so far, evaluation included."""
     images_per_second: float | None
 
     def describe(self, epochs: int) -> str:
-        """One line of progress: losses, then accuracies; of the metrics that have a short name."""
+        """One line of progress: losses, then accuracies, for the metrics with a short name."""
         values = {TRAINING_LOSS.column: self.train_loss, **self.metrics}
         shown = [metric for metric in METRICS.values() if metric.short and values.get(metric.column) is not None]
         shown.sort(key=lambda metric: metric.higher_is_better)
@@ -44,7 +45,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Saved:
-    """A whole checkpoint lies at `path`."""
+    """A complete checkpoint was saved at `path`."""
 
     step: int
     path: Path

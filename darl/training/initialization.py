@@ -1,11 +1,11 @@
-"""Weights that a run starts from: those of a DARL checkpoint, or of a stock timm ViT.
+"""Initial weights from a file: those of a DARL checkpoint, or of a stock timm ViT.
 
-The encoder has the names and shapes of timm's ViT but for two: `start_token` stands where the class token stands (with
-its row of `pos_embed` added, as the blocks of the ViT see it), and `position.table` has the patches' rows of
-`pos_embed`. So a learned position table and no causal mask give a ViT's own patch features.
+The encoder's parameters have the names and shapes of timm's ViT, with two exceptions: `start_token` replaces the class
+token (its row of `pos_embed` is added, since the ViT's blocks read the sum), and `position.table` holds the patches'
+rows of `pos_embed`. So an encoder with learned positions and without causal mask gives the ViT's own patch features.
 
-A run's record names the weights by a hash of their content (names, types, shapes and values), not by where they lie:
-the same weights, moved or saved as another kind of file, are the same start.
+A run's record identifies the weights by a hash of their content (names, types, shapes and values), not by their
+address: the same weights in another place, or in a file of another format, give the same record.
 """
 
 import hashlib
@@ -39,41 +39,41 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Initialization:
-    """Weights that fit a run's model, and what did not fit."""
+    """Weights that fit a run's model, and the names of those that did not fit."""
 
     weights: Weights
-    """By the model's names, in its shapes."""
+    """Tensors by the model's parameter names, in the model's shapes."""
     fingerprint: str
     """What `Experiment.init` holds: `sha256:` and 16 hexadecimal digits."""
     missing: tuple[str, ...]
-    """Of the model and not among the weights: initialised from the seed."""
+    """Parameters of the model that the file lacks: initialised from the seed."""
     unexpected: tuple[str, ...]
-    """Among the weights and not of the model: left out."""
+    """Weights in the file that the model lacks: left out."""
     reshaped: tuple[str, ...]
-    """Of another shape, with both shapes: initialised from the seed."""
+    """Parameters whose shapes differ, with both shapes: initialised from the seed."""
     resampled: tuple[str, ...]
-    """Of another grid or patch size, with both shapes: resampled."""
+    """Parameters resampled from another grid or patch size, with both shapes."""
 
     def describe(self) -> Iterator[str]:
-        """Lines for people."""
+        """Lines that say what was taken, resampled and left out."""
         yield f"{len(self.weights)} of {len(self.weights) + len(self.missing) + len(self.reshaped)} tensors taken"
-        said = {
+        lists = {
             "resampled": self.resampled,
             "not among the weights, initialised from the seed": self.missing,
             "of another shape, initialised from the seed": self.reshaped,
             "not of the model, left out": self.unexpected,
         }
-        yield from (f"{what}: {', '.join(names)}" for what, names in said.items() if names)
+        yield from (f"{what}: {', '.join(names)}" for what, names in lists.items() if names)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """Weights by the names of `Darl`, and what their encoder was built with."""
+    """Weights by `Darl`'s parameter names, and the position encoding and grid of their encoder."""
 
     name: str
     weights: Weights
     position: Position | None
-    """None where the weights do not say."""
+    """None where the file does not tell the position encoding."""
     grid: Grid | None = None
 
 
@@ -83,11 +83,11 @@ def read_initialization(name: str, experiment: Experiment, *, resample: bool = F
     Args:
         name: a DARL checkpoint, a run's folder (its newest checkpoint) or a .safetensors or .pth file, also at s3:// or
             gs://; or `timm:NAME`, timm's pretrained weights of that name.
-        experiment: without `init`.
+        experiment: the run's configuration, `init` not yet set.
         resample: resample the patch embedding to another patch size (timm's `resample_patch_embed`) and a learned
             position table to another grid (`resample_abs_pos_embed`); otherwise such weights are refused.
 
-    Raises UserError: they cannot be read, or have another width, position encoding, patch size or grid.
+    Raises UserError where they cannot be read, or have another width, position encoding, patch size or grid.
 
     """
     state, source = _read(name)
@@ -108,7 +108,7 @@ def read_initialization(name: str, experiment: Experiment, *, resample: bool = F
 
 
 def fingerprint_of(weights: Mapping[str, Tensor]) -> str:
-    """A hash of names, types, shapes and values, whatever their order and the kind of file that they lie in."""
+    """A hash of names, types, shapes and values, independent of the weights' order and file format."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         value = weights[name].detach().cpu().contiguous()
@@ -118,7 +118,7 @@ def fingerprint_of(weights: Mapping[str, Tensor]) -> str:
 
 
 def _read(name: str) -> tuple[Weights, _Source]:
-    """The weights as they are stored, and as DARL names them."""
+    """The weights under the names in the file, and under `Darl`'s names."""
     if name.startswith("timm:"):
         try:
             state = timm.create_model(name.removeprefix("timm:"), pretrained=True).state_dict()
@@ -137,7 +137,7 @@ def _read(name: str) -> tuple[Weights, _Source]:
         size = (experiment.image_size, experiment.image_size)
         grid = grid_of(size, experiment.model.patch_size)
         return state, _Source(name=name, weights=state, position=experiment.position, grid=grid)
-    if "start_token" in state:  # an encoder that was saved through timm
+    if "start_token" in state:  # an encoder saved through timm
         state = {f"encoder.{key}": value for key, value in state.items()}
     if _START in state:
         return state, _Source(name=name, weights=state, position=Learned() if _TABLE in state else None)
@@ -154,7 +154,7 @@ def _load(file: Path) -> tuple[Weights, str | None]:
 
 
 def _from_timm(name: str, state: Weights) -> _Source:
-    """A ViT of timm's by our names."""
+    """The weights of a timm ViT under `Darl`'s names."""
     remedy = "be the weights of a DARL model or of a ViT of timm's, with patch_embed.proj.weight"
     require("patch_embed.proj.weight" in state, "init", remedy, name)
     weights = {f"encoder.{key}": value for key, value in state.items() if key not in ("cls_token", "pos_embed")}
@@ -170,6 +170,7 @@ def _from_timm(name: str, state: Weights) -> _Source:
 
 
 def _require_same_encoder(source: _Source, experiment: Experiment) -> None:
+    """Raise UserError where the width or the position encoding differs."""
     width = source.weights[_PATCHES].shape[0]
     if width != experiment.model.width:
         raise UserError(

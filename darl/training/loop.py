@@ -1,7 +1,7 @@
-"""One optimiser step, shared by all that train: parts of a batch, autocast, clipping, AdamW, moving average.
+"""The optimiser step: gradient accumulation, autocast, clipping, AdamW, moving average of the weights.
 
-The loop knows neither data nor objective: it takes functions that give the loss of each part of a batch. Losses stay
-on the device until they are read, since reading one waits for a GPU.
+The loop knows neither data nor objective: it is given a loss function for each part of a batch. Losses stay on the
+device until several are read together, since reading one waits for the GPU.
 """
 
 import math
@@ -21,29 +21,29 @@ from darl.training.parallel import World, over_workers, without_averaging
 __all__ = ["Loop", "NonFiniteLossError", "PartLoss"]
 
 PartLoss = Callable[[nn.Module], Tensor]
-"""The loss (a scalar) of one part of a batch, by the model it is given: the model spread over the workers."""
+"""model → scalar loss of one part of a batch; the model is wrapped for several workers (`over_workers`)."""
 
 _READ_EVERY = 20
-"""Steps on a GPU between two readings of the losses."""
+"""Number of steps on a GPU after which their losses are read."""
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss is not a number any more; nothing was saved since."""
+    """The loss of a step is not finite. No checkpoint has been saved since that step."""
 
 
 class Loop:
     """A model in training: its optimiser, its learning-rate schedule and its moving average.
 
     Args:
-        model: on `device` already.
+        model: the model, already on `device`.
         config: the optimiser's settings.
-        learning_rate: peak.
+        learning_rate: peak of the learning-rate schedule.
         steps: optimiser steps of the whole run, for the learning-rate schedule.
-        steps_per_epoch: for the events.
-        device: where.
-        world: this process among the workers.
+        steps_per_epoch: for the epoch in the events.
+        device: the device to train on.
+        world: the run's workers.
         precision: float32, bfloat16 (autocast), or auto: bfloat16 on a GPU.
-        compiled: `torch.compile` the model.
+        compiled: whether to `torch.compile` the model.
 
     """
 
@@ -69,17 +69,17 @@ class Loop:
         bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
         self.autocast = torch.autocast(device.type, torch.bfloat16) if bfloat16 else nullcontext()
         self.seconds = 0.0
-        """Spent on training steps."""
+        """Seconds spent on training steps."""
         self._unread: list[tuple[Stepped, Tensor, Tensor]] = []
 
     @property
     def learning_rate(self) -> float:
-        """Of the last step."""
+        """The learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
     def judged(self) -> nn.Module:
-        """The moving average of the weights where there is one, else the weights: what is evaluated."""
+        """The model to evaluate: the moving average of the weights where there is one, else the model itself."""
         return self.model if self.ema is None else self.ema.module
 
     @property
@@ -91,10 +91,10 @@ class Loop:
         """One optimiser step from all parts of a batch; yields the steps whose losses have been read.
 
         Args:
-            number: of the step, counted from 1.
-            losses: one function for each part, made when its turn comes; the step's loss is their mean.
-            parts: how many there are.
-            indices: of the batch's images, for the error where the loss is not finite.
+            number: the step's number, counted from 1.
+            losses: one loss function per part, in a lazy iterable; the step's loss is their mean.
+            parts: the number of parts.
+            indices: indices of the batch's images, for the error where the loss is not finite.
 
         """
         began = time.monotonic()
@@ -115,7 +115,7 @@ class Loop:
             yield from self.flush_losses()
 
     def flush_losses(self) -> Iterator[Stepped]:
-        """Read the losses of the steps since the last time, averaged over the workers; raises NonFiniteLossError."""
+        """Read all unread losses, averaged over the workers, and yield their steps; raises NonFiniteLossError."""
         if not self._unread:
             return
         began = time.monotonic()
@@ -132,7 +132,7 @@ class Loop:
         self.seconds += time.monotonic() - began
 
     def _backward(self, loss_of: PartLoss, parts: int, *, last: bool) -> Tensor:
-        """Add a part's gradients; the workers average them with the last part only."""
+        """Add a part's gradients; workers average gradients in the last part only. Returns the loss / `parts`."""
         with nullcontext() if last else without_averaging(self.parallel):
             with self.autocast:
                 loss = loss_of(self.parallel) / parts

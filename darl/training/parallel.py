@@ -1,4 +1,4 @@
-"""How a run is spread out over workers."""
+"""Data parallelism: how a run is distributed over workers."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,31 +16,31 @@ __all__ = ["Workers", "World", "over_workers", "without_averaging", "worker_part
 
 @dataclass(frozen=True)
 class World:
-    """This process among the workers of a run."""
+    """The rank of this process, and the number of workers of its run."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
     def current(cls) -> "World":
-        """torch.distributed's, or one process by itself."""
+        """Those of torch.distributed where it is initialised, else rank 0 of 1."""
         return cls(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else cls()
 
     def rows(self, batch_size: int) -> range:
-        """This worker's rows of each global batch; raises UserError where the batch cannot be shared out evenly."""
+        """This worker's rows of each global batch; raises UserError where the batch cannot be divided evenly."""
         require(batch_size % self.size == 0, "batch_size", f"be a multiple of the {self.size} workers", batch_size)
         part = batch_size // self.size
         return range(self.rank * part, (self.rank + 1) * part)
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean of a tensor over the workers; every worker must ask."""
+        """The mean of a tensor over the workers; all workers must call it."""
         if self.size > 1:
             dist.all_reduce(values)
             values /= self.size
         return values
 
     def any(self, holds: bool, device: torch.device) -> bool:
-        """Whether it holds for any worker; every worker must ask."""
+        """Whether `holds` is true on any worker; all workers must call it."""
         if self.size == 1:
             return holds
         count = torch.tensor(float(holds), device=device)
@@ -49,17 +49,17 @@ class World:
 
 
 def over_workers(model: nn.Module, world: World) -> nn.Module:
-    """The model, whose gradients are averaged over the workers where there are several."""
+    """The model, wrapped in DistributedDataParallel where there are several workers."""
     return DistributedDataParallel(model, broadcast_buffers=False) if world.size > 1 else model
 
 
 def without_averaging(model: nn.Module) -> AbstractContextManager[None]:
-    """Within, backward passes of a model of `over_workers` add up gradients on each worker by itself."""
+    """Within, backward passes accumulate gradients on each worker without averaging. model: from `over_workers`."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 def worker_part(experiment: Experiment, workers: int) -> int:
-    """Images of each pass of a worker; raises UserError where a batch cannot be cut so."""
+    """Images per forward pass of a worker; raises UserError where a batch cannot be divided evenly."""
     images = len(World(size=workers).rows(experiment.batch_size))
     remedy = f"divide a worker's {images} images of each batch"
     require(images % experiment.accumulate == 0, "accumulate", remedy, experiment.accumulate)
@@ -68,16 +68,17 @@ def worker_part(experiment: Experiment, workers: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """How a run is spread out."""
+    """Settings of a run that do not change its result: workers, GPUs, checkpoints, compilation."""
 
     count: int = 1
     gpus: float = 0.0
-    """Per worker."""
+    """GPUs per worker."""
     retries: int = 3
-    """Starts after a fault, each from the last checkpoint."""
+    """Number of restarts after a fault, each from the last checkpoint."""
     save_every: int = 1000
-    """Steps between checkpoints, beside those after evaluations."""
+    """Steps between checkpoints, in addition to those after evaluations."""
     compiled: bool = False
+    """Whether to `torch.compile` the model."""
 
     @property
     def device(self) -> str:

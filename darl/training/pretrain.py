@@ -1,8 +1,8 @@
 """Pretraining: a plain torch loop that yields events.
 
-The loop knows neither Ray nor files of results: progress bars, Ray's reports and the tables take the events. Every draw
-is a function of (seed, step, row of the global batch), so a run that stops after any checkpoint goes on exactly, and
-several workers see what one would have seen.
+The loop knows neither Ray nor the result tables: progress bars, Ray's reports and the tables consume its events. Random
+numbers are functions of (seed, step, row of the global batch). So a run that is resumed from any checkpoint gives the
+same result as an uninterrupted one, and so does a run with another number of workers.
 """
 
 import time
@@ -30,11 +30,11 @@ from darl.variants import require
 __all__ = ["Evaluation", "fit", "step_seconds"]
 
 Evaluation = Callable[[Darl, Dataset, torch.device], Mapping[str, float | None]]
-"""Metrics of a model on a data set, by column of the tables. It runs under the autocast of the training."""
+"""(model, data, device) → metrics by column of the tables; called under the training's autocast."""
 
 
 def step_seconds(experiment: Experiment, dataset: Dataset, steps: int = 3) -> float:
-    """CPU seconds of a training step on one core, after one to warm up."""
+    """CPU seconds per training step on one core: the mean of `steps` steps after one warm-up step."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -63,27 +63,27 @@ def fit(
     compiled: bool = False,
     stop: Callable[[], bool] | None = None,
 ) -> Iterator[Event]:
-    """Pretrain, and yield events as they happen.
+    """Pretrain a model, and yield events as they happen.
 
     Args:
-        experiment: what to train.
+        experiment: the run's configuration.
         dataset: its data, from `darl.data.load`.
-        device: where.
-        folder: checkpoints go here, after every evaluation and every `save_every` steps; None keeps none.
+        device: the device to train on.
+        folder: checkpoints are saved here, after every evaluation and every `save_every` steps; None keeps none.
         resume: a checkpoint of the same experiment to go on from.
-        initial: the weights that `experiment.init` names, by the model's own names; what is not among them is
-            initialised from the seed.
+        initial: the weights that `experiment.init` is the hash of, by the model's parameter names; parameters that are
+            missing are initialised from the seed.
         full: the evaluation before the first epoch and after the last one.
         evaluate_at: further evaluations, by the epoch after which each is made.
         save_every: steps between checkpoints.
-        compiled: `torch.compile` the model (for GPUs: on a CPU nothing was gained).
-        stop: asked after a step (with several GPUs after every twentieth). Once it is true for any worker, a checkpoint
-            is saved and the events end. Given to all workers or to none.
+        compiled: whether to `torch.compile` the model (for GPUs; it was not faster on a CPU).
+        stop: called after each step (with several GPUs after every twentieth). Once it is true on any worker, a
+            checkpoint is saved and the events end. Must be given on all workers or on none.
 
     Raises:
-        UserError: batch size and workers or data do not fit together, or `initial` is missing.
-        NonFiniteLossError: naming step, learning rate and the batch's indices.
-        ArithmeticError: the model's features are no numbers any more.
+        UserError: the batch size does not fit the workers or the data, or `initial` is missing.
+        NonFiniteLossError: the loss is not finite; names step, learning rate and the batch's indices.
+        ArithmeticError: the model's features are not finite.
 
     """
     run = _Run(experiment, dataset, device, compiled)
@@ -98,7 +98,7 @@ def fit(
         for batch in run.batches(epoch, run.progress.step - epoch * run.steps):
             yield from run.step(batch)
             stopped = run.is_stopped(stop)
-            due = run.epoch_that_ended in evaluations  # then it is saved after the evaluation
+            due = run.epoch_that_ended in evaluations  # then the checkpoint is saved after the evaluation
             if folder is not None and (stopped or (run.progress.step % save_every == 0 and not due)):
                 yield from run.flush_losses()
                 yield run.save(folder)
@@ -109,7 +109,7 @@ def fit(
 
 
 class _Run:
-    """The state of one run: model, loop, progress."""
+    """The state of one run: model, optimiser loop and progress."""
 
     def __init__(self, experiment: Experiment, dataset: Dataset, device: torch.device, compiled: bool):
         self.experiment, self.dataset, self.device, self.world = experiment, dataset, device, World.current()
@@ -133,11 +133,11 @@ class _Run:
 
     @property
     def epoch_that_ended(self) -> int | None:
-        """Its number, where the last step was its last one."""
+        """The number of the epoch that the last step completed; None within an epoch."""
         return self.progress.step // self.steps if self.progress.step % self.steps == 0 else None
 
     def start_from(self, initial: Mapping[str, Tensor] | None) -> None:
-        """Take the initial weights where there are some; the moving average starts from them too."""
+        """Load the initial weights, if given, into the model and into the moving average."""
         named = self.experiment.init
         require((initial is None) == (named is None), "init", "come with the weights that it names", named)
         for module in (self.model, self.loop.ema and self.loop.ema.module):
@@ -145,6 +145,7 @@ class _Run:
                 module.load_state_dict(initial, strict=False)
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        """This worker's part of the epoch's batches from number `first` on."""
         return batches(
             self.dataset,
             seed=self.experiment.seed,
@@ -163,7 +164,7 @@ class _Run:
         yield from self._counted(self.loop.step(self.progress.step, losses, self.experiment.accumulate, batch.indices))
 
     def _part_losses(self, batch: Batch, step: int) -> Iterator[PartLoss]:
-        """The losses of a batch's parts; each part's noise is drawn when its turn comes."""
+        """The loss functions of a batch's parts; the random tensors of a part are drawn when it is reached."""
         for first in range(0, len(batch.images), self.part_size):
             start = self.rows.start + first
             rows = range(start, start + self.part_size)
@@ -176,18 +177,19 @@ class _Run:
         yield from self._counted(self.loop.flush_losses())
 
     def _counted(self, steps: Iterator[Stepped]) -> Iterator[Stepped]:
+        """The events, whose losses are added to the mean that the next evaluation reports."""
         for event in steps:
             self.progress.loss_sum += event.loss
             self.progress.loss_count += 1
             yield event
 
     def is_stopped(self, stop: Callable[[], bool] | None) -> bool:
-        """Whether any worker is asked to stop. Workers agree where they have just read their losses together."""
+        """Whether `stop` is true on any worker. Workers communicate only after steps at which all read their losses."""
         agree = self.world.size == 1 or self.loop.all_read
         return stop is not None and agree and self.world.any(stop(), self.device)
 
     def evaluate_if_due(self, evaluations: Mapping[int, Evaluation], folder: Path | None) -> Iterator[Event]:
-        """Evaluate and save at the end of an epoch that asks for it, unless that has been done."""
+        """Evaluate and save if the epoch that has just ended is in `evaluations` and is not in the history."""
         epoch = self.epoch_that_ended
         if epoch is None or epoch not in evaluations or any(row["epoch"] == epoch for row in self.progress.history):
             return
@@ -215,7 +217,7 @@ class _Run:
         return event
 
     def save(self, folder: Path) -> Saved:
-        """Save a checkpoint; the first worker writes it."""
+        """Save a checkpoint, written by worker 0."""
         self._seconds()
         path = folder / f"step-{self.progress.step:08d}"
         if self.world.rank == 0:
@@ -231,7 +233,7 @@ class _Run:
         return Saved(self.progress.step, path)
 
     def restore(self, path: Path) -> Iterator[Evaluated]:
-        """Take a checkpoint's state, and tell its evaluations again."""
+        """Load a checkpoint's state, and yield the evaluations in it."""
         ema = self.loop.ema.module if self.loop.ema else None
         self.progress = checkpoint.restore(
             path, model=self.model, ema=ema, optimizer=self.loop.optimizer, device=self.device
@@ -241,7 +243,7 @@ class _Run:
             yield Evaluated(**row)
 
     def _seconds(self) -> float:
-        """Seconds of all attempts up to now; brings the progress up to date."""
+        """Update the times in `progress`; returns the seconds of all attempts up to now."""
         now = time.monotonic()
         self.progress.seconds += now - self.clock
         self.progress.train_seconds = self.loop.seconds

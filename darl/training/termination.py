@@ -1,7 +1,8 @@
-"""SIGTERM, as Slurm, Kubernetes and spot machines send it before they kill: a question that a run asks after each step.
+"""Termination by SIGTERM, which Slurm, Kubernetes and spot machines send before they kill a process.
 
-What is not covered: a signal during an evaluation is heeded when the evaluation ends, and a machine that dies without a
-signal, or sooner than a step takes, loses the steps since the last checkpoint (`save_every`).
+A run checks after each step whether the signal has come, and then saves a checkpoint. A signal during an evaluation is
+noticed when the evaluation ends. A machine that dies without a signal, or before the step ends, loses the steps since
+the last checkpoint (`save_every`).
 """
 
 import signal
@@ -12,15 +13,15 @@ from contextlib import contextmanager
 __all__ = ["EXIT_CODE", "noted_terminations"]
 
 EXIT_CODE = 128 + signal.SIGTERM
-"""What a shell shows of a process that SIGTERM has ended."""
+"""The exit code that shells report for a process ended by SIGTERM."""
 
 
 @contextmanager
 def noted_terminations() -> Generator[threading.Event]:
-    """Within, SIGTERM sets the event and ends nothing. In the main thread only, where Python runs signal handlers."""
-    came = threading.Event()
-    earlier = signal.signal(signal.SIGTERM, lambda number, frame: came.set())
+    """Within, SIGTERM sets the event instead of ending the process. For the main thread only (Python's rule)."""
+    received = threading.Event()
+    earlier = signal.signal(signal.SIGTERM, lambda number, frame: received.set())
     try:
-        yield came
+        yield received
     finally:
         signal.signal(signal.SIGTERM, earlier)

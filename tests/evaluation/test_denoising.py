@@ -20,7 +20,7 @@ def test_the_validation_loss_does_not_depend_on_the_schedule(digits: Dataset) ->
     assert denoising_losses(noisy, digits, device=CPU) == denoising_losses(clean, digits, device=CPU)
 
 
-def test_the_validation_loss_is_what_it_says(digits: Dataset) -> None:
+def test_the_validation_loss_is_the_error_of_denoised_patches(digits: Dataset) -> None:
     model = experiment().build()
     images = (torch.tensor(digits.validation.pixels).float() / 255 - digits.mean[0]) / digits.std[0]
     patches, _ = model.encoder.patches(images)
@@ -35,7 +35,7 @@ def test_the_validation_loss_is_what_it_says(digits: Dataset) -> None:
     assert F.mse_loss(clean, patches).item() > 0
 
 
-def test_a_model_of_mse_has_one_loss_at_every_gamma(digits: Dataset) -> None:
+def test_an_mse_model_has_the_same_loss_at_every_gamma(digits: Dataset) -> None:
     losses = denoising_losses(experiment(objective=Mse(), noise=None).build(), digits, device=CPU)
     assert len(set(losses.values())) == 1
 

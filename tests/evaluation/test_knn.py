@@ -25,7 +25,7 @@ def test_knn_with_fewer_images_than_neighbours() -> None:
     assert knn(x, y, x, y, 5) == 1.0
 
 
-def test_its_options_are_those_of_the_vote(digits: Dataset) -> None:
+def test_the_protocols_options_reach_the_vote(digits: Dataset) -> None:
     subject = Subject(experiment().build(), digits, CPU)
     sets = (*subject.readouts("train"), *subject.readouts("validation"))
     expected = knn(*sets, 10, neighbours=1, temperature=1.0)

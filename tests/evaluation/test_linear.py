@@ -22,7 +22,7 @@ def test_the_linear_probe_is_logistic_regression(spread: float) -> None:
     assert score == LinearProbe.fit(x, y, 3).top1(test_x, test_y)
 
 
-def test_its_options_are_the_probes(digits: Dataset) -> None:
+def test_the_protocols_options_reach_the_probe(digits: Dataset) -> None:
     subject = Subject(experiment().build(), digits, CPU)
     (x, y), (test_x, test_y) = subject.readouts("train"), subject.readouts("validation")
     expected = LinearProbe.fit(x, y, 10, penalty=0.5, iterations=3).top1(test_x, test_y)
@@ -30,7 +30,7 @@ def test_its_options_are_the_probes(digits: Dataset) -> None:
     assert Linear().measure(subject)[PROBE.column] != expected
 
 
-def test_enlarged_images_are_tried_with_the_probe_of_the_usual_size(digits: Dataset) -> None:
+def test_enlarged_images_are_tested_with_the_probe_fitted_at_the_training_size(digits: Dataset) -> None:
     subject = Subject(experiment().build(), digits, CPU)
     probe = LinearProbe.fit(*subject.readouts("train"), 10)
     expected = probe.top1(*subject.readouts("validation", 12))

@@ -1,4 +1,4 @@
-"""Evaluations: protocols that share what they compute, parsed from text, with a cost that is known before."""
+"""Evaluations: protocols share passes, are parsed from text, and tell their cost in advance."""
 
 import itertools
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ def test_protocols_share_their_features(digits: Dataset, monkeypatch: pytest.Mon
     assert sorted(passes) == sorted((len(digits.train), len(digits.validation)))
 
 
-def test_what_was_not_asked_for_is_none(digits: Dataset) -> None:
+def test_metrics_that_are_not_measured_are_none(digits: Dataset) -> None:
     metrics = Protocols.only(KNN.column)(experiment().build(), digits, CPU)
     assert {column for column, value in metrics.items() if value is not None} == {KNN.column}
 
@@ -126,7 +126,7 @@ def test_protocols_are_parsed_with_their_options(text: str, protocols: tuple[Pro
         ("linear:iterations=0", "^protocol.iterations must be at least 1, got 0$"),
     ],
 )
-def test_protocols_that_cannot_be_used_are_named(text: str, message: str) -> None:
+def test_unusable_protocols_are_refused(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Protocols.parse(text)
 

@@ -24,7 +24,7 @@ def test_features_that_are_not_finite_are_an_error(digits: Dataset) -> None:
         readouts(model, digits, digits.validation, device=CPU)
 
 
-def test_what_a_subject_has_computed_it_keeps(digits: Dataset) -> None:
+def test_readouts_are_computed_once(digits: Dataset) -> None:
     subject = Subject(experiment().build(), digits, CPU)
     usual, larger = subject.readouts("validation"), subject.readouts("validation", 12)
     assert subject.readouts("validation") is usual

@@ -87,7 +87,7 @@ def _events(file: Path) -> list[Event]:
 
 
 class Unlisted:
-    """Of trackers for one test: a class without a `kind` of its own is not listed in its family."""
+    """Base of a test's own trackers: a class without a `kind` of its own is not listed in the family."""
 
     kind: ClassVar[str] = "book"
     library: ClassVar[str] = "json"

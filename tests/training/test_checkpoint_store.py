@@ -39,12 +39,12 @@ def test_a_finished_trial_keeps_its_last_weights(trial: Path, root: Path) -> Non
     assert (trial / "step-00000006" / "model.safetensors").read_text() == "step-00000006/model.safetensors"
 
 
-def test_a_trial_whose_note_was_torn_counts_as_not_started(trial: Path, root: Path) -> None:
+def test_a_trial_with_an_unreadable_experiment_counts_as_not_started(trial: Path, root: Path) -> None:
     (trial / "experiment.json").write_text("")
     assert CheckpointStore(str(root)).started() == []
 
 
-def test_a_stopped_trial_keeps_nothing(trial: Path, root: Path) -> None:
+def test_nothing_is_kept_of_a_stopped_trial(trial: Path, root: Path) -> None:
     store = CheckpointStore(str(root))
     store.finish(trial.name, keep_weights=False)
     store.finish(trial.name, keep_weights=False)

@@ -48,7 +48,7 @@ def stock(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pth", "timm"])
-def test_a_stock_vit_gives_its_own_features(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stock_vits_weights_give_its_features(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, file = vit(), tmp_path / f"vit.{kind}"
     if kind == "safetensors":
         save_file(model.state_dict(), file)
@@ -66,9 +66,7 @@ def test_a_stock_vit_gives_its_own_features(tmp_path: Path, kind: str, monkeypat
     assert (start.reshaped, start.resampled) == ((), ())
 
 
-def test_a_checkpoint_of_our_own_is_taken_whole_and_what_starts_from_it_starts_there(
-    digits: Dataset, tmp_path: Path
-) -> None:
+def test_a_darl_checkpoint_is_taken_whole_and_training_starts_from_it(digits: Dataset, tmp_path: Path) -> None:
     earlier = Experiment(model=SIZE, epochs=1, optim=Optimizer(ema=0.5))
     *_, saved = fit(earlier, digits, device=CPU, full=standard(), folder=tmp_path)
     assert isinstance(saved, Saved)
@@ -87,7 +85,7 @@ def read_history(step: Path) -> list[dict[str, Any]]:
     return torch.load(step / "trainer.pt", weights_only=True)["progress"]["history"]
 
 
-def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_weights_content_only(tmp_path: Path) -> None:
     weights = vit().state_dict()
     turned = dict(reversed(list(weights.items())))
     assert fingerprint_of(weights) == fingerprint_of(turned)
@@ -103,9 +101,9 @@ def test_what_does_not_fit_is_listed(tmp_path: Path) -> None:
     assert start.reshaped == ("encoder.patch_embed.proj.weight (16x3x2x2 for 16x1x2x2)",)
     assert "encoder.blocks.0.ls1.gamma" in start.unexpected
     assert "encoder.blocks.2.norm1.weight" in start.unexpected
-    said = "\n".join(start.describe())
-    assert "of another shape, initialised from the seed: encoder.patch_embed.proj.weight (16x3x2x2" in said
-    assert "not of the model, left out: " in said
+    lines = "\n".join(start.describe())
+    assert "of another shape, initialised from the seed: encoder.patch_embed.proj.weight (16x3x2x2" in lines
+    assert "not of the model, left out: " in lines
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_what_does_not_fit_is_listed(tmp_path: Path) -> None:
     ],
     ids=["position", "patch size", "grid", "width"],
 )  # fmt: skip
-def test_another_encoder_is_refused_naming_both(stock: str, changes: dict[str, Any], message: str) -> None:
+def test_another_kind_of_encoder_is_refused_naming_both(stock: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"^init must have {message}"):
         read_initialization(stock, Experiment(**(LEARNED | changes)))
 
@@ -142,7 +140,7 @@ def test_patch_embedding_and_positions_are_resampled_where_that_is_asked(stock: 
         ("torn.pth", b"PK", "init must be a whole file of weights, got"),
     ],
 )
-def test_weights_that_cannot_be_read(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+def test_unreadable_weights_are_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):

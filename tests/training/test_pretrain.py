@@ -1,4 +1,4 @@
-"""The loop: exact resumption, worker-independence, honest failure."""
+"""Pretraining: exact resumption, the same result for any number of workers, errors, checkpoints."""
 
 import dataclasses
 import json
@@ -58,7 +58,7 @@ def stop_after(events: Iterator[Event], step: int) -> list[Event]:
     raise AssertionError(f"no checkpoint at step {step}")
 
 
-def test_training_lowers_the_loss_and_tells_what_it_does(small: Dataset) -> None:
+def test_training_lowers_the_loss_and_yields_events(small: Dataset) -> None:
     events = list(
         fit(experiment(epochs=20, learning_rate=5e-3), small, device=CPU, full=standard(), evaluate_at={10: standard()})
     )
@@ -82,17 +82,17 @@ def test_training_lowers_the_loss_and_tells_what_it_does(small: Dataset) -> None
 @pytest.mark.parametrize(
     "changes", [{}, {"objective": Mse(), "noise": None, "optim": Optimizer(ema=0.9)}], ids=["diffusion", "mse-ema"]
 )
-def test_a_run_stopped_at_any_step_goes_on_bit_for_bit(
+def test_a_run_killed_after_any_checkpoint_is_resumed_bit_for_bit(
     small: Dataset, tmp_path: Path, stop: int, changes: dict[str, Any]
 ) -> None:
-    one = experiment(augment=Augment(crop_min=0.5, flip=True), **changes)
-    whole = list(fit(one, small, device=CPU, folder=tmp_path / "whole", **EVALUATED))
+    trained = experiment(augment=Augment(crop_min=0.5, flip=True), **changes)
+    whole = list(fit(trained, small, device=CPU, folder=tmp_path / "whole", **EVALUATED))
     first = stop_after(
-        fit(one, small, device=CPU, folder=tmp_path / "cut", **EVALUATED, save_every=1),
+        fit(trained, small, device=CPU, folder=tmp_path / "cut", **EVALUATED, save_every=1),
         stop,
     )
-    found = checkpoint.latest(tmp_path / "cut")
-    rest = list(fit(one, small, device=CPU, folder=tmp_path / "cut", resume=found, **EVALUATED))
+    newest = checkpoint.latest(tmp_path / "cut")
+    rest = list(fit(trained, small, device=CPU, folder=tmp_path / "cut", resume=newest, **EVALUATED))
     assert losses(first)[:stop] + losses(rest) == losses(whole)
     last = [checkpoint.latest(tmp_path / part) for part in ("whole", "cut")]
     for name in sorted(path.name for path in last[0].glob("*.safetensors")):
@@ -111,7 +111,7 @@ def test_parts_of_a_batch_give_the_step_of_the_whole(small: Dataset) -> None:
 
 
 @pytest.mark.parametrize("stop", [2, 3, 6, 12], ids=["in an epoch", "at its end", "before an evaluation", "at the end"])
-def test_a_run_that_is_asked_to_stop_saves_and_goes_on_bit_for_bit(small: Dataset, tmp_path: Path, stop: int) -> None:
+def test_a_stopped_run_saves_and_is_resumed_bit_for_bit(small: Dataset, tmp_path: Path, stop: int) -> None:
     whole = list(fit(experiment(), small, device=CPU, folder=tmp_path / "whole", **EVALUATED))
     steps = iter(range(1, stop + 1))
     first = list(
@@ -142,21 +142,21 @@ def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder:
 
 
 def test_two_workers_give_the_loss_trace_of_one(small: Dataset, tmp_path: Path) -> None:
-    one = experiment(augment=Augment(crop_min=0.5, flip=True), epochs=8)
-    alone = losses(list(fit(one, small, device=CPU, full=standard())))
-    mp.spawn(_worker, (2, one.to_record(), small, str(tmp_path)), nprocs=2)
+    shared = experiment(augment=Augment(crop_min=0.5, flip=True), epochs=8)
+    alone = losses(list(fit(shared, small, device=CPU, full=standard())))
+    mp.spawn(_worker, (2, shared.to_record(), small, str(tmp_path)), nprocs=2)
     together = json.loads((tmp_path / "trace.json").read_text())
     torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), rtol=1e-5, atol=0)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_says_where(small: Dataset) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run_naming_the_step(small: Dataset) -> None:
     wild = experiment(learning_rate=1e30, optim=Optimizer(warmup=0, clip=0))
     message = r"^loss is (nan|inf) at step 2 with learning rate 9\.\d+e\+29; the batch's images are \d+(, \d+){7}, …$"
     with pytest.raises(NonFiniteLossError, match=message):
         list(fit(wild, small, device=CPU, full=standard()))
 
 
-def test_features_that_are_no_numbers_stop_the_run(small: Dataset) -> None:
+def test_features_that_are_not_finite_stop_the_run(small: Dataset) -> None:
     wild = experiment(learning_rate=1e30, epochs=1, batch_size=96, optim=Optimizer(warmup=0, clip=0))
     with pytest.raises(ArithmeticError, match="the features are not finite: training has diverged"):
         list(fit(wild, small, device=CPU, full=standard()))
@@ -189,10 +189,10 @@ def test_a_checkpoint_holds_no_code(small: Dataset, tmp_path: Path) -> None:
     assert torch.load(path / "trainer.pt", weights_only=True)["progress"]["step"] == 12
 
 
-def test_a_checkpoint_stands_alone(small: Dataset, tmp_path: Path) -> None:
+def test_a_checkpoint_is_loaded_without_anything_else(small: Dataset, tmp_path: Path) -> None:
     list(fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path))
-    for place in (tmp_path, checkpoint.latest(tmp_path), checkpoint.latest(tmp_path) / "model.safetensors"):
-        read = checkpoint.load_pretrained(place)
+    for path in (tmp_path, checkpoint.latest(tmp_path), checkpoint.latest(tmp_path) / "model.safetensors"):
+        read = checkpoint.load_pretrained(path)
         assert read.experiment == experiment()
         assert (read.mean, read.std) == (small.mean, small.std)
         assert read.model(torch.zeros(1, 1, 8, 8), seed=0)["loss"].isfinite()
@@ -204,19 +204,19 @@ def test_the_newest_whole_checkpoint_is_read(small: Dataset, tmp_path: Path) -> 
     changed = checkpoint.load_pretrained(older).model.state_dict()
     (tmp_path / "step-00000099").mkdir()  # files come one by one into a bucket
 
-    def read(place: str) -> bool:
-        """Whether it is the older one."""
-        state = checkpoint.load_pretrained(place).model.state_dict()
+    def is_older(path: str) -> bool:
+        """Whether the path gives the older checkpoint."""
+        state = checkpoint.load_pretrained(path).model.state_dict()
         return all(torch.equal(state[name], changed[name]) for name in changed)
 
-    assert not read(str(tmp_path))
-    assert not read(f"file://{newest}/model.safetensors")
+    assert not is_older(str(tmp_path))
+    assert not is_older(f"file://{newest}/model.safetensors")
     (newest / "trainer.pt").unlink()  # as if it were still to come
-    assert read(f"file://{tmp_path}")
+    assert is_older(f"file://{tmp_path}")
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "ema.safetensors", "trainer.pt"])
-def test_a_checkpoint_that_was_copied_by_half_is_passed_over(small: Dataset, tmp_path: Path, file: str) -> None:
+def test_an_incomplete_checkpoint_is_passed_over(small: Dataset, tmp_path: Path, file: str) -> None:
     averaged = experiment(optim=Optimizer(ema=0.9))
     list(fit(averaged, small, device=CPU, full=standard(), folder=tmp_path, save_every=1))
     older, newest = sorted(tmp_path.iterdir())
@@ -228,7 +228,7 @@ def test_a_checkpoint_that_was_copied_by_half_is_passed_over(small: Dataset, tmp
     assert checkpoint.latest(tmp_path) == older
 
 
-def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_checkpoints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"checkpoint must be a folder or a .safetensors file that darl wrote, got"):
         checkpoint.load_pretrained(tmp_path)
     torn = tmp_path / "model.safetensors"

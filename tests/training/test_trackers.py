@@ -38,7 +38,7 @@ def show_one_run(kind: str, folder: Path | None, *, failed: bool = False) -> Non
     tracking.close()
 
 
-def test_an_evaluation_shows_what_was_measured() -> None:
+def test_an_evaluation_logs_what_was_measured() -> None:
     assert metrics_of(evaluated(5)) == SHOWN
 
 
@@ -105,7 +105,7 @@ def test_mlflow_takes_the_experiment_that_the_environment_names(monkeypatch: pyt
     assert journal[0][:2] == ("create_run", "42")
 
 
-def test_a_tracker_that_breaks_says_so_once_and_is_silent_after_that(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_tracker_prints_one_error_and_is_not_called_again(capsys: pytest.CaptureFixture[str]) -> None:
     tracker, notes = notebook(breaks=True)
     tracking = Tracking(tracker, "orders", None)
     for key in ("a", "b"):
@@ -116,7 +116,7 @@ def test_a_tracker_that_breaks_says_so_once_and_is_silent_after_that(capsys: pyt
     assert capsys.readouterr().err == "logging to book ends here: no route to the server\n"
 
 
-def test_a_slow_tracker_delays_nobody_and_is_waited_for_at_the_end() -> None:
+def test_a_slow_tracker_delays_no_training_and_is_waited_for_at_the_end() -> None:
     free, ends = threading.Event(), list[bool]()
 
     class Slow(TrackedRun):
@@ -147,7 +147,7 @@ def test_runs_that_have_not_ended_end_as_failed() -> None:
     assert notes[-1] == ("a", True)
 
 
-def test_a_pretraining_is_shown_from_its_first_evaluation_on() -> None:
+def test_a_pretraining_is_logged_from_its_first_evaluation_on() -> None:
     tracker, notes = notebook()
     experiment = Experiment(seed=4)
     shown = TrackedPretraining([Tracking(tracker, "pretrain", None)], experiment)
@@ -160,7 +160,7 @@ def test_a_pretraining_is_shown_from_its_first_evaluation_on() -> None:
     assert notes[1:] == [(name, 0, metrics_of(evaluated(0))), (name, 5, SHOWN), (name, False)]
 
 
-def test_a_pretraining_that_was_refused_shows_nothing() -> None:
+def test_a_refused_pretraining_logs_nothing() -> None:
     tracker, notes = notebook()
     TrackedPretraining([Tracking(tracker, "pretrain", None)], Experiment()).finish(failed=True)
     assert notes == []
@@ -171,7 +171,7 @@ def test_parameters_are_the_columns_of_the_tables() -> None:
     assert parameters_of(Experiment(seed=3))["seed"] == 3
 
 
-def test_mistakes_are_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_trackers_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="log tensorboard must come with results on a disk, got results at a URI"):
         check(["tensorboard"], local_folder("s3://x/orders"))
     monkeypatch.setitem(sys.modules, "wandb", None)
@@ -179,7 +179,7 @@ def test_mistakes_are_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch
         check(["wandb"], local_folder("x/orders"))
 
 
-def test_a_tracker_that_cannot_be_reached_is_one_line() -> None:
+def test_an_unreachable_tracker_is_an_error_of_one_line() -> None:
     class Away(Unlisted, Tracker):
         def connect(self, group: str) -> None:
             raise ConnectionError("no route\nto it")

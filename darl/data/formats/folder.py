@@ -57,7 +57,7 @@ class ImageFiles(FileFormat):
 
     @classmethod
     def open(cls, files: Listing) -> Splits:
-        """`train/`, alone or beside `val/`, `validation/` or `test/`, is a split; other folders are classes."""
+        """`train/`, alone or next to `val/`, `validation/` or `test/`, is a split; other folders are classes."""
         tops = sorted({path.split("/")[0] for path in files.paths if "/" in path})
         named = {split_of(top) for top in tops}
         # a class may be called `train` too: CIFAR-100 has one

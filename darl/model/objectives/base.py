@@ -1,10 +1,10 @@
-"""Training objectives: how the trunk is called, what is to be predicted, and where the loss counts.
+"""The interface of training objectives: how the trunk is called, what is predicted, and where the loss is computed.
 
-An objective is one class. It builds its decoder (the parameters that it needs beside the encoder's), names its random
-draws, and computes the loss from the encoder's primitives (`darl.model.trunk.Trunk`). Nothing else in the package
-knows what is read, in which order, with which mask, or what the target is.
+An objective is one class. It builds its decoder (the parameters that it needs in addition to the encoder's), names its
+random draws, and computes the loss from the encoder's primitives (`darl.model.trunk.Trunk`). Nothing else in the
+package knows what is read, in which order, with which mask, or what the target is.
 
-The two of the paper are next-patch objectives: see `darl.model.objectives.next_patch`.
+The paper's two objectives, MSE and diffusion, predict the next patch: see `darl.model.objectives.next_patch`.
 """
 
 from abc import abstractmethod
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 __all__ = ["Denoiser", "Draw", "Draws", "Objective"]
 
 Draw = Callable[[int, torch.Generator], Tensor]
-"""A random tensor of n rows (images), drawn with a generator on the generator's device."""
+"""(n, generator) → a random tensor of n rows (one per image), on the generator's device."""
 
 Draws = Mapping[str, Tensor]
-"""What was drawn for a batch, by name; the first axis is the image."""
+"""The random tensors drawn for a batch, by name; the first axis is the image."""
 
 
 class Denoiser(NamedTuple):
     """An objective's estimates of clean patches from noisy ones, for one batch of images."""
 
     clean: "Float[Tensor, 'batch patches patch_dim']"
-    """What is to be estimated."""
+    """The patches to estimate."""
     estimate: "Callable[[Tensor, Tensor], Tensor]"
-    """From noisy patches (B, N, P) at signal fractions gamma (B, N) the clean ones (B, N, P)."""
+    """(noisy patches (B, N, P), signal fractions gamma (B, N)) → estimated clean patches (B, N, P)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +51,21 @@ class Objective(Variant):
     uses_noise: ClassVar[bool] = False
     """Whether it needs a noise schedule."""
     can_denoise: ClassVar[bool] = False
-    """Whether it predicts every patch, so that `denoiser` and the denoising evaluation have a meaning."""
+    """Whether it predicts every patch, so that `denoiser` and the denoising evaluation are defined."""
 
     def check(self, config: TrunkConfig) -> None:
-        """Raise UserError where the objective cannot be used with this trunk. By default it always can."""
+        """Raise UserError where the objective cannot be used with this trunk. By default all are accepted."""
 
     @abstractmethod
     def build(self, config: TrunkConfig) -> nn.Module:
-        """The decoder: what the objective learns beside the encoder.
+        """The decoder: a module with the objective's own parameters.
 
         Initial weights come from each module's `reset_parameters` (a linear map's from timm's initialisation), seeded
         by the module's name. So a bare `nn.Parameter` belongs in a module that has that method.
         """
 
     def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
-        """The random tensors that the loss needs, by name: say a mask, or noise. None by default.
+        """The random tensors that the loss needs, by name, for example a mask or noise. Empty by default.
 
         They are drawn for each image from a seed of its own (`darl.randomness.draw_rows`). So a resumed run, and any
         number of workers, draws what an uninterrupted run with one worker would have drawn.

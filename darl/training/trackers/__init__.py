@@ -1,1 +1,1 @@
-"""Trackers that show runs beside the tables: a family with one file a tracker."""
+"""Experiment trackers (TensorBoard, Weights & Biases, MLflow): a family with one file per tracker."""

@@ -1,8 +1,8 @@
-"""What a tracker is, and how runs are shown in one: parameters, evaluations and the end of each run.
+"""The interface of experiment trackers, and how commands log runs to them: parameters, evaluations, the end.
 
 A tracker is one class in one file of this package (or anywhere, for a user's own): `Tracker.kinds()` finds it, and
-`--log` offers it. `Tracking` is what a command holds of a tracker: it talks to the tracker in a thread of its own, so
-that a slow server delays no training, and an error is printed once and ends the tracking, never the training.
+`--log` offers it. Commands use a tracker through `Tracking`, which calls it in a thread of its own: a slow server does
+not delay training, and an error is printed once and ends the tracking, never the training.
 """
 
 import importlib
@@ -34,15 +34,15 @@ __all__ = [
 ]
 
 UPLOAD_SECONDS = 1800.0
-"""How long the end of a run may take, for what has not been sent; as in Ray's loggers."""
+"""Seconds to wait, at the end of a run, for what has not been sent; as in Ray's loggers."""
 
 
 class TrackedRun(ABC):
-    """A run as a tracker shows it."""
+    """A run in a tracker."""
 
     @abstractmethod
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Show metrics at a step."""
+        """Log metrics at a step."""
 
     @abstractmethod
     def finish(self, *, failed: bool) -> None:
@@ -51,7 +51,7 @@ class TrackedRun(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Tracker(Variant):
-    """A program or service that shows runs."""
+    """An experiment tracker: a program or service that shows runs."""
 
     family: ClassVar[str] = "tracker"
     package: ClassVar[str] = "darl.training.trackers"
@@ -61,17 +61,17 @@ class Tracker(Variant):
     """Whether it writes files into the folder of results, which must then be on a disk."""
 
     def connect(self, group: str) -> None:
-        """Make sure that runs can be shown, before any starts; raises what the library raises."""
+        """Check, before any run starts, that runs can be logged; raises what the library raises."""
 
     @abstractmethod
     def start(self, name: str, parameters: Mapping[str, Any], *, group: str, folder: Path | None) -> TrackedRun:
-        """Show a new run.
+        """Start a run in the tracker.
 
         Args:
-            name: of the run; it may stand in a path.
+            name: the run's name; valid as a file name.
             parameters: numbers, texts, booleans and None by name.
-            group: what the run belongs to: the name of the sweep or of the pretraining.
-            folder: of the results, for a tracker's own files; None where the results are not on a disk.
+            group: the name of the sweep or of the pretraining that the run belongs to.
+            folder: the folder of results, for a tracker's own files; None where the results are not on a disk.
 
         """
 
@@ -100,7 +100,7 @@ def parameters_of(experiment: Experiment) -> dict[str, Any]:
 
 
 def metrics_of(event: Evaluated) -> dict[str, float]:
-    """What an evaluation shows, by column of the tables; what was not measured is left out.
+    """The values of an evaluation to log, by column of the tables, without those that were not measured.
 
     `training_iteration` and `timesteps_total` repeat the epoch: charts of earlier versions, which logged through Ray,
     have them as axes.
@@ -116,9 +116,9 @@ class Tracking:
     Raises UserError where the tracker cannot be reached.
 
     Args:
-        tracker: where runs are shown.
+        tracker: the tracker that shows the runs.
         group: the name of the sweep or of the pretraining.
-        folder: of the results; None where they are not on a disk.
+        folder: the folder of results; None where they are not on a disk.
 
     """
 
@@ -129,13 +129,13 @@ class Tracking:
             raise UserError(f"{tracker.kind} could not start: {_first_line(error)}", field="log") from error
         self.tracker, self.group, self.folder = tracker, group, folder
         self._runs: dict[str, TrackedRun] = {}
-        """Runs that have not ended, by the caller's key. Only the thread touches them."""
+        """Runs that have not ended, by the caller's key. Used by the tracker's thread only."""
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._silent = False
 
     def start(self, key: str, name: str, parameters: Mapping[str, Any]) -> None:
-        """Show a run, which the caller names `key`; one that is shown already goes on."""
+        """Start a run under the caller's name for it, `key`; does nothing if it has started."""
 
         def call() -> None:
             if key not in self._runs:
@@ -144,7 +144,7 @@ class Tracking:
         self._do(call)
 
     def log(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Show metrics of a run."""
+        """Log metrics of a run."""
         self._do(lambda: self._runs[key].log(step, metrics))
 
     def finish(self, key: str, *, failed: bool) -> None:
@@ -165,6 +165,7 @@ class Tracking:
             self._thread = None
 
     def _do(self, call: Callable[[], None]) -> None:
+        """Queue a call for the tracker's thread."""
         if self._silent:
             return
         if self._thread is None:
@@ -173,7 +174,7 @@ class Tracking:
         self._calls.put(call)
 
     def _work(self) -> None:
-        """Make the calls in their order; the first error ends it."""
+        """The thread: makes the calls in order; after the first error it makes no more."""
         while (call := self._calls.get()) is not None:
             if self._silent:
                 continue
@@ -185,21 +186,21 @@ class Tracking:
 
 
 def track(kinds: Iterable[str], group: str, folder: Path | None) -> list[Tracking]:
-    """The trackers of these kinds, in use; raises UserError where one is not installed or cannot be reached."""
+    """A Tracking for each of these kinds; raises UserError where one is not installed or cannot be reached."""
     kinds = list(dict.fromkeys(kinds))
     check(kinds, folder)
     return [Tracking(Tracker.of(kind)(), group, folder) for kind in kinds]
 
 
 class TrackedPretraining:
-    """One run, shown by several trackers: a consumer of its evaluations. It is named by its id in the tables."""
+    """Logs the evaluations of one run to several trackers, under the run's trial id."""
 
     def __init__(self, trackings: Iterable[Tracking], experiment: Experiment):
         self._trackings, self._experiment = list(trackings), experiment
         self._started = False
 
     def log(self, event: Evaluated) -> None:
-        """Show an evaluation; the first one starts the run, so that a command that is refused shows nothing."""
+        """Log an evaluation; the first one starts the run, so that a refused command logs nothing."""
         key, self._started = self._experiment.trial_id, True
         for tracking in self._trackings:
             tracking.start(key, key, parameters_of(self._experiment))

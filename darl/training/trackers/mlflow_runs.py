@@ -15,20 +15,20 @@ __all__ = ["MLflow"]
 class MLflow(Tracker):
     """Runs of an experiment named after the sweep, or of the one that MLFLOW_EXPERIMENT_ID names.
 
-    The server is MLflow's own matter (MLFLOW_TRACKING_URI; a local store in the current folder without it).
+    MLflow chooses the server (MLFLOW_TRACKING_URI, else a local store in the current folder).
     """
 
     kind: ClassVar[str] = "mlflow"
     library: ClassVar[str] = "mlflow"
 
     def connect(self, group: str) -> None:
-        """Find the experiment, or make it."""
+        """Find or create the experiment."""
         import mlflow  # pyright: ignore[reportMissingImports]
 
         _experiment_id(mlflow.MlflowClient(), group)
 
     def start(self, name: str, parameters: Mapping[str, Any], *, group: str, folder: Path | None) -> TrackedRun:
-        """A run of the experiment, with its parameters."""
+        """Create a run of the experiment, with its parameters."""
         import mlflow  # pyright: ignore[reportMissingImports]
 
         client = mlflow.MlflowClient()

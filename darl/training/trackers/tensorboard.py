@@ -11,7 +11,7 @@ from darl.training.trackers.base import TrackedRun, Tracker
 __all__ = ["TensorBoard"]
 
 _PREFIX = "ray/tune"
-"""Of every tag: runs of the first version, which logged through Ray, stay in the same charts."""
+"""Prefix of every tag, so that runs of the first version, which logged through Ray, share the charts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class TensorBoard(Tracker):
     needs_folder: ClassVar[bool] = True
 
     def start(self, name: str, parameters: Mapping[str, Any], *, group: str, folder: Path | None) -> TrackedRun:
-        """A folder named after the run; a run of the same name there gets one more file."""
+        """Open an event file in a folder named after the run; a resumed run adds a further file there."""
         assert folder is not None, "checked before anything runs"
         return _Run(folder / "tensorboard" / name, parameters)
 
@@ -44,7 +44,7 @@ class _Run(TrackedRun):
         self.writer.flush()
 
     def finish(self, *, failed: bool) -> None:
-        """Write the parameters with the last metrics, for the HPARAMS page: in the run's own file, as it reads them."""
+        """Write the parameters and the last metrics into the run's own file, where the HPARAMS page reads them."""
         from tensorboardX.summary import hparams
 
         if self.last and self.writer.file_writer is not None:

@@ -14,8 +14,8 @@ __all__ = ["WeightsAndBiases"]
 class WeightsAndBiases(Tracker):
     """Runs of the project `darl`, grouped by sweep; needs wandb 0.19.10, the first with several runs in a process.
 
-    Its own files go to RESULTS/NAME/wandb, or to the current folder where the results are not on a disk. Account,
-    server and mode are wandb's own matter (`wandb login`, WANDB_API_KEY, WANDB_MODE).
+    Its own files go to RESULTS/NAME/wandb, or to the current folder where the results are not on a disk. wandb
+    chooses account, server and mode (`wandb login`, WANDB_API_KEY, WANDB_MODE).
     """
 
     kind: ClassVar[str] = "wandb"
@@ -28,7 +28,7 @@ class WeightsAndBiases(Tracker):
         wandb.login()
 
     def start(self, name: str, parameters: Mapping[str, Any], *, group: str, folder: Path | None) -> TrackedRun:
-        """A run beside those that are open: trials run at the same time."""
+        """Create a run in addition to those that are open, since trials run at the same time."""
         import wandb  # pyright: ignore[reportMissingImports]
 
         run = wandb.init(
