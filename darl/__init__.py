@@ -1,7 +1,7 @@
 """DARL-on-Ray: pretraining and sweeps for denoising autoregressive representation learning.
 
-`darl.Experiment`, `darl.create_model` and the parts (`darl.results`, `darl.data` …) are imported when they are first
-used (PEP 562): `import darl` takes no time and needs neither torch nor Ray.
+`darl.Experiment`, `darl.create_model` and the subpackages (`darl.results`, `darl.data` …) are imported when they are
+first used (PEP 562): `import darl` takes no time and needs neither torch nor Ray.
 """
 
 from importlib import import_module
@@ -19,13 +19,13 @@ __all__ = ["Experiment", "create_model", "data", "metrics", "results"]
 __version__ = "0.1.0"
 
 _LAZY = {"Experiment": "darl.experiment", "create_model": "darl.model.factory"}
-"""The public names, and the modules that define them."""
+"""The modules that define the public names."""
 
 register()  # `timm.create_model("darl_…")`, whichever of the two is imported first
 
 
 def __getattr__(name: str) -> Any:
-    """A public name or a part of the package, imported now."""
+    """Import a public name, a module or a subpackage at its first use."""
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     if name in _parts():
@@ -38,5 +38,5 @@ def __dir__() -> list[str]:
 
 
 def _parts() -> set[str]:
-    """The modules and packages in this package."""
+    """Names of the modules and subpackages of this package."""
     return {module.name for module in iter_modules(__path__)}

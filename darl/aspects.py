@@ -1,9 +1,11 @@
-"""What a field of the record changes about a run; each field says it itself, beside its default.
+"""Aspects: what a field of an experiment's record changes about a run, such as its input or its loss.
+
+A field declares its aspect together with its default:
 
     image_size: int = changes(Aspect.INPUT, default=8)
 
-A metric lists the aspects across which its values cannot be compared (`darl.metrics`). So a new field is guarded from
-the day it is written, and nobody keeps a list of field names elsewhere.
+A metric lists the aspects across which its values cannot be compared (`darl.metrics`). So the comparison of trials
+takes account of a new field as soon as it is declared; there is no list of field names elsewhere.
 """
 
 import dataclasses
@@ -17,7 +19,7 @@ T = TypeVar("T")
 
 
 class Aspect(Enum):
-    """What a field changes."""
+    """What a field changes about a run."""
 
     INPUT = "what the model sees before it predicts a patch: images, patches, their order, the mask"
     TARGET = "what it has to predict"
@@ -32,14 +34,14 @@ def changes(aspect: Aspect, *, default: T) -> T: ...
 @overload
 def changes(aspect: Aspect, *, default_factory: Callable[[], T]) -> T: ...
 def changes(aspect: Aspect, **default: Any) -> Any:
-    """A dataclass field, as from `dataclasses.field`, that says which aspect of a run it changes.
+    """A dataclass field, as from `dataclasses.field`, with the aspect of a run that it changes.
 
-    Of a field that holds a variant, the aspect is the kind's, and that of the variant's own fields where these say
-    nothing (as those of a user's own variant may).
+    For a field that holds a variant, the aspect is that of the choice of the variant, and of those of the variant's own
+    fields that declare none (a user's own variant may declare none).
     """
     return dataclasses.field(**default, metadata={Aspect: aspect})
 
 
 def aspect_of(field: "dataclasses.Field[Any]") -> Aspect | None:
-    """What a field says that it changes; None where it says nothing."""
+    """The aspect that a field declares; None where it declares none."""
     return field.metadata.get(Aspect)

@@ -1,4 +1,4 @@
-"""The errors that a command prints as one line; and any other error in one line."""
+"""Errors that commands print as one line, and functions that write any other error in one line."""
 
 __all__ = ["TableWriteError", "UserError", "named", "reason"]
 
@@ -7,11 +7,11 @@ class UserError(ValueError):
     """A value from the user that cannot be used; the text names the field, the value and the remedy.
 
     Commands print it as one line, with the flag in place of the field (`darl.cli.fields`), and exit with code 2.
-    Everything else that is raised is a bug, with its traceback.
+    Any other exception but TableWriteError is a bug and is shown with its traceback.
 
     Args:
-        message: after the field's name, "must REMEDY, got VALUE"; without a field the whole sentence.
-        field: of the record by its dotted path (`noise.a`), or another argument by its name (`results`).
+        message: what follows the field's name, "must REMEDY, got VALUE"; without `field`, the whole sentence.
+        field: a field of the record by its dotted path (`noise.a`), or another argument by its name (`results`).
 
     """
 
@@ -21,11 +21,11 @@ class UserError(ValueError):
 
 
 class TableWriteError(OSError):
-    """A part of a table could not be written; the table is as it was before. Commands exit with code 1."""
+    """A file of the result tables could not be written; the tables are unchanged. Commands exit with code 1."""
 
 
 def reason(error: Exception) -> str:
-    """An error in one line, without the indented lines in which Ray lists its ids."""
+    """An error's message in one line of up to 300 characters, without the indented lines in which Ray lists its ids."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(" ".join(line for line in text.splitlines() if not line.startswith("\t")).split())[:300]
 

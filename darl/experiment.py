@@ -1,8 +1,8 @@
 """The experiment: one frozen, validated record of everything that a run's result depends on.
 
-A record is plain JSON values. What does not change the result (workers, storage, how often it is evaluated) is not in
-it, nor is the code's version: the tables hold that. A trial's id is the hash of the record's `identity`, in which the
-content of the data stands for its address: the same data at another address gives the same trials.
+A record consists of plain JSON values. It leaves out what does not change the result (workers, storage, the number of
+evaluations) and the version of the code, which the tables hold. A trial's id is the hash of the record's `identity`,
+which has the content of the data in place of its address: the same data at another address gives the same ids.
 """
 
 import dataclasses
@@ -36,15 +36,12 @@ __all__ = ["Experiment", "aspects", "columns", "flatten", "identity", "read_expe
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Everything that one pretraining run depends on.
-
-    Raises UserError, naming the field, the value and the remedy, where a value or a combination cannot be used.
-    """
+    """Everything that one pretraining run depends on. Raises UserError for values that cannot be used (together)."""
 
     data: str = changes(Aspect.INPUT, default="digits")
-    """Where the data is: a name that `darl.data.locate` has made canonical. It is not looked at here."""
+    """The canonical name of the data set, from `darl.data.locate`. Nothing is opened here."""
     content: DataContent | None = changes(Aspect.INPUT, default=None)
-    """What the data is, wherever it lies; None before it has been opened, and in records of older versions."""
+    """Image counts and fingerprint of the data; None until it has been opened, and in records of older versions."""
     image_size: int = changes(Aspect.INPUT, default=8)
     """Height and width in pixels."""
     channels: int = changes(Aspect.INPUT, default=1)
@@ -56,22 +53,22 @@ class Experiment:
     causal: bool = changes(Aspect.INPUT, default=True)
     objective: Objective = changes(Aspect.TARGET, default_factory=Diffusion)
     noise: Noise | None = changes(Aspect.LOSS, default_factory=Beta)
-    """Given for an objective that uses noise, None for others."""
+    """The noise schedule of an objective that uses noise; None for other objectives."""
     seed: int = changes(Aspect.CHANCE, default=0)
-    """Of the initialisation, the data order, the augmentation and the noise."""
+    """Seed of the initialisation, the data order, the augmentation and the noise; in [0, 2^63)."""
     epochs: int = changes(Aspect.TRAINING, default=30)
     batch_size: int = changes(Aspect.TRAINING, default=128)
     """Images per step over all workers."""
     accumulate: int = changes(Aspect.TRAINING, default=1)
-    """Parts that a batch is cut into, one forward and backward pass each."""
+    """Number of parts that a batch is cut into, with one forward and backward pass each (gradient accumulation)."""
     learning_rate: float = changes(Aspect.TRAINING, default=2e-3)
-    """Peak."""
+    """Peak of the learning-rate schedule."""
     optim: Optimizer = field(default_factory=Optimizer)
     precision: str = changes(Aspect.TRAINING, default="auto")
     """float32, bfloat16 (autocast), or auto: bfloat16 on a GPU and float32 on a CPU."""
     init: str | None = changes(Aspect.TRAINING, default=None)
-    """Content hash of the weights that the run starts from (`darl.training.initialization`); None for the seed's own.
-    A record without it is a record with None, so that it changes no other trial's id."""
+    """Content hash of the weights that the run starts from (`darl.training.initialization`); None for random weights.
+    A record leaves it out where it is None, so that the ids of trials of earlier versions stay as they are."""
 
     def __post_init__(self) -> None:
         require(bool(self.data), "data", "be named", self.data)
@@ -79,16 +76,11 @@ class Experiment:
             require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
         require(self.channels in (1, 3), "channels", "be 1 (grey) or 3 (RGB)", self.channels)
         require(0 <= self.seed < 2**63, "seed", "be in [0, 2^63)", self.seed)
-        finite = 0 < self.learning_rate < math.inf
-        require(finite, "learning_rate", "be positive", self.learning_rate)
-        require(
-            self.precision in ("auto", "float32", "bfloat16"),
-            "precision",
-            "be auto, float32 or bfloat16",
-            self.precision,
-        )
-        whole = self.batch_size % self.accumulate == 0
-        require(whole, "batch_size", f"be a multiple of accumulate {self.accumulate}", self.batch_size)
+        require(0 < self.learning_rate < math.inf, "learning_rate", "be positive", self.learning_rate)
+        is_known = self.precision in ("auto", "float32", "bfloat16")
+        require(is_known, "precision", "be auto, float32 or bfloat16", self.precision)
+        divides = self.batch_size % self.accumulate == 0
+        require(divides, "batch_size", f"be a multiple of accumulate {self.accumulate}", self.batch_size)
         remedy = f"leave more than one patch of image_size {self.image_size}"
         require(self.model_config.grid != (1, 1), "patch_size", remedy, self.model.patch_size)
 
@@ -112,13 +104,12 @@ class Experiment:
 
     @property
     def data_key(self) -> str:
-        """What decides which decoded data it uses: by the address, since one call reads each address once."""
+        """Key of the decoded data that this experiment trains on; by address, since a command reads an address once."""
         return f"{self.data} at {self.image_size} pixels in {self.channels} channels"
 
     def to_record(self) -> Record:
-        """Plain JSON values, nested as the fields are; without `init` where it is None."""
-        record = cast("Record", _plain(self))
-        return record if self.init is not None else {name: part for name, part in record.items() if name != "init"}
+        """Plain JSON values, nested as the fields are; without `content` and `init` where they are None."""
+        return cast("Record", _plain(self))
 
     @classmethod
     def from_record(cls, record: Record) -> Self:
@@ -126,12 +117,12 @@ class Experiment:
         return cast("Self", _read(cls, record, "experiment"))
 
     def to_json(self) -> str:
-        """Canonical: sorted keys, no blanks. Equal experiments have equal texts."""
+        """The record as canonical JSON (sorted keys, no blanks): equal experiments have equal texts."""
         return _canonical(self.to_record())
 
     @property
     def identity(self) -> Record:
-        """What tells this experiment from others: see `darl.experiment.identity`."""
+        """The part of the record that the trial's id is the hash of: see `darl.experiment.identity`."""
         return identity(self.to_record())
 
     @property
@@ -140,12 +131,12 @@ class Experiment:
         return hashlib.sha256(_canonical(self.identity).encode()).hexdigest()[:12]
 
     def knowing(self, contents: Mapping[str, DataContent]) -> Self:
-        """Itself, or a copy with the content of its data where it does not say it and `contents`, by address, does."""
+        """The experiment, with `content` taken from `contents` (by address) where it is None and known there."""
         content = contents.get(self.data)
         return self if self.content is not None or content is None else dataclasses.replace(self, content=content)
 
     def is_same(self, config: str) -> bool:
-        """Whether a row's `config` is this trial's: also one of a version that did not hold the data's content."""
+        """Whether a row's `config` describes this trial; rows of older versions hold no content of the data."""
         contents = {} if self.content is None else {self.data: self.content}
         before = read_experiments([config], contents)[0]
         return before is not None and before.trial_id == self.trial_id
@@ -153,10 +144,10 @@ class Experiment:
     def changed(self, changes: dict[str, Any]) -> Self:
         """A copy with fields set by dotted path, e.g. `{"noise.a": 0.1, "order": "hilbert", "optim.clip": "0.5"}`.
 
-        A text is read as the field's type says: a number, `true` or `false`, a variant, `none` where that is allowed.
-        All changes are one: `{"objective": "mse", "noise": None}` is never seen half. A field that is set whole is set
-        before its own fields. The content of other `data` is not known. Raises UserError for a path that is no field
-        and for a value of another type.
+        A text is converted to the field's type: a number, `true` or `false`, a variant, `none` where that is allowed.
+        Changes are made together, so that `{"objective": "mse", "noise": None}` passes no invalid state. A whole field
+        is set before the fields in it. Other `data` sets `content` to None. Raises UserError for a path that is not a
+        field and for a value of another type.
         """
         if changes.get("data", self.data) != self.data:
             changes = {"content": None} | changes
@@ -164,18 +155,18 @@ class Experiment:
 
 
 def identity(record: Record) -> Record:
-    """An experiment's record without the address of its data, for which the content stands.
+    """An experiment's record without the address of its data, which the content identifies.
 
-    Where the content is not known (None, or a record of an older version) the address has to do.
+    Where the content is not known (None, or a record of an older version), the address is kept instead.
     """
     hidden = "content" if record.get("content") is None else "data"
     return {name: value for name, value in record.items() if name != hidden}
 
 
 def read_experiments(configs: Iterable[str], contents: Mapping[str, DataContent]) -> list[Experiment | None]:
-    """The experiment of each canonical text; None where it is of a variant or a field that this code does not know.
+    """The experiment of each canonical JSON text; None where it has a variant or field that this version lacks.
 
-    contents: of the data, by address, for texts of versions that did not hold it.
+    contents: the data's content by address, for texts of older versions, which do not hold it.
     """
     return [_read_experiment(config, contents) for config in configs]
 
@@ -192,25 +183,25 @@ def _canonical(record: Record) -> str:
 
 
 def flatten(record: Record) -> Record:
-    """A record as one row: columns named by path with underscores; a variant's kind stands under its own name."""
+    """A record as one row: columns are paths joined by underscores (`noise_a`); a variant's kind is in `noise`."""
     return dict(_flat(record, ""))
 
 
 def columns() -> dict[str, type]:
-    """Every column that any experiment's record can have, with its plain type."""
+    """Every column that `flatten` can give for any experiment, with its plain type."""
     return {name: kind for name, kind, _ in _columns(Experiment, "")}
 
 
 def aspects() -> dict[str, frozenset[Aspect]]:
-    """What each of `columns` changes about a run.
+    """The aspects of a run that each of `columns` changes.
 
-    A variant's field that says nothing changes what the choice of the variant changes; any other field that says
-    nothing is taken to change everything. A column that several variants have changes what it changes in any of them.
+    A variant's field that declares no aspect has that of the field which holds the variant; any other field without one
+    is taken to change all aspects. A column that belongs to several variants has the aspects of all of them.
     """
-    found: dict[str, set[Aspect]] = {}
+    by_column: dict[str, set[Aspect]] = {}
     for name, _, aspect in _columns(Experiment, ""):
-        found.setdefault(name, set()).update(Aspect if aspect is None else {aspect})
-    return {name: frozenset(changed) for name, changed in found.items()}
+        by_column.setdefault(name, set()).update(Aspect if aspect is None else {aspect})
+    return {name: frozenset(changed) for name, changed in by_column.items()}
 
 
 def _flat(record: Record, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -237,19 +228,18 @@ def _columns(kind: Any, prefix: str, aspect: Aspect | None = None) -> Iterator[t
 
 
 def _plain(value: Any) -> Any:
+    """A value as plain JSON values, dataclasses as dictionaries."""
     if isinstance(value, Variant):
         return value.to_record()
     if not dataclasses.is_dataclass(value):
         return value
-    # a field that is None by default and is not set is left out: the record is that of versions that did not have it
-    unset = {
-        item.name for item in dataclasses.fields(value) if item.default is None and getattr(value, item.name) is None
-    }
-    record: Record = {}
-    for name, hint in get_type_hints(type(value)).items():  # 1 for a float is 1.0: equal experiments have equal texts
-        part = getattr(value, name)
-        record[name] = float(part) if hint is float else _plain(part)
-    return {name: part for name, part in record.items() if name not in unset}
+    hints, record = get_type_hints(type(value)), Record()
+    for item in dataclasses.fields(value):
+        if item.default is None and getattr(value, item.name) is None:
+            continue  # older versions lack such a field: their records stay equal
+        part = getattr(value, item.name)  # a float field given as 1 is written 1.0: equal experiments have equal texts
+        record[item.name] = float(part) if hints[item.name] is float else _plain(part)
+    return record
 
 
 def _bare(hint: Any) -> type:
@@ -272,13 +262,13 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 
 def _changed(whole: Any, changes: dict[tuple[str, ...], Any], where: str = "") -> Any:
-    """`whole` with fields set by path; `where` is the path of `whole` with a dot behind it, for errors."""
+    """`whole` with fields set by path; `where` is the path of `whole` followed by a dot, for errors."""
     kind = cast("Any", type(whole))
     names = _field_names(kind)
     new: dict[str, Any] = {}
     for name in dict.fromkeys(path[0] for path in changes):
         path = where + name
-        if name not in names:  # it is no field: the error has none
+        if name not in names:  # the error has no `field`, since the name is not one
             remedy = f"be a field of {kind.__name__}, one of {', '.join(names)}" if names else "be left out"
             raise UserError(f"{path} must {remedy}, got {name!r}")
         parts = {longer[1:]: value for longer, value in changes.items() if longer[0] == name}
@@ -288,7 +278,7 @@ def _changed(whole: Any, changes: dict[tuple[str, ...], Any], where: str = "") -
 
 
 def _field_names(kind: Any) -> list[str]:
-    """Of a dataclass; none of another type."""
+    """The names of a dataclass's fields; empty for any other type."""
     return [item.name for item in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
 
 

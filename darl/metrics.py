@@ -1,7 +1,7 @@
-"""The metrics, each said once: column, name, direction, how it is written, and what it can be compared across.
+"""The metrics, each defined once: column, name, direction, unit, and what its values may be compared across.
 
-Whoever shows, ranks or stores a metric asks `METRICS`. A new metric is one entry here; the evaluation protocol that
-measures it names it in `gives` (`darl.evaluation.protocol`), and so the tables get its column.
+Code that shows, ranks or stores metrics reads `METRICS`. A new metric is one entry here; the evaluation protocol that
+measures it names it in `gives` (`darl.evaluation.protocol`), from which the tables take their columns.
 """
 
 import math
@@ -33,19 +33,19 @@ class Unit:
     label: str
     """What follows the metric's name on an axis."""
     factor: int
-    """From the tables' values to the written ones."""
+    """Written values are the tables' values times this."""
     value: str
     """Format of a written value."""
     aligned: str
-    """The same with a fixed number of decimals, for lines that stand below each other."""
+    """The same with a fixed number of decimals, for values in consecutive lines."""
     difference: str
     """Format of a written difference."""
     differences: str
     """The unit of differences."""
     counted: bool
-    """Whether that unit follows a difference in a sentence: `0.3 points`."""
+    """Whether `differences` follows a difference in a sentence: `0.3 points`."""
     highest: float
-    """The highest value, and the largest difference, that there can be."""
+    """Upper bound of values and of differences, in the tables' scale."""
 
 
 TOP1 = Unit(
@@ -66,26 +66,26 @@ class Metric:
     """A number that says how good a model is."""
 
     column: str
-    """In the tables, and wherever a user names it."""
+    """Its column in the tables, and its name on the command line."""
     name: str
-    """What people call it."""
+    """Its name in texts and figures."""
     short: str = ""
     """Its name in a line of progress; empty where it is not shown there."""
     direction: Literal["max", "min"]
     """Which way is better."""
     unit: Unit
     not_across: frozenset[Aspect] = frozenset()
-    """Experiments that differ in a field of these aspects cannot be compared by it."""
+    """Experiments that differ in a field with one of these aspects cannot be compared by this metric."""
     because: str = ""
-    """Why not."""
+    """Why they cannot be compared; part of messages."""
     judges: bool = False
-    """Whether a sweep may be judged by it."""
+    """Whether a sweep may rank its trials by it."""
     initial: bool = False
-    """Whether the tables keep its value before training, too."""
+    """Whether the tables also keep its value before training."""
     gain_by: str = ""
-    """The column by which its gain over random initialisation is told, if not its own."""
+    """The column of the metric whose gain over random initialisation is reported in its place; empty for its own."""
     cheaper: str = ""
-    """The column of a cheaper metric that stands for it at a search's first rung, if there is one."""
+    """The column of a cheaper metric that replaces it at a search's first rung; empty where there is none."""
 
     @property
     def higher_is_better(self) -> bool:
@@ -111,7 +111,7 @@ class Metric:
         return self._write(self.unit.aligned, value)
 
     def difference(self, difference: float) -> str:
-        """Without its unit: `0.3` points, `0.0123` of a loss."""
+        """A difference without its unit: `0.3` (points), `0.0123` (of a loss)."""
         return self.unit.difference.format(self.unit.factor * difference)
 
     def amount(self, difference: float) -> str:
@@ -159,7 +159,7 @@ GAMMA_LOSSES: Mapping[float, Metric] = {
     )
     for gamma in GAMMA_GRID
 }  # fmt: skip
-"""That loss at each gamma of the grid."""
+"""The validation loss at each gamma of `GAMMA_GRID`."""
 
 METRICS: Mapping[str, Metric] = {
     metric.column: metric
@@ -168,4 +168,4 @@ METRICS: Mapping[str, Metric] = {
 """Every metric by its column."""
 
 JUDGES = tuple(metric.column for metric in METRICS.values() if metric.judges)
-"""The columns that a sweep may be judged by. The training loss is not among them: see `TRAINING_LOSS.because`."""
+"""The columns that a sweep may rank its trials by. The training loss is not one: see `TRAINING_LOSS.because`."""

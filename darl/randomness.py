@@ -1,4 +1,4 @@
-"""Randomness as a function of what it is for, never of what ran before.
+"""Random draws that depend on their purpose only, never on what was drawn before.
 
 Every draw is made from a generator seeded by (seed, purpose, step, row chunk). So a run can be stopped after any step
 and resumed exactly with no generator state to save, and the rows of a global batch get the same noise whichever worker
@@ -31,10 +31,10 @@ def generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Ge
 def draw_rows(
     draw: Callable[[int, torch.Generator], Tensor], rows: range, *parts: int | str, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """What rows `rows` of the global batch draw, whichever rows are asked for together.
+    """The random tensor of the global batch's rows `rows`; a row's draw does not depend on which others are asked for.
 
-    `draw(n, generator)` gives a tensor of `n` rows. It is called once for each chunk of `ROWS` rows that `rows`
-    touches, each with a generator of its own.
+    `draw(n, generator)` returns a tensor of `n` rows. It is called once for each chunk of `ROWS` rows that `rows`
+    overlaps, each time with a generator seeded by the chunk and by `parts`, which say what the draw is for.
     """
     first = rows.start // ROWS
     last = (rows.stop + ROWS - 1) // ROWS

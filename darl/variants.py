@@ -20,6 +20,7 @@ from darl.errors import UserError
 __all__ = ["Record", "Variant", "convert", "members", "require"]
 
 Record = dict[str, Any]
+"""Plain JSON values by field name; the records of nested dataclasses and variants are nested."""
 
 Family = TypeVar("Family")
 
@@ -33,7 +34,7 @@ def require(holds: bool, field: str, remedy: str, value: object) -> None:
 def members(family: type[Family]) -> list[type[Family]]:
     """Every concrete class of a family that is defined so far: those with a `kind` of their own.
 
-    A family with a `package` (one file a member) has its modules imported first.
+    The modules of the family's `package` (one file per member), where it has one, are imported first.
     """
     if package := getattr(family, "package", ""):
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
@@ -50,7 +51,7 @@ class Variant(ABC):
     family: ClassVar[str]
     kind: ClassVar[str]
     package: ClassVar[str] = ""
-    """Of a family with one file a variant: the package whose modules define them."""
+    """For a family with one file per variant, the package whose modules define them; else empty."""
 
     @classmethod
     def kinds(cls) -> dict[str, type[Self]]:
@@ -59,29 +60,29 @@ class Variant(ABC):
 
     @classmethod
     def of(cls, kind: str) -> type[Self]:
-        """The variant named `kind`; raises UserError with the names there are."""
+        """The variant named `kind`; raises UserError, listing the known names."""
         kinds = cls.kinds()
         require(kind in kinds, cls.family, f"be one of {', '.join(kinds)}", kind)
         return kinds[kind]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`KIND`, `KIND:VALUE,VALUE` in field order, or `KIND:field=value,…`; raises UserError."""
+        """The variant of a text: `KIND`, `KIND:VALUE,VALUE` in field order, `KIND:field=value,…`; raises UserError."""
         kind, _, rest = text.partition(":")
         variant = cls.of(kind)
         fields = [field.name for field in dataclasses.fields(variant)]
         values: Record = {}
-        for place, item in enumerate(filter(None, rest.split(","))):
+        for index, item in enumerate(filter(None, rest.split(","))):
             name, equals, value = item.partition("=")
             if not equals:
-                require(place < len(fields), f"{cls.family} {kind}", f"have at most {len(fields)} values", text)
-                name, value = fields[place], item
+                require(index < len(fields), f"{cls.family} {kind}", f"have at most {len(fields)} values", text)
+                name, value = fields[index], item
             require(name.strip() not in values, f"{cls.family}.{name.strip()}", "be given once", text)
             values[name.strip()] = value.strip()
         return variant.from_record({"kind": kind, **values})
 
     def to_record(self) -> Record:
-        """Plain values of the fields' types, `kind` first: what JSON holds. Equal variants give the same JSON."""
+        """`kind` and the fields as plain JSON values of the fields' types. Equal variants give the same JSON."""
         fields = dataclasses.fields(self)
         return {"kind": self.kind} | {
             field.name: convert(field.name, field.type, getattr(self, field.name)) for field in fields
@@ -106,7 +107,7 @@ class Variant(ABC):
 
 
 def convert(where: str, kind: object, value: Any) -> Any:
-    """`value` as the plain type `kind`, from itself or from text; raises UserError where that would change it."""
+    """`value` as the plain type `kind`; a text is parsed. Raises UserError where the value changes (1.5 as int)."""
     if kind is bool and isinstance(value, str):
         require(value.lower() in ("true", "false"), where, "be true or false", value)
         return value.lower() == "true"

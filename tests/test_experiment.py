@@ -54,23 +54,23 @@ CONTENT = DataContent(train=80, validation=20, classes=2, fingerprint="a" * 16)
 
 @given(experiments)
 @settings(max_examples=60, deadline=None)
-def test_a_record_reads_back_as_the_experiment(one: Experiment) -> None:
-    assert Experiment.from_record(one.to_record()) == one
-    again = Experiment.from_record(json.loads(one.to_json()))
-    assert again == one
-    assert again.trial_id == one.trial_id
+def test_from_record_inverts_to_record(experiment: Experiment) -> None:
+    assert Experiment.from_record(experiment.to_record()) == experiment
+    again = Experiment.from_record(json.loads(experiment.to_json()))
+    assert again == experiment
+    assert again.trial_id == experiment.trial_id
 
 
 @given(experiments)
 @settings(max_examples=60, deadline=None)
-def test_a_record_is_a_row_of_known_columns(one: Experiment) -> None:
-    row, known = flatten(one.to_record()), columns()
+def test_every_column_of_a_row_is_in_columns(experiment: Experiment) -> None:
+    row, known = flatten(experiment.to_record()), columns()
     assert row.keys() <= known.keys()
     for name, value in row.items():
         assert value is None or type(value) is known[name], name
 
 
-def test_the_contracts_columns() -> None:
+def test_the_documented_columns_exist() -> None:
     names = {"noise", "noise_a", "noise_b", "order", "position", "causal", "objective", "model_width", "learning_rate"}
     assert names <= columns().keys()
     row = flatten(Experiment().to_record())
@@ -78,7 +78,7 @@ def test_the_contracts_columns() -> None:
     assert flatten(Experiment(order=NestedRaster(block=2)).to_record())["order_block"] == 2
 
 
-def test_ids_are_equal_where_experiments_are_and_in_every_process() -> None:
+def test_equal_experiments_have_equal_ids_in_every_process() -> None:
     script = "from darl import Experiment; print(Experiment().trial_id)"
     assert Experiment(learning_rate=1).trial_id == Experiment(learning_rate=1.0).trial_id
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
@@ -88,25 +88,25 @@ def test_ids_are_equal_where_experiments_are_and_in_every_process() -> None:
     assert len(ids) == 6
 
 
-def test_an_experiment_is_made_and_read_where_its_data_is_not() -> None:
+def test_an_experiment_can_be_made_and_read_without_its_data() -> None:
     experiment = Experiment(data="nowhere/at/all", content=CONTENT)
     assert Experiment.from_record(experiment.to_record()) == experiment
 
 
-def test_what_the_data_is_makes_the_id_and_where_it_lies_does_not() -> None:
+def test_the_id_depends_on_the_content_of_the_data_and_not_on_its_address() -> None:
     here, there = Experiment(data="/here", content=CONTENT), Experiment(data="s3://there", content=CONTENT)
     assert here.trial_id == there.trial_id
     assert here.identity == there.identity != here.to_record()
     assert here.trial_id != dataclasses.replace(here, content=dataclasses.replace(CONTENT, train=81)).trial_id
 
 
-def test_where_the_content_is_not_known_the_address_makes_the_id() -> None:
+def test_the_id_depends_on_the_address_where_the_content_is_unknown() -> None:
     assert Experiment(data="/here").trial_id != Experiment(data="/there").trial_id
     assert "content" not in Experiment().to_record()
     assert Experiment.from_record(Experiment().to_record()).content is None
 
 
-def test_an_experiment_learns_its_content_once() -> None:
+def test_knowing_fills_in_a_missing_content_only() -> None:
     other = dataclasses.replace(CONTENT, train=81)
     known = Experiment().knowing({"digits": CONTENT})
     assert (known.content, known.knowing({"digits": other})) == (CONTENT, known)
@@ -116,13 +116,13 @@ def test_an_experiment_learns_its_content_once() -> None:
     assert not known.is_same(Experiment(seed=1).to_json())
 
 
-def test_other_data_has_a_content_that_is_not_known() -> None:
+def test_changing_the_data_resets_the_content() -> None:
     known = Experiment(content=CONTENT)
     assert known.changed({"seed": 1, "data": "digits"}).content == CONTENT
     assert known.changed({"data": "/x"}).content is None
 
 
-def test_the_content_s_columns() -> None:
+def test_the_content_has_columns_of_its_own() -> None:
     own = {name: value for name, value in flatten(Experiment(content=CONTENT).to_record()).items() if "content" in name}
     assert own == {
         "content_train": 80, "content_validation": 20, "content_classes": 2, "content_fingerprint": "a" * 16,
@@ -131,8 +131,8 @@ def test_the_content_s_columns() -> None:
 
 
 def test_fields_are_changed_by_path() -> None:
-    one = Experiment().changed({"noise.a": 0.5, "seed": 3, "model.width": 32})
-    assert (one.noise, one.seed, one.model.width) == (Beta(a=0.5, b=1.0), 3, 32)
+    changed = Experiment().changed({"noise.a": 0.5, "seed": 3, "model.width": 32})
+    assert (changed.noise, changed.seed, changed.model.width) == (Beta(a=0.5, b=1.0), 3, 32)
     with pytest.raises(UserError, match=r"^noise\.c must be a field of Beta, one of a, b, got 'c'$"):
         Experiment().changed({"noise.c": 1.0})
 
@@ -150,7 +150,7 @@ def test_a_field_is_set_by_its_text() -> None:
     assert changed.to_json() == expected.to_json()
 
 
-def test_a_field_that_is_set_whole_is_set_before_its_own_fields() -> None:
+def test_a_whole_field_is_set_before_the_fields_in_it() -> None:
     changed = Experiment(noise=Cosine()).changed(
         {"noise.a": "0.5", "noise": "beta", "model.heads": 5, "model.width": 60}
     )
@@ -162,7 +162,7 @@ def test_a_field_that_is_set_whole_is_set_before_its_own_fields() -> None:
     ("changes", "message"),
     [
         ({"optim.clp": 1}, "optim.clp must be a field of Optimizer, one of weight_decay, beta1, .*, got 'clp'"),
-        ({"clip": 1}, "clip must be a field of Experiment, one of data, image_size, .*, got 'clip'"),
+        ({"clip": 1}, "clip must be a field of Experiment, one of data, content, image_size, .*, got 'clip'"),
         ({"epochs.x": 1}, "epochs.x must be left out, got 'x'"),
         ({"epochs": "many"}, "epochs must be an integer, got 'many'"),
         ({"optim.clip": "nan"}, "optim.clip must be a finite number, got 'nan'"),
@@ -172,7 +172,7 @@ def test_a_field_that_is_set_whole_is_set_before_its_own_fields() -> None:
         ({"optim": "0.5"}, "optim must be set by its fields .optim.weight_decay, .*, got '0.5'"),
     ],
 )
-def test_a_change_that_is_not_possible_names_the_path(changes: dict[str, object], message: str) -> None:
+def test_an_impossible_change_is_refused_naming_the_path(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=f"^{message}"):
         Experiment().changed(changes)
 
@@ -198,12 +198,12 @@ def test_a_change_that_is_not_possible_names_the_path(changes: dict[str, object]
         ),
     ],
 )
-def test_what_cannot_be_used_is_said(changes: dict[str, object], message: str) -> None:
+def test_invalid_values_and_combinations_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Experiment(**changes)  # type: ignore[arg-type]
 
 
-def test_weights_to_start_from_are_part_of_a_record_only_where_there_are_some() -> None:
+def test_a_record_has_init_only_where_it_is_set() -> None:
     plain, begun = Experiment(), Experiment(init="sha256:0123456789abcdef")
     assert "init" not in plain.to_record()
     assert begun.trial_id != plain.trial_id
@@ -216,6 +216,6 @@ def test_an_experiment_cannot_be_changed_in_place() -> None:
         Experiment().seed = 1  # type: ignore[misc]
 
 
-def test_the_default_experiment_is_the_default_sweeps() -> None:
+def test_the_default_experiment_can_be_built() -> None:
     assert Experiment().build().order.tolist() == list(range(16))
     assert {"beta", "linear", "cosine"} <= set(Noise.kinds())

@@ -33,7 +33,7 @@ from darl.metrics import (
         (VALIDATION_LOSS, None, "", ""),
     ],
 )
-def test_values_are_written_in_a_readers_unit(metric: Metric, value: float | None, text: str, aligned: str) -> None:
+def test_accuracies_are_written_in_percent(metric: Metric, value: float | None, text: str, aligned: str) -> None:
     assert metric.text(value) == text
     assert metric.aligned(value) == aligned
 
@@ -49,7 +49,7 @@ def test_axes_name_the_unit() -> None:
     assert GAMMA_LOSSES[0.3].axis == "validation loss at gamma 0.3 (MSE)"
 
 
-def test_a_sweep_may_be_judged_by_what_compares_its_trials() -> None:
+def test_a_sweep_is_not_judged_by_the_training_loss() -> None:
     assert JUDGES == ("probe_top1", "knn_top1", "val_loss")
 
 
@@ -60,7 +60,7 @@ def test_every_gamma_has_a_column() -> None:
     assert {metric.column for metric in GAMMA_LOSSES.values()} < METRICS.keys()
 
 
-def test_gains_over_random_initialisation_are_told_of_accuracies() -> None:
+def test_gains_over_random_initialisation_are_reported_for_accuracies() -> None:
     assert {METRICS[metric.gain_by or metric.column].unit for metric in METRICS.values()} == {PROBE.unit}
     assert ENLARGED_PROBE.gain_by == ""
 

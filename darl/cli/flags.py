@@ -61,6 +61,10 @@ EPOCHS = 100
 """Default number of epochs for larger images."""
 
 
+_NOT_SET = {"data": "be given as --data", "init": "be given as --init", "content": "be left to the data"}
+"""What `--set` does not take, and why."""
+
+
 @dataclass(frozen=True)
 class Options:
     """The parsed flags, and the experiment that they describe."""
@@ -93,7 +97,8 @@ class Options:
         name: name of the data, for scripts whose `--data` takes several.
         """
         flags, given, assigned = self.flags, self.given, self.assigned
-        require(not overlapping(assigned, "data"), "--set data", "be given as --data", assigned.get("data"))
+        for path, remedy in _NOT_SET.items():
+            require(not overlapping(assigned, path), f"--set {path}", remedy, assigned.get(path))
         objective = Objective.parse(str({**given, **assigned}.get("objective", default_of("objective"))))
         name = data.locate(name or str(flags.data))
         usual = data.defaults(name)

@@ -112,11 +112,11 @@ def _sweep(
     for stage in every:
         _check(stage, flags)
     check(flags.log, local_folder(results_root(flags.results)))
+    datasets = _load(every, flags)
     from darl.cli.same_data import require_same_data
     from darl.results.tables import Results
 
     results = Results(results_root(flags.results), stages[0].name)
-    datasets = _load(every, flags)
     contents.update(_loaded_contents(every, datasets))
     require_same_data(results, contents)
     stages = [replace(stage, contents=contents) for stage in stages]

@@ -1,10 +1,11 @@
 """Image sources → deterministic batches.
 
-`locate` names a data set, `defaults` suggests settings for it, `content_of` says what it holds, `load` reads its
+`locate` finds the canonical name of a data set, `defaults` suggests settings for it, `content_of` gives its counts and
+fingerprint, `load` reads its
 splits, `batches` and `evaluation_batches` give normalised tensors. A data set is scikit-learn's digits, a folder of
 images, Parquet files, tar shards (local or at s3://, gs://), a torchvision data set or one on Hugging Face's Hub; a
-further kind of data is one class (`darl.data.sources.kind`). To import this package needs no more than torch: the
-packages that read and decode images are imported when some are.
+further kind of data is one class (`darl.data.sources.kind`). Importing this package imports nothing heavier than torch;
+the libraries that read and decode images are imported where they are used.
 """
 
 from darl.data.augment import Augment, augment_batch, crop_boxes, normalize

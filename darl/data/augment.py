@@ -1,8 +1,8 @@
 """Random resized crop and flip: drawn per row of the global batch, applied to a whole batch at once.
 
-The draws are made on the CPU from (seed, epoch, batch, row), so that they are the same for every device, number of
-workers and loader. Boxes are distributed as torchvision's RandomResizedCrop distributes them: an area uniform in
-[crop_min, 1] and an aspect log-uniform in [3/4, 4/3], ten tries, else the centre.
+Random numbers are drawn on the CPU from (seed, epoch, batch, row), so they are the same on every device, for every
+number of workers and for every loader. Boxes have the distribution of torchvision's RandomResizedCrop: an area uniform
+in [crop_min, 1] and an aspect log-uniform in [3/4, 4/3], ten tries, else the centre.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ ASPECT = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """What is done to training images at random."""
+    """Random augmentation of training images."""
 
     crop_min: float = changes(Aspect.TRAINING, default=1.0)
-    """Smallest area of a random resized crop, as a fraction of the image, in (0, 1]; 1 is no crop."""
+    """Smallest area of a random resized crop, as a fraction of the image, in (0, 1]; 1 for no crops."""
     flip: bool = changes(Aspect.TRAINING, default=False)
     """Flip left to right with probability 1/2."""
 
@@ -49,7 +49,7 @@ class Augment:
 
 
 def draw(rows: range, *parts: int | str) -> tuple[Float[Tensor, "batch tries 4"], Bool[Tensor, " batch"]]:
-    """Uniform numbers for the boxes, and the flips, of these rows of the global batch named by `parts`."""
+    """Uniform numbers in [0, 1) for the boxes, and the flips, of rows of the global batch; `parts` seed them."""
     uniform = draw_rows(lambda n, g: torch.rand(n, 4 * TRIES + 1, generator=g), rows, *parts)
     return uniform[:, 1:].reshape(len(uniform), TRIES, 4), uniform[:, 0] < 0.5
 
@@ -60,7 +60,7 @@ def crop_boxes(
     widths: Int64[Tensor, " batch"],
     crop_min: float,
 ) -> Int64[Tensor, "batch 4"]:
-    """Boxes (top, left, height, width) in pixels, of images of these sizes."""
+    """Crop boxes (top, left, height, width) in pixels, for images of these heights and widths."""
     H, W = heights[:, None].double(), widths[:, None].double()
     area_draw, aspect_draw, top_draw, left_draw = uniform.double().unbind(-1)
     area = H * W * (crop_min + area_draw * (1 - crop_min))
@@ -86,7 +86,7 @@ def normalize(
 def _normalize_(
     pixels: Float[Tensor, "batch channels height width"], mean: Sequence[float], std: Sequence[float]
 ) -> Float[Tensor, "batch channels height width"]:
-    """In place: one multiplication and one addition."""
+    """`normalize`, in place."""
     scale = pixels.new_tensor([1 / (255 * s) for s in std])[:, None, None]
     shift = pixels.new_tensor([-m / s for m, s in zip(mean, std, strict=True)])[:, None, None]
     return pixels.mul_(scale).add_(shift)
@@ -99,10 +99,10 @@ def augment_batch(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Float[Tensor, "batch channels height width"]:
-    """Crop to `boxes` and resize back (bilinear), flip, normalise; None leaves a step out.
+    """Crop to `boxes` and resize back (bilinear), flip, normalise; None skips a step.
 
-    A crop is never larger than the image, so no antialiasing is needed. The flip costs nothing: it turns the columns
-    that are sampled.
+    A crop is never larger than the image, so no antialiasing is needed. The flip costs nothing: it reverses the sampled
+    columns.
     """
     if boxes is None:
         if flips is not None:
@@ -120,7 +120,7 @@ def augment_batch(
 
 
 def _sampled(start: Int64[Tensor, " batch"], length: Int64[Tensor, " batch"], size: int) -> Float[Tensor, "batch size"]:
-    """Where `size` pixels of a resized crop lie, from -1 to 1 over the image; nothing outside the crop is looked at."""
+    """Sampling coordinates of `size` pixels of a resized crop, from -1 to 1 over the image, all inside the crop."""
     within = (torch.arange(size, device=start.device) + 0.5) * (length[:, None] / size) - 0.5
-    place = within.clamp(min=0).minimum(length[:, None] - 1.0) + start[:, None]
-    return (2 * place + 1) / size - 1
+    position = within.clamp(min=0).minimum(length[:, None] - 1.0) + start[:, None]
+    return (2 * position + 1) / size - 1

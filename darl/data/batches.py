@@ -1,4 +1,4 @@
-"""Deterministic batches: batch `k` of an epoch is a function of (seed, epoch, k), whoever asks for it.
+"""Deterministic batches: batch `k` of an epoch is a function of (seed, epoch, k).
 
 So it is the same for any number of workers and loader processes, and a run that resumes at a step starts there.
 """
@@ -32,7 +32,7 @@ class Batch:
     images: Float[Tensor, "rows channels size size"]
     """Normalised, on the device."""
     indices: Int64[Tensor, " rows"]
-    """Which images of the training split these are; on the CPU."""
+    """Indices of the images in the training split; on the CPU."""
 
 
 def batches(
@@ -46,7 +46,7 @@ def batches(
     rows: range | None = None,
     first: int = 0,
 ) -> Iterator[Batch]:
-    """The training batches of one epoch from number `first` on; the last images that fill no batch are left out.
+    """The training batches of one epoch from number `first` on; the last, incomplete batch is left out.
 
     Args:
         rows: the rows of each global batch that this worker takes; all by default. A row's image, box and flip are
@@ -73,7 +73,7 @@ def _memory_batches(dataset: Dataset, plan: Plan, steps: range, device: torch.de
         indices = plan.indices(k)
         uniform, flips = plan.draws(k)
         boxes = None if uniform is None else crop_boxes(uniform, size, size, plan.augment.crop_min)
-        # NumPy gathers: the pixels may be Ray's, read-only, which torch would warn of
+        # indexed by NumPy: torch would warn of read-only pixels, as they come from Ray's object store
         pixels = torch.from_numpy(split.pixels[indices]).to(device)
         images = augment_batch(pixels, boxes, flips, dataset.mean, dataset.std)
         yield Batch(images, torch.from_numpy(indices.copy()))
@@ -92,9 +92,9 @@ def _stream_batches(dataset: Dataset, plan: Plan, steps: range, device: torch.de
 def evaluation_batches(
     dataset: Dataset, split: Images | Stream, *, batch_size: int, device: torch.device | str
 ) -> Iterator[Float[Tensor, "rows channels size size"]]:
-    """All images of a split in order, as they are, normalised; the last batch may be short.
+    """All images of a split in order, normalised and not augmented; the last batch may be short.
 
-    In a stream, a broken image is shown as the next readable one of its label, so that rows and labels go together.
+    In a stream, a broken image is replaced by the next readable one of its label, so that images and labels match.
     """
     require(batch_size >= 1, "batch_size", "be at least 1", batch_size)
     starts = range(0, len(split), batch_size)

@@ -1,4 +1,4 @@
-"""What data is, wherever it lies: the number of images per split, the classes, and a fingerprint of names and sizes.
+"""The content of a data set: the number of images per split, of classes, and a fingerprint of names and sizes.
 
 The content is part of a run's record and of its id; the address is not. So the same data in another folder or bucket
 gives the same trials, and data that has changed under one address is noticed. Taking the content decodes no image.
@@ -16,16 +16,16 @@ __all__ = ["DataContent", "fingerprint_of", "require_unchanged"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataContent:
-    """What a data set holds. Equal contents are the same data."""
+    """What a data set holds. Data sets with equal contents are taken to be the same data."""
 
     train: int
-    """Training images, broken ones among them."""
+    """Number of training images, broken ones included."""
     validation: int
-    """Validation images; where the data has no such split, those that are held out."""
+    """Number of validation images; where the data has no validation split, of the held-out images."""
     classes: int | None
     """Number of classes; None without labels."""
     fingerprint: str
-    """Of the splits' names and sizes and of the classes' names: sixteen hexadecimal digits."""
+    """Hash of the images' names, sizes and labels and of the classes' names: sixteen hexadecimal digits."""
 
     def __str__(self) -> str:
         classes = "no labels" if self.classes is None else f"{self.classes:,} classes"
@@ -33,16 +33,16 @@ class DataContent:
 
 
 def fingerprint_of(parts: Iterable[object]) -> str:
-    """Sixteen hexadecimal digits of the parts' texts, in their order."""
+    """A hash of the parts' texts in their order: sixteen hexadecimal digits of BLAKE2b."""
     text = "\n".join(map(str, parts))
     return hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=8).hexdigest()
 
 
 def require_unchanged(records: Iterable[Record], contents: Mapping[str, DataContent]) -> None:
-    """Raise UserError where data is not what it was under the same address when earlier runs were trained on it.
+    """Raise UserError where the data at an address has changed since earlier experiments were trained on it.
 
-    records: of the earlier experiments, as `Experiment.to_record` gives them; those of versions that did not hold the
-    content say nothing. contents: what the data is now, by address.
+    records: those of the earlier experiments (`Experiment.to_record`); records of older versions, which hold no
+    content, are passed over. contents: the data's content now, by address.
     """
     for record in records:
         address, content = str(record.get("data")), record.get("content")
@@ -58,7 +58,7 @@ def require_unchanged(records: Iterable[Record], contents: Mapping[str, DataCont
 
 
 def _change(before: DataContent, now: DataContent) -> str:
-    """What has changed, in a few words: `1,000 + 200 images before, 1,001 + 200 now`."""
+    """The change in words: `1,000 + 200 images before, 1,001 + 200 now`."""
     if (before.train, before.validation) != (now.train, now.validation):
         return f"{before.train:,} + {before.validation:,} images before, {now.train:,} + {now.validation:,} now"
     if before.classes != now.classes:

@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataset", "content_of", "load"]
 
-SAMPLE = 1024  # images of a stream that its statistics are taken from
+SAMPLE = 1024  # number of images of a stream from which its statistics are computed
 
 LEVELS = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Two splits, and what is known of them."""
+    """A data set's training and validation split, its classes, pixel statistics and content."""
 
     name: str
     train: Images | Stream
     validation: Images | Stream
     classes: tuple[str, ...] | None
     mean: tuple[float, ...]
-    """Per channel, of the training pixels in [0, 1]: all of them in memory, of 1,024 images of a stream."""
+    """Per channel, over the training pixels scaled to [0, 1]: all in memory, or those of 1,024 images of a stream."""
     std: tuple[float, ...]
     skipped: tuple[str, ...]
-    """Broken images found while loading, `path: reason` (`file#row: reason`)."""
+    """Broken images found while loading, as `path: reason` or `file#row: reason`."""
     content: DataContent | None = None
-    """What the data is, wherever it lies; None where it was made by hand."""
+    """Image counts and fingerprint; None for a data set that was not read by `load`."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Opened:
-    """Both splits, before an image is decoded."""
+    """Both splits of a data set, before any image is decoded."""
 
     train: Source
     validation: Source
@@ -84,12 +84,12 @@ def load(
 
 
 def content_of(data: str) -> DataContent:
-    """What `data` is, wherever it lies, without decoding an image. Raises UserError."""
+    """The content of `data`, taken without decoding an image. Raises UserError."""
     return _open(locate(data)).content
 
 
 def _open(name: str) -> _Opened:
-    """The splits of a located data set, an image in five held out where it has but one, and its numbered labels."""
+    """Splits and numbered labels of a located data set; a fifth is held out where it has only a training split."""
     splits = open_splits(name)
     train, validation = (splits.train, splits.validation) if splits.validation else hold_out(name, splits.train)
     train_labels, validation_labels, classes = number_labels(name, train.labels, validation.labels, splits.classes)
@@ -111,7 +111,7 @@ def _decode(
     channels: int,
     skipped: dict[str, str],
 ) -> Images:
-    """All images of a source, without the broken ones, which go to `skipped`."""
+    """All images of a source, decoded. Broken ones are left out and added to `skipped`, by name."""
     from darl.data.decode import decode_many, fit
 
     pixels = np.empty((len(source), channels, image_size, image_size), np.uint8)
@@ -128,9 +128,9 @@ def _decode(
 
 
 def _statistics(split: Images | Stream, skipped: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, from the pixels' histograms: exact, and one pass of small integers.
+    """Mean and standard deviation per channel, computed exactly from the pixels' histograms.
 
-    A deviation is taken to be at least one level of 256, so that constant images can be normalised.
+    A deviation is at least one of the 256 levels, so that constant images can be normalised.
     """
     if isinstance(split, Images):
         pixels = split.pixels

@@ -1,8 +1,8 @@
 """Encoded image → uint8 pixels of one size and number of channels.
 
-Every picture ends as grey (L) or RGB. What is done on the way: EXIF orientation is applied; alpha (also a palette's or
-PNG's transparent colour) is composited over white, where dropping it, as most loaders do, would bring out the
-arbitrary colours that transparent pixels hide; 16-bit grey is scaled to 8 bits, where PIL would clip it; palettes,
+Every image becomes grey (mode L) or RGB. On the way: EXIF orientation is applied; alpha (also a palette's or
+PNG's transparent colour) is composited over white, where dropping it, as most loaders do, would show the
+arbitrary colours of transparent pixels; 16-bit grey is scaled to 8 bits, where PIL would clip it; palettes,
 bilevel and CMYK go through PIL's conversion. Then the short side is resized to the wanted size (bicubic, antialiased)
 and the centre is cut out, in one pass.
 """
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 __all__ = ["GREY", "Encoded", "decode_many", "fit", "open_image", "quiet", "to_pixels", "upright"]
 
 Encoded = bytes | Image.Image
-"""An image as a source stores it: a file's bytes, or what another package has decoded already."""
+"""An image as a source stores it: a file's bytes, or an image that another library has decoded."""
 
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 """PIL's modes of grey images."""
 
-CHUNK = 16  # images a task of the thread pool
+CHUNK = 16  # images per task of the thread pool
 
-SLOW = 5e-4  # seconds an image from which on threads pay
+SLOW = 5e-4  # seconds per image above which threads are faster
 
 ORIENTATION = 0x0112  # EXIF's tag
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep PIL's remarks on odd files to itself: a file that cannot be used is reported by path."""
+    """Within, PIL's warnings about odd files are off: files that cannot be used are reported by path."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -50,7 +50,7 @@ def quiet() -> Iterator[None]:
 
 
 def open_image(encoded: Encoded) -> Image.Image:
-    """The image, its pixels not yet decoded; raises whatever PIL raises, and ValueError for too many pixels."""
+    """The image, its pixels not yet decoded; raises what PIL raises, and ValueError for too many pixels."""
     image = Image.open(io.BytesIO(encoded)) if isinstance(encoded, bytes) else encoded
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
@@ -59,7 +59,7 @@ def open_image(encoded: Encoded) -> Image.Image:
 
 
 def upright(image: Image.Image, channels: int) -> Image.Image:
-    """The whole image as its camera was held, in mode L (1 channel) or RGB (3 channels)."""
+    """The whole image, EXIF orientation applied, in mode L (1 channel) or RGB (3 channels)."""
     image.load()
     if image.info and image.getexif().get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
@@ -77,6 +77,7 @@ def upright(image: Image.Image, channels: int) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
+    """A 16-bit grey image scaled to 8 bits; raises ValueError for values outside 16 bits."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("32-bit pixels have no known range")
@@ -91,9 +92,9 @@ def to_pixels(image: Image.Image) -> UInt8[np.ndarray, "channels height width"]:
 
 
 def fit(encoded: Encoded, image_size: int, channels: int) -> UInt8[np.ndarray, "channels height width"]:
-    """Short side resized to `image_size`, centre cut out; raises what the broken file makes PIL raise."""
+    """Pixels with the short side resized to `image_size`, and the centre cropped; raises what PIL raises."""
     image = open_image(encoded)
-    # JPEG can be decoded at a fraction of its size; a factor of two over the wanted size keeps the resampling fair
+    # JPEG can be decoded at a fraction of its size; twice the wanted size leaves enough detail for resampling
     image.draft(None, (2 * image_size, 2 * image_size))
     image = upright(image, channels)
     if image.size != (image_size, image_size):
@@ -110,10 +111,10 @@ def decode_many(
     out: UInt8[np.ndarray, "images channels height width"],
     threads: int,
 ) -> dict[int, str]:
-    """Fill `out` with `decode(index)` of every index; the reasons of those that failed.
+    """Fill `out` with `decode(index)` for every index; returns the reason for each index that failed.
 
-    A pool of threads takes over if the first images are slow to decode or, as a slow network's, to read. Small ones
-    are quick, and then threads spend more time on waiting for Python's lock than they save.
+    A pool of threads is used if the first images are slow to decode or to read. For small, fast images threads would
+    wait longer for Python's lock than they save.
     """
 
     def decode_chunk(start: int) -> dict[int, str]:
@@ -130,7 +131,7 @@ def decode_many(
 
     starts = range(0, len(indices), CHUNK)
     with quiet():
-        # the first chunk also opens files and loads PIL's plug-ins: the second tells
+        # time the second chunk, since the first one also opens files and loads PIL's plug-ins
         parts = [decode_chunk(start) for start in starts[:1]]
         began = time.perf_counter()
         parts += [decode_chunk(start) for start in starts[1:2]]

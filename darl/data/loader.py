@@ -1,4 +1,4 @@
-"""Streams through torch's DataLoader: what its workers do for a batch, and how batches come back from them."""
+"""Batches of a stream through torch's DataLoader, whose workers decode and crop the images."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["CroppedRows", "OrderedRows", "Plan", "loaded"]
 
-PREFETCH = 2  # batches that each loader worker is ahead
+PREFETCH = 2  # batches that each loader worker prepares in advance
 
-Loaded = tuple[Tensor, Tensor, dict[str, str]]  # uint8 pixels, the indices of the images they show, what was broken
+Loaded = tuple[Tensor, Tensor, dict[str, str]]
+"""uint8 pixels, the indices of the images that they show, and broken images: reasons by name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What decides the rows of every batch of an epoch."""
+    """Everything that determines the batches of an epoch on one worker."""
 
     order: Int64[np.ndarray, " images"]
     seed: int
@@ -40,12 +41,12 @@ class Plan:
     rows: range
 
     def indices(self, k: int) -> Int64[np.ndarray, " rows"]:
-        """The images of batch `k`."""
+        """Indices of the images in this worker's rows of batch `k`."""
         start = k * self.batch_size
         return self.order[start + self.rows.start : start + self.rows.stop]
 
     def draws(self, k: int) -> tuple[Float[Tensor, "rows tries 4"] | None, Bool[Tensor, " rows"] | None]:
-        """What the boxes of batch `k` are made from, and its flips; None for what is not done."""
+        """Random numbers for the crops of batch `k` (see `crop_boxes`), and its flips; None for what is not done."""
         if not (self.augment.crops or self.augment.flip):
             return None, None
         uniform, flips = draw(self.rows, self.seed, "augment", self.epoch, k)
@@ -53,7 +54,7 @@ class Plan:
 
 
 class Rows(TorchDataset[Loaded | UserError]):
-    """Batches by number, for DataLoader: a worker's own tracebacks are kept out of the user's errors."""
+    """Batches by number, for DataLoader. A UserError is returned, since DataLoader would add a worker's traceback."""
 
     def __init__(self, split: Stream) -> None:
         self.split = split
@@ -67,7 +68,7 @@ class Rows(TorchDataset[Loaded | UserError]):
 
     @abstractmethod
     def batch(self, number: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-        """Pixels, indices of the images shown, broken images."""
+        """uint8 pixels, indices of the images shown, and broken images: reasons by name."""
 
 
 class CroppedRows(Rows):
@@ -115,7 +116,7 @@ class OrderedRows(Rows):
 def loaded(
     split: Stream, rows: Rows, numbers: range, device: torch.device
 ) -> Iterator[tuple[UInt8[Tensor, "rows channels size size"], Int64[Tensor, " rows"]]]:
-    """The batches of these numbers, in order, from the split's loader workers; raises UserError."""
+    """Pixels and image indices of the batches with these numbers, from the loader workers; raises UserError."""
     workers = split.loader_workers
     loader = DataLoader(
         rows,
@@ -126,7 +127,7 @@ def loaded(
         pin_memory=device.type == "cuda",
         # network clients do not survive a fork
         multiprocessing_context="spawn" if workers and split.source.remote else None,
-        generator=torch.Generator(),  # DataLoader draws a seed that nothing here uses: not from the global generator
+        generator=torch.Generator(),  # DataLoader draws an (unused) seed: keep it off the global generator
     )
     for item in loader:
         if isinstance(item, UserError):

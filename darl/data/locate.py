@@ -1,6 +1,6 @@
-"""From what the user calls a data set to its one name, its splits, and the settings that suit it.
+"""Finds a data set by the user's name for it: its canonical name, its splits, and settings that suit it.
 
-Which names there are is said by the kinds of data (`darl.data.sources.kind`): here they are asked in turn.
+The kinds of data (`darl.data.sources.kind`) know the names; the functions here ask each kind in turn.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from darl.errors import UserError
 
 __all__ = ["Defaults", "defaults", "locate", "no_readable_image", "open_splits"]
 
-LOOKED_AT = 16  # images that tell a set's size and colours
+LOOKED_AT = 16  # number of first images from which a data set's image size and channels are guessed
 
-SMALL = 40  # pixels up to which images are taken for CIFAR's kind
+SMALL = 40  # pixels of the shorter side up to which images get CIFAR's settings
 
 
 def locate(data: str) -> str:
-    """The one name of a data set, from every working directory; raises UserError for a name that stands for nothing.
+    """The canonical name of a data set, the same in every working directory; raises UserError for an unknown name.
 
     `digits`, `digits:FIRST-LAST` (some of its classes), `torchvision:NAME`, `hub:OWNER/NAME` and URIs are such names,
-    and so are absolute paths, which need not exist. Relative paths become absolute, and every spelling of an address
-    one (`file:///x/` is `/x`). What exists as a local path is one, whatever else it could mean; `digits` is always the
-    embedded set (a folder is `./digits`).
+    and so are absolute paths, which need not exist. Relative paths become absolute, and addresses are normalised
+    (`file:///x/` is `/x`). A short name that exists as a path means that path, except `digits`, which is always the
+    embedded set (a folder of that name is `./digits`).
     """
     kinds = DataKind.kinds()
-    for kind in kinds:  # digits first: to ask torchvision is to import it
+    for kind in kinds:  # digits first: asking torchvision imports it
         if (name := kind.named(data)) is not None:
             return name
     for kind in kinds:
@@ -37,22 +37,22 @@ def locate(data: str) -> str:
 
 
 def kind_of(name: str) -> type[DataKind]:
-    """The kind of a located data set."""
+    """The kind of a data set with this canonical name."""
     return next(kind for kind in DataKind.kinds() if kind.named(name) is not None)
 
 
 def open_splits(name: str) -> Splits:
-    """The splits of a located data set; raises UserError where there are none."""
+    """The splits of the data set with this canonical name; raises UserError where there are none."""
     return kind_of(name).open(name)
 
 
 def no_readable_image(data: str, first: str) -> UserError:
-    """The error for data of which nothing can be decoded; `first` is the first image's name and what is wrong."""
+    """The error for data without a decodable image; `first` is the first image's name and what is wrong with it."""
     return UserError(f"must hold an image that can be read, got {data!r} where none can (first: {first})", field="data")
 
 
 def defaults(data: str) -> Defaults:
-    """What the kind of data says, else settings by its first images: their size, and whether all are grey.
+    """Settings that suit a data set: those of its kind, else by the first images' size and whether all are grey.
 
     Raises UserError.
     """

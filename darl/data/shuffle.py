@@ -20,7 +20,7 @@ __all__ = ["epoch_order", "steps_per_epoch"]
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Full batches in `n` images: the rest waits for another epoch's order. Raises UserError if there is none."""
+    """Number of full batches in `n` images; an epoch leaves out the rest. Raises UserError if there is none."""
     require(1 <= batch_size <= n, "batch_size", f"be between 1 and the {n} training images", batch_size)
     return n // batch_size
 
@@ -39,6 +39,7 @@ def epoch_order(split: Images | Stream, seed: int, epoch: int) -> Int64[Tensor, 
 
 
 def _grouped_order(n: int, groups: Groups, g: torch.Generator) -> Int64[Tensor, " images"]:
+    """Shuffled groups, cut into windows of about `WINDOW` bytes, with the rows shuffled within each window."""
     order = torch.randperm(len(groups.starts), generator=g).numpy()
     stops = np.append(groups.starts[1:], n)
     window = (np.cumsum(groups.sizes[order]) - groups.sizes[order]) // WINDOW

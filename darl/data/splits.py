@@ -1,7 +1,7 @@
 """A split, decoded in memory or as a stream of encoded images.
 
-Both hold a broken image to be no reason to stop. In memory it is left out; in a stream, where it is found only when
-its turn comes, another image stands in for it.
+A broken image does not stop a run. In memory it is left out; in a stream, where it is found only when it is decoded,
+another image replaces it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["REMOTE_THREADS", "Images", "Stream"]
 
 REMOTE_THREADS = 16
-"""Reads at a time where each costs a round trip."""
+"""Number of parallel reads from remote storage, where each costs a round trip."""
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Decoded images: what all trials on a host share."""
+    """A split decoded into memory, which all trials on a host share."""
 
     pixels: UInt8[np.ndarray, "images channels size size"]
     labels: Int64[np.ndarray, " images"] | None
@@ -38,9 +38,9 @@ class Images:
 
 
 class Stream:
-    """Images too many for memory, decoded when they are asked for.
+    """A split that is too large for memory: images are decoded when they are used.
 
-    A broken image is replaced, the same way each time, by the next readable one of the same label (in a cycle over the
+    A broken image is replaced, always the same way, by the next readable one of the same label (in a cycle over the
     split; of any label where there are none), warned of once by its path and kept in `skipped`.
     """
 
@@ -64,7 +64,7 @@ class Stream:
         return len(self.source)
 
     def fitted(self, _row: int, index: int) -> UInt8[np.ndarray, "channels size size"]:
-        """An image without augmentation, for `decode`."""
+        """An image resized without augmentation, as an argument of `decode`."""
         from darl.data.decode import fit
 
         return fit(self.source.read(index), self.image_size, self.channels)
@@ -72,7 +72,7 @@ class Stream:
     def decode(
         self, indices: Int64[np.ndarray, " rows"], decode: Callable[[int, int], np.ndarray]
     ) -> tuple[UInt8[np.ndarray, "rows channels size size"], Int64[np.ndarray, " rows"], dict[str, str]]:
-        """Pixels by `decode(row, index)`, the indices of the images that they show, and what was broken, by name."""
+        """Pixels from `decode(row, index)`, the indices of the images shown, and broken images: reasons by name."""
         from darl.data.decode import decode_many
 
         size = self.image_size
@@ -94,7 +94,7 @@ class Stream:
         return pixels, shown, broken
 
     def _others(self, index: int) -> Iterator[int]:
-        """Which images to try instead of this one."""
+        """The images to try in place of image `index`, in order."""
         after = (index + np.arange(1, len(self))) % len(self)
         if self.labels is not None:
             same = self.labels[after] == self.labels[index]
@@ -102,7 +102,7 @@ class Stream:
         return map(int, after)
 
     def report(self, broken: dict[str, str]) -> None:
-        """Warn of images not warned of before."""
+        """Warn of broken images, of each once."""
         for name, reason in broken.items():
             if name not in self.skipped:
                 self.skipped[name] = reason

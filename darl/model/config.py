@@ -16,7 +16,7 @@ __all__ = ["ModelConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(TrunkConfig):
-    """Everything that a model is built from but the seed of its initial weights.
+    """Everything that a model is built from, except the seed of its initial weights.
 
     Raises UserError where the noise does not fit the objective, or a size does not fit the others.
     """
@@ -34,7 +34,7 @@ class ModelConfig(TrunkConfig):
 
     def build(self, seed: int) -> "Darl":
         """The model, initialised from the seed."""
-        from darl.model.darl import Darl  # timm and torchvision come with it: two seconds that a config can do without
+        from darl.model.darl import Darl  # here, since it imports timm and torchvision (2 s), which configs do without
         from darl.model.encoder import initialize
 
         model = Darl(self)
@@ -42,5 +42,5 @@ class ModelConfig(TrunkConfig):
         return model
 
     def flops(self) -> float:
-        """Floating-point operations of one image's forward pass in training, by arithmetic: no model is built."""
+        """Floating-point operations of one image's forward pass in training; no model is built for it."""
         return self.objective.flops(self)

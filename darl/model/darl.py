@@ -1,11 +1,11 @@
 """DARL: a causal Vision Transformer that predicts an image's patches one after another (Li et al. 2024, section 3).
 
-A model is an encoder, and a decoder that its training objective builds. The objective decides how the encoder is
-called and what is to be predicted (`darl.model.objectives`); next-patch prediction is the paper's.
+A model is an encoder and a decoder, which the training objective builds. The objective decides how the encoder is
+called and what is predicted (`darl.model.objectives`); the paper's objectives predict the next patch.
 
-Unlike a plain ViT: the causal mask is never written out as a tensor; rotary coordinates are the patch's own (row,
-column), also where the order is not the raster, and the start token is not rotated; a start token stands where a ViT
-has its class token; features come in raster order whatever the order of training; the mask can be dropped afterwards.
+Unlike a plain ViT: the causal mask is never built as a tensor; rotary coordinates are the patch's own (row, column),
+whatever the patch order, and the start token is not rotated; a start token takes the place of a ViT's class token;
+features are returned in raster order, whatever the patch order; the mask can be dropped after pretraining.
 
 Layouts: B batch, N patches, W width, P pixel values of a patch.
 """
@@ -50,9 +50,9 @@ class Darl(nn.Module):
         return {f"encoder.{name}" for name in self.encoder.no_weight_decay()}
 
     def draw(self, rows: range, *purpose: int | str, device: torch.device | str = "cpu") -> Draws:
-        """The random tensors of the objective's loss for these rows of a batch, by name.
+        """The random tensors that the objective's loss needs for these rows of a batch, by name.
 
-        A row's draws depend on `purpose` (say seed and step) and on the row alone: see `darl.randomness`.
+        A row's draws depend only on `purpose` (for example seed and step) and the row: see `darl.randomness`.
         """
         draws = self.objective.draws(self.config, self.noise)
         return {name: draw_rows(draw, rows, *purpose, name, device=device) for name, draw in draws.items()}
@@ -66,12 +66,14 @@ class Darl(nn.Module):
         """The loss and the predicted clean patches.
 
         Args:
-            images: normalised pixels, of the model's own size.
+            images: normalised pixels, of the image size that the model was built for.
             draws: the objective's random tensors, from `draw`; drawn where not given.
-            seed: of that draw; from torch's default generator where not given.
+            seed: seeds that draw; taken from torch's default generator where not given.
 
         Returns:
-            loss (scalar) and prediction (batch, patches, patch_dim), in the order of `order`.
+            "loss" (scalar) and "prediction" (batch, patches, patch_dim), patches in the order of prediction (`order`).
+
+        Raises UserError where the images have another size or number of channels.
 
         """
         self._check(images)
@@ -93,7 +95,7 @@ class Darl(nn.Module):
         return self.encoder.forward_head(features, pre_logits=pre_logits)
 
     def denoiser(self, images: "Float[Tensor, 'batch channels height width']") -> Denoiser:
-        """The images' clean patches and how the model estimates them from noisy ones.
+        """The images' clean patches, and a function that estimates them from noisy ones.
 
         Raises UserError where the objective does not predict every patch: see `Objective.can_denoise`.
         """
@@ -102,20 +104,20 @@ class Darl(nn.Module):
         return self.objective.denoiser(self.encoder, self.decoder, patches)
 
     def flops(self) -> float:
-        """Of one image's forward pass in training: see `ModelConfig.flops`."""
+        """Floating-point operations of one image's forward pass in training: see `ModelConfig.flops`."""
         return self.config.flops()
 
     @torch.no_grad()
     def generate(
         self, n: int, *, steps: int = 32, prefix: Tensor | None = None, seed: int = 0
     ) -> "Float[Tensor, 'n channels height width']":
-        """Draw `n` images (normalised pixels) patch by patch.
+        """Sample `n` images (normalised pixels) patch by patch.
 
         Args:
-            n: images.
-            steps: noise levels per patch; without meaning for MSE, which predicts the mean.
-            prefix: (n, k, patch_dim), the first k patches in the order of prediction; none where not given.
-            seed: of the draw.
+            n: number of images.
+            steps: denoising steps per patch; ignored for MSE, which predicts the mean.
+            prefix: (n, k, patch_dim), the first k patches in the order of prediction; by default none.
+            seed: seeds the samples.
 
         Raises UserError where the objective does not allow it: see `Objective.generate`.
         """

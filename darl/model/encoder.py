@@ -1,7 +1,7 @@
 """The encoder: a Vision Transformer that reads patches in an order, causally or not.
 
-Its primitives (`project`, `add_positions`, `embed`, `trunk`, `next_output`) are those of `darl.model.trunk.Trunk`: the
-objectives compose the forward pass of training from them. `forward_features` is the pass of evaluation.
+Its primitives (`project`, `add_positions`, `embed`, `trunk`, `next_output`) are those of `darl.model.trunk.Trunk`, from
+which the objectives compose the forward pass of training. Evaluation uses `forward_features`.
 """
 
 import math
@@ -71,15 +71,15 @@ class Encoder(nn.Module):
     rotation: Tensor | None
 
     def reset_parameters(self) -> None:
-        """The start token, by timm's initialisation of a class token."""
+        """Initialise the start token as timm initialises a class token."""
         nn.init.normal_(self.start_token, std=1e-6)
 
     def no_weight_decay(self) -> set[str]:
-        """Parameters without weight decay, beside those of one axis: timm's optimiser factory asks for them."""
+        """Parameters without weight decay, in addition to those of one axis; timm's optimiser factory calls this."""
         return {"start_token", "position.table"}
 
     def project(self, patches: "Float[Tensor, 'batch read patch_dim']") -> "Float[Tensor, 'batch read features']":
-        """Tokens of patch vectors, without positions. (`darl.model.trunk.Trunk` says more, here and below.)"""
+        """Tokens of patch vectors, without positions. `darl.model.trunk.Trunk` documents the primitives in full."""
         projection = self.patch_embed.proj
         return F.linear(patches, projection.weight.flatten(1), projection.bias)
 
@@ -112,7 +112,7 @@ class Encoder(nn.Module):
         start = self.start_token.expand(len(tokens), -1, -1).to(tokens.dtype)
         x, table = torch.cat([start, tokens], dim=1), self._rotation(grid)
         if table is not None:
-            table = table[: x.shape[1]] if at is None else table[F.pad(at + 1, (1, 0))]  # the start token's in front
+            table = table[: x.shape[1]] if at is None else table[F.pad(at + 1, (1, 0))]  # row 0 is the start token's
             table = table.to(x.device)
         causal = mask is None and (self.causal if causal is None else causal)
         for block in self.blocks:
@@ -137,7 +137,7 @@ class Encoder(nn.Module):
         return tokens_BTW[:, 1:][:, permutation(self.patch_order, grid)[1].to(tokens_BTW.device)]
 
     def new_cache(self) -> Cache:
-        """A cache in which nothing has been read."""
+        """An empty cache, for `next_output`."""
         return [None] * len(self.blocks)
 
     def next_output(self, patch: Tensor | None, index: int, batch: int, cache: Cache) -> Tensor:
@@ -178,7 +178,7 @@ class Encoder(nn.Module):
         return self.order if grid == self.grid else permutation(self.patch_order, grid)[0].to(self.order.device)
 
     def _last(self, patches: int) -> int:
-        """Raster index of the last patch in the order; another number of patches than in training is a square grid."""
+        """Raster index of the last patch in the order; other numbers of patches are square grids."""
         side = math.isqrt(patches)
         grid = self.grid if patches == len(self.order) else (side, side)
         require(
@@ -187,7 +187,7 @@ class Encoder(nn.Module):
         return int(permutation(self.patch_order, grid)[0][-1])
 
     def _rotary_table(self, grid: Grid) -> Tensor | None:
-        """timm's rotary table for [start, patches in order] and for q, k and v: (N + 1, 3, 1, 2D)."""
+        """timm's rotary table (N + 1, 3, 1, 2D) for [start, patches in order], for q, k and v; D is the head width."""
         rotation = self.position.rotation(grid)
         if rotation is None:
             return None

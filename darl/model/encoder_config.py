@@ -1,4 +1,4 @@
-"""What the encoder is built from: its size, and the images that it reads and how. Plain values, without torch modules.
+"""Configuration of the encoder: its size, the images, and how it reads them. Importing it imports no timm.
 
 `EncoderConfig` is a size (widths and depths; `SIZES` has six by name). `TrunkConfig` adds the images, the patch order,
 the position encoding and the mask: everything that `darl.model.encoder.Encoder` needs.
@@ -27,7 +27,7 @@ class EncoderConfig:
     patch_size: int = changes(Aspect.INPUT, default=16)
     mlp_ratio: float = changes(Aspect.MODEL, default=4.0)
     readout: str = changes(Aspect.MODEL, default="mean")
-    """What represents the image: the `mean` of the patch tokens, or the `last` token in the order (it has read all)."""
+    """The image's feature vector: the `mean` of the patch tokens, or the `last` token in the order (it reads all)."""
 
     def __post_init__(self) -> None:
         for field in ("width", "depth", "heads", "patch_size"):
@@ -81,16 +81,16 @@ class TrunkConfig:
 
     @property
     def patches(self) -> int:
-        """Patches of an image."""
+        """Number of patches of an image."""
         return self.grid[0] * self.grid[1]
 
     @property
     def patch_dim(self) -> int:
-        """Pixel values of a patch."""
+        """Number of pixel values of a patch."""
         return self.channels * self.size.patch_size**2
 
     def trunk_flops(self, patches: int) -> float:
-        """Floating-point operations of the matrix products for one image of which n patches are read, forward.
+        """Floating-point operations of the forward pass's matrix products for one image of which n patches are read.
 
         2nPW to embed; with T = n + 1 tokens, for each block 8TW² (q, k, v, out) + 4rTW² (MLP of ratio r) + 4T²W (scores
         and values, counted whole, as torch's counter does; a causal kernel does half of it).

@@ -40,15 +40,15 @@ def create_model(
     Args:
         size: `nano tiny small base large huge`, or an `EncoderConfig`.
         image_size: pixels, or (height, width).
-        patch_size: pixels; the size's own where not given.
-        channels: of the images.
+        patch_size: pixels; by default that of `size`.
+        channels: channels of the images.
         objective: `mse` or `diffusion`, with options as `diffusion:decoder_depth=2`, or an `Objective`.
         order: `raster column snake nested_raster round_robin hilbert spiral random`, or an `Order`.
         position: `absent sincos2d learned rope1d rope2d`, or a `Position`.
         noise: (a, b) of Beta, `beta:a=0.03,b=1`, `linear`, `cosine`, or a `Noise`; ignored for `mse`.
-        causal: with the causal mask.
+        causal: whether the encoder uses the causal mask.
         readout: `mean` or `last`: what `forward_head` gives.
-        seed: of the initialisation.
+        seed: seeds the initial weights.
 
     Raises UserError naming the argument, the value and the remedy.
 
@@ -71,4 +71,5 @@ def create_model(
 
 
 def _variant(family: type[Variant], value: Any) -> Any:
+    """A variant of `family` from its text; any other value unchanged."""
     return family.parse(value) if isinstance(value, str) else value

@@ -28,7 +28,7 @@ __all__ = ["Beta", "Corruption", "Cosine", "Linear", "Noise", "nearest_beta"]
 
 
 class Corruption(NamedTuple):
-    """What turns clean patches into noisy ones."""
+    """Signal fractions and noise that turn clean patches into noisy ones."""
 
     gamma: "Float[Tensor, 'batch patches']"
     """Signal fraction in [0, 1]."""
@@ -56,7 +56,7 @@ class Noise(Variant):
 
     @abstractmethod
     def quantile(self, probability: "Float[Tensor, '*shape']") -> "Float[Tensor, '*shape']":
-        """The gamma in [0, 1] below which a draw lies with this probability."""
+        """The gamma in [0, 1] below which a draw lies with this probability: the inverse distribution function."""
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> "Float[Tensor, '*shape']":
         """Independent draws: float32, on the generator's device. By inverse transform unless overridden."""
@@ -75,7 +75,7 @@ class Noise(Variant):
 class Beta(Noise):
     """gamma ~ Beta(a, b): the smaller a, the more noise; b = 1 gives density a gamma^(a - 1). The paper's schedule.
 
-    a, b: between 1e-6, where gamma is 0 or 1 as by a coin, and 1e6, where it hardly differs from its mean.
+    a, b: between 1e-6, where gamma is almost always 0 or 1, and 1e6, where it hardly differs from its mean.
     """
 
     kind: ClassVar[str] = "beta"
@@ -89,7 +89,7 @@ class Beta(Noise):
 
     def density(self, gamma: "Float[Tensor, '*shape']") -> "Float[Tensor, '*shape']":
         """gamma^(a - 1) (1 - gamma)^(b - 1) / B(a, b), computed in float64."""
-        # Here, since it takes half a second that a config can do without.
+        # Imported here: it takes half a second, and configs do without it.
         from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
         x = gamma.double()

@@ -76,7 +76,7 @@ class Snake(Order):
 
 @dataclass(frozen=True, kw_only=True)
 class Blockwise(Order):
-    """The orders that go by square blocks.
+    """Base of the orders that read the grid by square blocks.
 
     block: a block's side in patches, at least 1; the last blocks are smaller where it does not divide the grid.
     """

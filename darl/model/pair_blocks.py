@@ -1,4 +1,4 @@
-"""The patch decoders' Transformer blocks: over a pair of tokens, for the second of the two.
+"""The patch decoders' Transformer blocks, which read a pair of tokens and update the second one.
 
 The pair is the context z (the trunk's output for a patch) and y, which is the embedded noisy patch in the diffusion
 decoder and a learned vector in MSE's. Only y's output is read, and z stays the same from block to block. So each block
@@ -22,7 +22,7 @@ KeyValue = tuple[Tensor, Tensor]
 
 
 def pair_block_flops(size: EncoderConfig) -> float:
-    """Floating-point operations of a block's matrix products for one pair, forward.
+    """Floating-point operations of the forward pass's matrix products of a block for one pair.
 
     6W² (q, k, v of y) + 4W² (k, v of z) + 2W² (out) + 4rW² (MLP of ratio r). The attention itself is over two keys and
     has no matrix product.
@@ -31,7 +31,7 @@ def pair_block_flops(size: EncoderConfig) -> float:
 
 
 class PairBlocks(nn.ModuleList):
-    """`depth` blocks, one after another; without a last norm."""
+    """`depth` blocks, one after another, without a norm after the last."""
 
     def __init__(self, size: EncoderConfig, depth: int):
         super().__init__(PairBlock(size.width, size.heads, size.mlp_ratio) for _ in range(depth))
@@ -48,7 +48,7 @@ class PairBlocks(nn.ModuleList):
 
 
 class PairBlock(nn.Module):
-    """A pre-norm Transformer block over a pair, for the second of the two tokens.
+    """A pre-norm Transformer block that reads a pair (z, y) of tokens and updates y.
 
     A softmax over two scores is a sigmoid of their difference: attention is v_y + sigmoid(q·(k_z - k_y)) (v_z - v_y).
     """

@@ -28,13 +28,13 @@ class Encoding(nn.Module):
     """A position encoding built for a model. This base class encodes nothing."""
 
     def additive(self, grid: Grid) -> "Float[Tensor, 'patches width'] | None":
-        """What is added to the patch embeddings, in raster order; None for no additive encoding."""
+        """Vectors to add to the patch embeddings, in raster order; None where the encoding is not additive."""
         return None
 
     def rotation(self, grid: Grid) -> "Float[Tensor, 'patches two_head_width'] | None":
         """Sines then cosines for every head channel, patches in raster order (timm's concatenated layout), on the CPU.
 
-        Channels 2i and 2i + 1 share an angle. None for no rotary encoding.
+        Channels 2i and 2i + 1 share an angle. None where the encoding is not rotary.
         """
         return None
 
@@ -46,7 +46,7 @@ class Position(Variant):
     family: ClassVar[str] = "position"
 
     def check(self, width: int, head_width: int) -> None:
-        """Raise UserError where the encoding does not fit a model of this width. By default it fits all."""
+        """Raise UserError where the encoding does not fit a model of this width. By default it fits every model."""
 
     @abstractmethod
     def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
@@ -55,7 +55,7 @@ class Position(Variant):
 
 @dataclass(frozen=True, kw_only=True)
 class Absent(Position):
-    """No position encoding: a causal model can still count the tokens before."""
+    """No position encoding: a causal model can still count the tokens before each token."""
 
     kind: ClassVar[str] = "absent"
 
@@ -116,7 +116,7 @@ class _Learned(Encoding):
 
 
 class _Rotary(Encoding):
-    """timm's rotary table over the grid, or over the raster index where `flat`."""
+    """timm's rotary encoding by (row, column), or by the raster index where `flat`."""
 
     def __init__(self, channels_per_axis: int, temperature: float, flat: bool):
         super().__init__()

@@ -1,4 +1,4 @@
-"""timm knows darl's encoders by name once both are imported, in either order.
+"""Registers darl's encoders with timm, whichever of the two packages is imported first.
 
 `import darl` must not import timm, which takes two seconds. So the names are registered when timm is imported.
 """
@@ -11,7 +11,7 @@ __all__ = ["register"]
 
 
 def register() -> None:
-    """Register `darl_…` with timm: now where timm is imported already, else right after it is."""
+    """Register the models `darl_…` with timm: now if timm is imported already, else when it is imported."""
     register_post_import_hook(_register, "timm")
 
 

@@ -11,9 +11,9 @@ __all__ = ["sample_patches"]
 
 
 def sample_patches(encoder: Trunk, draw: Callable[[Tensor], Tensor], prefix: Tensor, patches: int) -> Tensor:
-    """`prefix` (B, k, P), continued to (B, `patches`, P), in the order of prediction.
+    """Patches (B, `patches`, P) in the order of prediction: `prefix` (B, k, P), then sampled ones.
 
-    draw: a patch (B, 1, P) for the trunk's output (B, 1, W).
+    draw: samples a patch (B, 1, P) given the trunk's output (B, 1, W). B batch, P pixel values of a patch, W width.
     """
     given, cache = prefix.shape[1], encoder.new_cache()
     drawn = list(prefix.unbind(1))

@@ -61,7 +61,7 @@ class TimmEncoder(Encoder):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new last linear map for `num_classes` classes; for 0 classes none."""
+        """Replace the classifier by a new one for `num_classes` classes; 0 removes it."""
         self.num_classes = num_classes
         if global_pool is not None:
             self.global_pool = global_pool
@@ -70,7 +70,7 @@ class TimmEncoder(Encoder):
         self.head.to(self.start_token.device).apply(init_weights_vit_timm)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Layers for layer-wise learning rates."""
+        """Patterns that assign parameters to layers, for layer-wise learning rates; as in timm's ViT."""
         blocks = [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]
         return {"stem": r"^start_token|^patch_embed|^position", "blocks": blocks}
 
@@ -105,7 +105,7 @@ class TimmEncoder(Encoder):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop the blocks behind the last chosen one, and the classifier; the chosen blocks are returned."""
+        """Drop the blocks after the last chosen one, and the classifier; returns the indices of the chosen blocks."""
         taken = self._taken(indices)
         self.blocks = self.blocks[: max(taken) + 1]
         if prune_norm:
@@ -115,9 +115,9 @@ class TimmEncoder(Encoder):
         return taken
 
     def _taken(self, indices: int | list[int] | None) -> list[int]:
-        """Blocks by timm's convention: all for None, the last n for a number, else by index, negative ones from behind.
+        """Indices of blocks by timm's convention: all for None, the last n for an integer n, else those listed.
 
-        timm's own function for it is private.
+        A negative index counts from the last block. timm's own function for this is private.
         """
         every = range(len(self.blocks))
         if indices is None:

@@ -1,7 +1,7 @@
-"""The names under which timm creates darl's encoders: `timm.create_model("darl_base_patch16_224")` and its like.
+"""The names under which timm creates darl's encoders: `timm.create_model("darl_base_patch16_224")` and the other sizes.
 
-Imported right after timm (`darl.model.register`), perhaps while darl's own modules are still being imported: so the
-encoder is imported only when a model is created.
+This module is imported right after timm (`darl.model.register`), perhaps while darl's own modules are still being
+imported. So the encoder is imported only when a model is created.
 """
 
 from typing import Any
@@ -56,7 +56,7 @@ def _register(model_name: str, size_name: str, size: EncoderConfig) -> None:
 
 
 def _from_pretraining(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The encoder's weights of a pretraining checkpoint; an encoder's own weights unchanged."""
+    """The encoder's weights from those of a pretraining checkpoint; weights of an encoder alone are unchanged."""
     return {name.removeprefix("encoder."): value for name, value in state.items() if not name.startswith("decoder.")}
 
 

@@ -1,6 +1,6 @@
 """All private names of torch that the model uses, with the reason for each; tests/model/test_internals.py checks them.
 
-A public name is used wherever there is one.
+Public names are used wherever they exist.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""The trunk's Transformer block: timm's ViT block with a causal mask that is never written out, and rotary positions.
+"""The trunk's Transformer block: timm's ViT block with rotary positions and a causal mask that is never a tensor.
 
 Layouts: B batch, T tokens, W width, C the three of query, key and value, H heads, D head width.
 """
@@ -17,10 +17,10 @@ __all__ = ["Attention", "Block", "apply_rotary"]
 
 
 def apply_rotary(qkv_BTCHD: Tensor, table: "Float[Tensor, 'tokens 1 1 two_head_width']") -> Tensor:
-    """Rotate pairs of channels by timm's rotary table; a table for each image has a batch axis in front.
+    """Rotate pairs of channels by timm's rotary table; a table per image has a batch axis in front.
 
     Outside of `torch.compile` and in a dtype that has complex numbers, pairs are rotated as complex numbers: measured
-    four times faster on a CPU than the general form. The backward pass needs nothing of qkv, so rotating all three in
+    four times faster on a CPU than the general form. The backward pass does not need qkv, so rotating all three in
     one tensor (v by angle 0) takes less memory than keeping queries and keys both raw and rotated.
     """
     if qkv_BTCHD.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling():
@@ -51,7 +51,7 @@ class Attention(nn.Module):
 
         Args:
             x_BTW: tokens.
-            table: for `apply_rotary`.
+            table: sines and cosines for `apply_rotary`; None for no rotation.
             causal: whether a token reads only itself and those before it.
             past: keys and values of tokens read before these.
             mask: true where a row's token reads a column's; excludes `causal`.

@@ -1,10 +1,10 @@
-"""What an objective may ask of the encoder: the primitives from which it composes a forward pass.
+"""The encoder's interface for objectives: the primitives from which an objective composes a forward pass.
 
 `darl.model.encoder.Encoder` provides them. An objective chooses which patches are read, in which order, with which
 mask. Next-patch prediction reads all patches but the last, causally; a masked objective puts a mask token in front of
 `add_positions` and reads in both directions; one that reads only some patches of each image names them by `at`.
 
-Tokens always have a start token in front, which carries no position. Layouts: B batch, N patches, W width,
+The blocks read a start token in front of the tokens; it has no position. Layouts: B batch, N patches, W width,
 P pixel values of a patch, n tokens without the start token.
 """
 
@@ -22,12 +22,12 @@ Cache = list[tuple[Tensor, Tensor] | None]
 
 @runtime_checkable  # the tests check argument types at run time
 class Trunk(Protocol):
-    """The encoder's primitives. `at` in all of them as in `trunk`."""
+    """The encoder's primitives. The argument `at` is explained in `trunk`."""
 
     grid: Grid
     """(rows, columns) of patches of the images in training."""
     causal: bool
-    """The configured mask: what `trunk` uses where nothing else is asked for."""
+    """Whether `trunk` uses the causal mask where neither its `causal` nor its `mask` is given."""
 
     def project(self, patches: Tensor) -> Tensor:
         """Tokens (B, n, W) of patch vectors (B, n, P): the linear patch embedding, without positions."""
@@ -54,7 +54,7 @@ class Trunk(Protocol):
 
         Args:
             tokens: (B, n, W), from `embed`.
-            grid: of the image.
+            grid: (rows, columns) of patches of the image.
             at: the patches that the tokens represent, as indices into the patch order: (n) for all images alike, or
                 (B, n). By default the first n of the order.
             causal: whether a token reads only itself and those before it; by default as configured.
@@ -67,11 +67,11 @@ class Trunk(Protocol):
     def next_output(self, patch: Tensor | None, index: int, batch: int, cache: Cache) -> Tensor:
         """The causal trunk's output (B, 1, W) from which the patch at `index` of the order is predicted.
 
-        patch: (B, P), the one before it; None for the first, where the start token is read. `cache`, of `new_cache`,
-        is extended in place: one more token costs one token's work.
+        patch: (B, P), the patch before it; None for index 0, where the start token is read. cache: from `new_cache`;
+        it is extended in place, so that each call computes one token only.
         """
         ...
 
     def new_cache(self) -> Cache:
-        """A cache in which nothing has been read."""
+        """An empty cache, for `next_output`."""
         ...

@@ -65,7 +65,7 @@ LEADS_BEHIND_FEWER = (
 WORTH = {
     Significance.BETTER: "The difference is significant ({p}).",
     Significance.WORSE: "The difference is significant ({p}).",
-    Significance.INCONCLUSIVE: "The difference is not significant ({p}): raise --seeds to narrow the interval.",
+    Significance.INCONCLUSIVE: "The difference is not significant ({p}): more seeds narrow the interval.",
     Significance.NO_COMMON_SEED: "{rival} and {baseline} have no seed in common, so they are not compared.",
     Significance.NO_BASELINE: "There is no baseline, so the differences are not tested.",
     Significance.BASELINE_WITHOUT_RESULT: "{baseline}, the baseline, has no result, so the differences are not tested.",
@@ -80,14 +80,14 @@ TOO_FEW = {
 }
 """Beginnings of the sentence for too few seeds; `REMEDY` or `UNFINISHED` is its end."""
 
-REMEDY = ": use at least {fewest} (--seeds {more})."
+REMEDY = ": set seeds to {more} or more."
 
 UNFINISHED = ": {planned} are planned, and the same command goes on with them."
 
 SELECTED = "{cell} is the best of {points} points by {metric} with {value} (one seed)"
 
 NEXT = {
-    NextStep.NO_RACE: "--seeds {more} runs the best again on {fewest} fresh seeds.",
+    NextStep.NO_RACE: "With {more} seeds the best run again on {fewest} fresh ones.",
     NextStep.RACE_AHEAD: "The best have yet to run again on all fresh seeds; the same command goes on with them.",
     NextStep.RACE_WITHOUT_RESULT: "No trial on a fresh seed gave a result.",
 }

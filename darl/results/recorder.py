@@ -1,9 +1,9 @@
-"""From events to rows: the one way in which an attempt at a trial comes into the tables.
+"""The recorder: the only code that adds an attempt at a trial to the result tables.
 
-Sweeps and `darl pretrain` hand over the evaluations of an attempt that has ended, and how it ended.
+Sweeps and `darl pretrain` pass it the evaluations of an attempt that has ended, and how the attempt ended.
 """
 
-# pandas comes without types: what it returns is unknown, and only that is let pass.
+# pandas has no types: reports about the unknown types of what it returns are switched off, no others.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
@@ -23,18 +23,18 @@ __all__ = ["TrialRecorder", "attempts_of"]
 
 
 def attempts_of(trials: pd.DataFrame) -> Counter[str]:
-    """The number of each trial's last attempt, from the table of trials."""
+    """The number of each trial's last attempt, by trial id, from the table of trials."""
     last = trials.sort_values("attempt")
     return Counter(dict(zip(last["trial_id"], map(int, last["attempt"]), strict=True)))
 
 
 class TrialRecorder:
-    """Writes an attempt's curve, and then its row: a trial with a row has its curve too.
+    """Writes an attempt's curve before its row, so that every trial with a row has a curve.
 
     Args:
         results: the tables.
-        workers: over which every trial is spread out.
-        attempts: each trial's attempts so far; counted on here.
+        workers: the workers that each trial runs on.
+        attempts: the number of each trial's last attempt (`attempts_of`); `record` counts on in it.
 
     """
 
@@ -52,13 +52,13 @@ class TrialRecorder:
         error: str | None = None,
         host: str | None = None,
     ) -> dict[str, Any]:
-        """Write what an attempt that has ended gave; returns its row. Raises TableWriteError.
+        """Write the curve and the row of an attempt that has ended; returns the row. Raises TableWriteError.
 
         Args:
-            experiment: what ran.
+            experiment: the attempt's experiment.
             evaluations: the fields of its `Evaluated` events, oldest first.
             status: finished, stopped or failed.
-            started_at: of this process; an attempt that went on from a checkpoint started so long ago as it has run.
+            started_at: when the process started it; a resumed attempt is dated back by the seconds that it has run.
             error: type and message of what ended it.
             host: where it ran, if not here.
 
@@ -74,7 +74,7 @@ class TrialRecorder:
             started_at=min(started_at, now() - ran),
             workers=self.workers.count,
             device=self.workers.device,
-            flops=image_flops(experiment.changed({"seed": 0})),
+            flops=image_flops(experiment),
             error=error,
         )
         row |= {**self.provenance, "host": host or self.provenance["host"]}

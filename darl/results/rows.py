@@ -1,8 +1,4 @@
-"""From events to table rows: what one run says of itself."""
-
-# pyarrow and pandas come without types: what they return is unknown, and only that is let pass.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownParameterType=false, reportMissingTypeStubs=false
+"""Rows of the result tables, made from a run's evaluations; and commit, versions and host of a process."""
 
 import socket
 import subprocess
@@ -21,12 +17,12 @@ __all__ = ["curve_row", "image_flops", "now", "provenance", "trial_row"]
 
 
 def now() -> datetime:
-    """The time, in UTC."""
+    """The current time in UTC."""
     return datetime.now(UTC)
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, versions and host of this process."""
+    """Git commit, versions of darl and torch, and host of this process, by column of `trials`."""
     return {
         "git_commit": _git_commit(),
         "darl_version": _darl_version(),
@@ -36,7 +32,7 @@ def provenance() -> dict[str, Any]:
 
 
 def image_flops(experiment: Experiment) -> float:
-    """Floating-point operations of one image's forward pass in training, by arithmetic."""
+    """Floating-point operations of one image's forward pass in training, computed without building the model."""
     return experiment.model_config.flops()
 
 
@@ -60,7 +56,8 @@ def trial_row(
 ) -> dict[str, Any]:
     """A row of `trials` from a run's evaluations, oldest first (the first one before training).
 
-    flops: of one image's forward pass; a training step costs three times that (forward, and twice it backward).
+    flops: floating-point operations of one image's forward pass. Training costs three times as many: a backward pass
+    counts as two forward passes.
     """
     row = flatten(experiment.to_record()) | {
         "trial_id": experiment.trial_id,
@@ -93,7 +90,7 @@ def _darl_version() -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Of the source tree that the code was imported from, with `+` where it has changes; None outside of one."""
+    """Commit of the source tree that the code was imported from, `+` appended if it has changes; None without git."""
     command = [
         "git",
         "-C",

@@ -1,6 +1,6 @@
-"""The columns of the result tables; those of metrics are what the evaluation protocols give."""
+"""The columns of the result tables. The metrics' columns come from the evaluation protocols (`Protocol.gives`)."""
 
-# pyarrow and pandas come without types: what they return is unknown, and only that is let pass.
+# pyarrow has no types: reports about the unknown types of what it returns are switched off, no others.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false, reportMissingTypeStubs=false
 
@@ -13,9 +13,10 @@ from darl.metrics import TRAINING_LOSS
 __all__ = ["SCHEMA_VERSION", "curves_schema", "trials_schema"]
 
 SCHEMA_VERSION = 1
-"""Goes up when a column changes its meaning; a new column alone needs no new version."""
+"""Increased when a column changes its meaning; a new column needs no new version."""
 
 VERSION_KEY = b"darl_schema_version"
+"""Where a part's metadata holds the schema version."""
 
 TRIALS, CURVES = "trials", "curves"
 
@@ -39,8 +40,8 @@ CURVE: dict[str, type] = {
 def trials_schema() -> pa.Schema:
     """One row per attempt of a trial.
 
-    `epochs` is what it ran; the planned number is in `config`. Its other columns between `images_seen` and `config` are
-    the record's (`darl.experiment.columns`).
+    `epochs` counts the epochs that ran; the planned number is in `config`. The columns between `images_seen` and
+    `config` are the record's (`darl.experiment.columns`).
     """
     record = {name: kind for name, kind in columns().items() if name not in BEFORE_RECORD}
     judging, others = _metric_columns()
@@ -61,10 +62,13 @@ def curves_schema() -> pa.Schema:
 
 
 def _metric_columns() -> tuple[list[str], list[str]]:
-    """The metrics that a sweep may be judged by, and the others."""
+    """The columns of the metrics that a sweep may rank its trials by, and of the others."""
     metrics = measured()
-    return [one.column for one in metrics if one.judges], [one.column for one in metrics if not one.judges]
+    return [metric.column for metric in metrics if metric.judges], [
+        metric.column for metric in metrics if not metric.judges
+    ]
 
 
 def stamped(fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
+    """A schema of these columns, with the schema version in its metadata."""
     return pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()})

@@ -1,6 +1,6 @@
 """The result tables: the one writer of a sweep's Parquet files, and their reader.
 
-    RESULTS/SWEEP/trials/TRIAL-ATTEMPT.parquet    one row: what the trial was, what it gave, what it cost
+    RESULTS/SWEEP/trials/TRIAL-ATTEMPT.parquet    one row: the experiment, its metrics, its cost
     RESULTS/SWEEP/curves/TRIAL-ATTEMPT.parquet    one row per report of that attempt
 
 Any reader reads such a folder as one table, at any moment. Three things make that so:
@@ -9,12 +9,12 @@ Any reader reads such a folder as one table, at any moment. Three things make th
 - Every part carries the same full schema, since pandas and duckdb take the first part's columns for the whole.
 - A value that is absent or not finite is null: pandas, polars and duckdb average a NaN differently.
 
-A sweep that goes on with another set of columns (a new noise schedule with a field of its own, a newer darl) writes
-the columns of both from then on, and a part without rows, first by name, tells them to pandas. Over such a folder
-polars asks for `missing_columns="insert"` and duckdb for `union_by_name=true`; `load` needs nothing.
+A sweep that is continued with other columns (a new noise schedule with a field of its own, a newer darl) writes the
+union of both sets from then on, and adds a part without rows, first by name, from which pandas takes the columns. To
+read such a folder polars needs `missing_columns="insert"` and duckdb `union_by_name=true`; `load` needs no option.
 """
 
-# pyarrow and pandas come without types: what they return is unknown, and only that is let pass.
+# pyarrow and pandas have no types: reports about the unknown types of what they return are switched off, no others.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false, reportMissingTypeStubs=false
 
@@ -38,13 +38,13 @@ from darl.variants import require
 __all__ = ["FIGURES", "Results", "TableWriteError", "load", "require_sweep"]
 
 FIGURES = "figures"
-"""The folder of pictures beside the tables."""
+"""The folder of figures next to the tables."""
 
 _COLUMNS_PART = "0-columns"
-"""Sorts before every trial's part."""
+"""Name of the part without rows; sorts before every trial's part."""
 
 _PANDAS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-"""What pandas would otherwise make float64 and object where a value is null."""
+"""Types that pandas would otherwise turn into float64 and object where a value is null."""
 
 
 class Results:
@@ -52,7 +52,7 @@ class Results:
 
     Args:
         root: a local path, `file://`, `s3://` or `gs://`.
-        sweep: the folder in it.
+        sweep: the name of the sweep, a folder in `root`.
 
     """
 
@@ -66,7 +66,7 @@ class Results:
         self._schemas = {TRIALS: trials_schema(), CURVES: curves_schema()}
 
     def prepare(self) -> None:
-        """Make the folders, and see that the tables can be written and gone on with; raises UserError where not."""
+        """Create the folders, and check that the tables can be written and continued; raises UserError otherwise."""
         with self._writable():
             self._lease.confirm()
             self._folder.prepare(*self._schemas, FIGURES)
@@ -78,7 +78,7 @@ class Results:
 
     @contextmanager
     def claimed(self) -> Generator[None]:
-        """Be the only one who writes here; raises UserError where somebody else already is, or nobody can."""
+        """Hold the lease of the folder; raises UserError where another driver holds it or it cannot be written."""
         with ExitStack() as stack:
             with self._writable():
                 stack.enter_context(self._lease.held())
@@ -86,6 +86,7 @@ class Results:
 
     @contextmanager
     def _writable(self) -> Generator[None]:
+        """Within, an OSError is raised as the UserError for a folder that cannot be written."""
         try:
             yield
         except OSError as error:
@@ -96,32 +97,32 @@ class Results:
             ) from None
 
     def keep(self, name: str, data: bytes) -> None:
-        """Set a file beside the tables. Raises TableWriteError."""
+        """Write a file next to the tables. Raises TableWriteError."""
         self._put(name, data)
 
     def drop(self, folder: str, is_old: Callable[[str], bool]) -> None:
-        """Delete those files of a folder beside the tables of whose names this is true."""
+        """Delete the files in a folder next to the tables whose names `is_old` holds for."""
         for name in self._folder.files_in(folder):
             if is_old(name):
                 self._folder.delete(f"{folder}/{name}")
 
     def text(self, name: str) -> str | None:
-        """What a file beside the tables says; None where there is none."""
+        """The text of a file next to the tables; None where there is no such file."""
         with _readable(self.path):
             data = self._folder.get(name)
         return None if data is None else data.decode()
 
     def add_trial(self, row: dict[str, Any]) -> None:
-        """Add the row of an attempt that has ended; one that is there already stays as it is.
+        """Add the row of an attempt that has ended, unless the table has it already.
 
-        `sweep` and `schema_version` are filled in. Raises TableWriteError, and KeyError for a column there is not.
+        `sweep` and `schema_version` are filled in. Raises TableWriteError, and KeyError for an unknown column.
         """
         name = f"{row['trial_id']}-{row['attempt']}"
         if not self._folder.is_file(f"{TRIALS}/{name}.parquet"):
             self._write(TRIALS, name, self._table(TRIALS, [row]))
 
     def add_curve(self, trial_id: str, attempt: int, rows: list[dict[str, Any]]) -> None:
-        """Set all reports of an attempt so far, in place of the earlier ones. Raises as `add_trial` does."""
+        """Write all reports of an attempt so far, replacing earlier ones. Raises as `add_trial` does."""
         own = {"trial_id": trial_id, "attempt": attempt}
         self._write(CURVES, f"{trial_id}-{attempt}", self._table(CURVES, [row | own for row in rows]))
 
@@ -155,7 +156,7 @@ class Results:
 
 
 def load(path: str) -> pd.DataFrame:
-    """A table's folder as a frame, whatever versions of darl wrote its parts; rows by file name.
+    """A table's folder as a frame, whatever versions of darl wrote its parts; rows in the order of file names.
 
     Integers are Int64 and truth values boolean, so that a null does not change a column's type. A column that a part
     does not have is null there; a folder without parts is a frame without rows. Raises UserError.
@@ -168,22 +169,23 @@ def load(path: str) -> pd.DataFrame:
 
 
 def require_sweep(path: str) -> None:
-    """Raise UserError where a folder is not one sweep's; it names those that lie in it."""
+    """Raise UserError where a path is not the folder of one sweep; the error names the sweeps in it."""
     folder = ResultsFolder(path, "results")
 
     def folders(name: str = "") -> list[str]:
-        with suppress(OSError) if name else _readable(path):  # below may lie somebody else's
+        with suppress(OSError) if name else _readable(path):  # a folder below may be another user's
             return folder.folders_in(name)
         return []
 
     names = folders()
     sweeps = [] if TRIALS in names else [name for name in names if TRIALS in folders(name)]
-    which = f" (in it: {', '.join(sweeps)})" if sweeps else ""
-    require(TRIALS in names, "results", f"be one sweep's folder, RESULTS/SWEEP{which}", path)
+    hint = f" (in it: {', '.join(sweeps)})" if sweeps else ""
+    require(TRIALS in names, "results", f"be one sweep's folder, RESULTS/SWEEP{hint}", path)
 
 
 @contextmanager
 def _readable(path: str) -> Generator[None]:
+    """Within, an OSError is raised as the UserError for a path that cannot be read."""
     try:
         yield
     except OSError as error:
@@ -202,7 +204,7 @@ def _frame(folder: ResultsFolder, table: str, named: str) -> pd.DataFrame:
 
 
 def _read(folder: ResultsFolder, table: str) -> list[pa.Table]:
-    """All parts, by name; no more than one request each, since a store answers in tens of milliseconds."""
+    """All parts of a table by name; one request for each, since an object store answers in tens of milliseconds."""
 
     def read(name: str) -> pa.Table | None:
         data, path = folder.get(name), folder.path(name)
@@ -223,13 +225,14 @@ def _read(folder: ResultsFolder, table: str) -> list[pa.Table]:
 
 
 def _version(part: pa.Table) -> int:
-    """Of the metadata, or of the column where another program has rewritten the part."""
+    """A part's schema version, from its metadata, or from its column where another program has rewritten the part."""
     stamped = int((part.schema.metadata or {}).get(VERSION_KEY, 0))
     rows = part["schema_version"].drop_null().to_pylist() if "schema_version" in part.column_names else []
     return max(stamped, *rows, 0)
 
 
 def _union(folder: str, schema: pa.Schema, parts: list[pa.Table]) -> pa.Schema:
+    """The columns of `schema` and of all parts; raises UserError where a column has two types."""
     try:
         return pa.unify_schemas([schema, *(part.schema for part in parts)], promote_options="permissive")
     except pa.ArrowTypeError as error:
@@ -237,7 +240,7 @@ def _union(folder: str, schema: pa.Schema, parts: list[pa.Table]) -> pa.Schema:
 
 
 def _storable(value: Any) -> Any:
-    """A value as it may stand in a table: no NaN, no infinity, no text that is not Unicode (a path's stray byte)."""
+    """A value as tables hold it: NaN and infinity become null, bytes of a path that are not Unicode are escaped."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,1 +1,1 @@
-"""Where files lie: addresses, folders whose files appear whole, and the lease of the one driver that writes."""
+"""Storage: addresses, folders with atomic writes, and the lease that lets one driver at a time write a folder."""

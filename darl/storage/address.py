@@ -1,4 +1,4 @@
-"""Paths and addresses (`s3://`, `gs://`, `file://`): one way to normalise, extend, take apart and open them.
+"""Paths and addresses (`s3://`, `gs://`, `file://`): how they are normalised, joined, split and opened.
 
 A local path has one spelling (absolute, without `~`, `..` or a slash at the end), and so has an address: `file:///x` is
 the path `/x`, `s3://b/x/` is `s3://b/x`, `gcs://` is `gs://`. A query (`s3://b/x?region=…`) stays at the end.
@@ -25,14 +25,14 @@ __all__ = [
 ]
 
 SCHEMES = ("s3://", "gs://", "gcs://", "file://", "hdfs://", "abfs://", "abfss://")
-"""Beginnings that make a text an address and not a path. `open_address` opens s3, gs, gcs and file."""
+"""Prefixes that mark a text as an address, not a path. `open_address` opens s3, gs, gcs and file only."""
 
 
 def normalized(address: str, start: Path | None = None) -> str:
     """The one spelling of a path or address; equal results mean the same folder.
 
-    start: where a relative path starts, if not in the working directory. A `file://` address that leads nowhere stays
-    as it is, and is refused when it is opened.
+    start: the folder that a relative path starts from; by default the working directory. A `file://` address that is
+    not valid is returned unchanged, and is refused when it is opened.
     """
     if address.startswith("file://"):
         try:
@@ -47,12 +47,12 @@ def normalized(address: str, start: Path | None = None) -> str:
 
 
 def is_remote(address: str) -> bool:
-    """Whether it leads to an object store, and not to a path of this machine."""
+    """Whether an address leads to an object store, not to a path of this machine."""
     return "://" in address and not address.startswith("file://")
 
 
 def below(address: str, name: str) -> str:
-    """The path or address of what lies below another; a query (`s3://bucket/results?region=…`) stays at its end."""
+    """The path or address of `name` in the folder `address`; a query (`s3://bucket/results?region=…`) stays last."""
     location, mark, query = address.partition("?") if "://" in address else (address, "", "")
     return f"{location.rstrip('/')}/{name}{mark}{query}"
 
@@ -68,7 +68,7 @@ def parent_and_name(address: str) -> tuple[str, str]:
 def open_folder(address: str, field: str) -> tuple[FileSystem, str]:
     """The file system of a folder's path or address, and the path in it without a slash at the end.
 
-    field: what the user calls it, for the UserError where it is no such address.
+    field: the argument's name in the UserError that is raised where `address` cannot be opened.
     """
     try:
         spelled = normalized(address)
@@ -84,7 +84,8 @@ def open_folder(address: str, field: str) -> tuple[FileSystem, str]:
 def open_address(address: str) -> tuple[FileSystem, str]:
     """The file system of an absolute path or an address at file://, s3:// or gs://, and the path in it.
 
-    Raises OSError for another address. Google's client would try for a quarter of an hour to reach what is not there.
+    Raises OSError for other addresses. For gs:// a retry limit of 60 s is set: Google's client would otherwise try for
+    a quarter of an hour to reach a bucket that does not exist.
     """
     scheme, mark, _ = address.partition("://")
     if mark and scheme not in ("file", "s3", "gs", "gcs"):

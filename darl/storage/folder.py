@@ -1,7 +1,7 @@
-"""A folder whose files appear whole, on a disk or in an object store.
+"""A folder of results on a disk or in an object store, in which files appear complete or not at all.
 
-On a disk a file is written beside, fsynced and renamed; an object store shows an object once it is whole. The
-unfinished file lies in `.writing`, since polars and duckdb read hidden files of a table's folder.
+On a disk a file is written to the subfolder `.writing`, fsynced and renamed; an object store shows an object only when
+it is complete. Unfinished files need a subfolder because polars and duckdb also read hidden files of a table's folder.
 """
 
 import contextlib
@@ -21,20 +21,20 @@ WRITING = ".writing"
 """The folder of unfinished files."""
 
 DRIVER = "driver"
-"""Beside the unfinished files: the name of those that say who writes here (`darl.storage.lease`)."""
+"""Stem of the files in `.writing` that say which driver writes here (`darl.storage.lease`)."""
 
 _STALE = 600.0
-"""Seconds after which an unfinished file is left over from a crash: a write takes milliseconds."""
+"""Age in seconds above which an unfinished file is left over from a crash: a write takes milliseconds."""
 
 
 class ResultsFolder:
-    """A folder on a disk or in an object store. Names are paths in it, with `/` between their parts.
+    """A folder on a disk or in an object store. Methods take names: paths relative to it, separated by `/`.
 
     Args:
         address: a local path, `file://`, `s3://` or `gs://`.
-        field: what the user calls it, for errors.
+        field: the argument's name in errors.
 
-    Raises UserError where it is no such address. Methods raise OSError.
+    Raises UserError where `address` cannot be opened. Methods raise OSError.
 
     """
 
@@ -42,14 +42,14 @@ class ResultsFolder:
         self.files, self.folder = open_folder(address, field)
         self.local = isinstance(self.files, fs.LocalFileSystem)
         self.address = normalized(address)
-        """The path or address in its one spelling."""
+        """The path or address, normalised."""
 
     def path(self, name: str) -> str:
         """The path of `name` in the file system `files`; that of the folder itself where `name` is empty."""
         return f"{self.folder}/{name}" if name else self.folder
 
     def prepare(self, *folders: str) -> None:
-        """Make the folders below, clear what a crash has left, and prove that files can be written."""
+        """Create subfolders, delete the leftovers of a crash, and check that files can be written."""
         if self.local:
             for name in (WRITING, *folders):
                 self.make(name)
@@ -64,12 +64,12 @@ class ResultsFolder:
         self.delete(probe)
 
     def make(self, name: str) -> None:
-        """Make a folder where there is none. An object store needs none."""
+        """Create a folder where there is none. An object store needs no folders."""
         if self.local:
             Path(self.path(name)).mkdir(parents=True, exist_ok=True)
 
     def put(self, name: str, data: "bytes | pa.Buffer") -> None:
-        """Make the file `name` hold `data`, at one instant. On a disk its folder and `.writing` must be there."""
+        """Write a file atomically. On a disk its folder and `.writing` must exist."""
         if self.local:
             path = Path(self.path(name))
             _replace(path, data, Path(self.path(WRITING), f"{path.name}.{uuid.uuid4().hex}"))
@@ -78,7 +78,7 @@ class ResultsFolder:
                 stream.write(data)
 
     def get(self, name: str) -> bytes | None:
-        """What the file holds; None where there is none."""
+        """The content of a file; None where there is no such file."""
         try:
             with self.files.open_input_stream(self.path(name)) as stream:
                 return stream.read()
@@ -106,7 +106,7 @@ class ResultsFolder:
         self.files.delete_file(self.path(name))
 
     def delete_folder(self, name: str) -> None:
-        """Delete a folder and all that lies in it."""
+        """Delete a folder with its content."""
         self.files.delete_dir(self.path(name))
 
     def fetch(self, name: str, target: Path) -> None:
@@ -116,13 +116,13 @@ class ResultsFolder:
         fs.copy_files(self.path(name), str(target), self.files, fs.LocalFileSystem())
 
     def store(self, source: Path, name: str) -> None:
-        """Copy a file or a folder of this machine; in an object store each file appears whole, one after another."""
+        """Copy a file or a folder of this machine to `name`; in an object store its files appear one after another."""
         if source.is_dir():
             self.make(name)
         fs.copy_files(str(source), self.path(name), fs.LocalFileSystem(), self.files)
 
     def copy_folder(self, name: str, target: str) -> None:
-        """Copy a folder to another name: an object store cannot rename one."""
+        """Copy a folder to the name `target`, since an object store cannot rename a folder."""
         self.make(target)
         fs.copy_files(self.path(name), self.path(target), self.files, self.files)
 
@@ -131,7 +131,7 @@ class ResultsFolder:
 
 
 def _replace(path: Path, data: "bytes | pa.Buffer", temporary: Path) -> None:
-    """Make `path` hold `data` at one instant, also after a crash of the machine."""
+    """Write a file atomically, by renaming `temporary`, so that it survives a crash of the machine."""
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -142,7 +142,7 @@ def _replace(path: Path, data: "bytes | pa.Buffer", temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        # Some network file systems cannot sync a folder; the part is there all the same.
+        # Some network file systems cannot sync a folder; the file is there all the same.
         with contextlib.suppress(OSError):
             os.fsync(folder)
     finally:

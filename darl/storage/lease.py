@@ -1,9 +1,9 @@
-"""The lease of a folder: one driver at a time writes its tables.
+"""The lease of a folder: one driver (the process of a sweep or a pretraining) at a time writes its tables.
 
-On a disk the lease is the operating system's lock on a file, which ends with its process however that ends. In an
-object store it is a sign of life, written every 20 s. After a kill, the next driver has to wait until the last sign is
-90 s old. A driver that was silent for so long (a laptop that slept) and finds another one in its stead has lost the
-lease: whoever writes tables calls `confirm` before each write.
+On a disk the lease is the operating system's lock on a file, which is released when the process ends for any reason.
+In an object store it is a sign of life: a file that the driver rewrites every 20 s. After a kill, the next driver has
+to wait until that file is 90 s old. A driver that was silent for so long (a sleeping laptop) and then finds the sign of
+another driver has lost the lease. So code that writes tables calls `confirm` before each write.
 """
 
 import contextlib
@@ -27,41 +27,42 @@ from darl.storage.folder import DRIVER, WRITING, ResultsFolder
 __all__ = ["Lease"]
 
 _HEARTBEAT, _SILENCE = 20.0, 90.0
-"""Seconds between signs of life in an object store, and seconds without one after which a driver is taken for dead."""
+"""Seconds between signs of life in an object store, and seconds without one after which a driver counts as dead."""
 
 _SETTLING = 2.0
-"""Seconds after which a driver that came at the same moment has written its sign too."""
+"""Seconds to wait before the sign is read back: a driver that starts at the same moment has then written its own."""
 
 _SIGN = f"{WRITING}/{DRIVER}.json"
-"""The file that says who drives."""
+"""The file with the driver's host, process id, start time and, in an object store, sign of life."""
 
 
 class Lease:
-    """The right to write in a folder."""
+    """The right of one driver to write in a folder."""
 
     def __init__(self, folder: ResultsFolder) -> None:
         self.folder = folder
         self._sign: dict[str, Any] = {}
-        """This driver's sign of life in an object store, while it holds the lease; `alive` is when it was last seen."""
+        """This driver's sign of life in an object store, while it holds the lease; `alive` is its Unix time in s."""
         self._successor: str | None = None
-        """The driver that has taken over."""
+        """The driver that has taken over, in words; None where none has."""
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Hold the lease; raises UserError, saying who drives, where somebody else holds it."""
+        """Hold the lease; raises UserError, naming the other driver, where another one holds it."""
         driver = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         with self._locked(driver) if self.folder.local else self._alive(driver):
             yield
 
     def confirm(self) -> None:
-        """Raise OSError where another driver has taken over; where none is held there is nothing to lose."""
-        if self._sign and time.time() - self._sign["alive"] > _SILENCE:  # asleep: somebody may have come
+        """Raise OSError where another driver has taken over. Does nothing where the lease was not taken."""
+        if self._sign and time.time() - self._sign["alive"] > _SILENCE:  # it slept: another driver may have come
             self._look()
         if self._successor is not None:
             raise OSError(errno.ESTALE, f"{self._successor} has taken over after a silence of this one")
 
     @contextmanager
     def _locked(self, driver: dict[str, Any]) -> Generator[None]:
+        """The lease on a disk."""
         self.folder.make(WRITING)
         sign = Path(self.folder.path(_SIGN))
         lock = FileLock(sign.with_suffix(".lock"))
@@ -79,6 +80,7 @@ class Lease:
 
     @contextmanager
     def _alive(self, driver: dict[str, Any]) -> Generator[None]:
+        """The lease in an object store."""
         driver = driver | {"token": uuid.uuid4().hex}
         other = self._read()
         if (silence := time.time() - other.get("alive", 0.0)) < _SILENCE:
@@ -86,7 +88,7 @@ class Lease:
         self._write(driver | {"alive": time.time()})
         time.sleep(_SETTLING)
         other = self._read()
-        if other.get("token") != driver["token"]:  # another came at the same moment, and was the last to write
+        if other.get("token") != driver["token"]:  # another driver started at the same moment and wrote last
             raise _busy(self.folder.folder, other)
         self._sign = driver | {"alive": time.time()}
         ended = threading.Event()
@@ -110,7 +112,7 @@ class Lease:
                 self._write(self._sign)
 
     def _look(self) -> None:
-        """Note whether the sign in the folder is still this driver's."""
+        """Read the sign in the folder, and note whether it is still this driver's."""
         sign = self._read()
         if sign.get("token") == self._sign["token"]:
             self._sign["alive"] = time.time()
@@ -125,7 +127,7 @@ class Lease:
 
 
 def _busy(folder: str, driver: dict[str, Any], wait: float | None = None) -> UserError:
-    """wait: seconds after which a driver that was killed is known to be dead."""
+    """The error where `driver` holds the lease. wait: seconds until it counts as dead if it was killed."""
     killed = "" if wait is None else f"; if it was killed, the same command works in {wait:.0f} s"
     return UserError(
         f"must be of a sweep that is not running, got {folder!r}, which {_named(driver)} runs; "

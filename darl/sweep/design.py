@@ -68,7 +68,8 @@ class Design(Sweep):
 
     def count_ended(self, rows: Iterable[Record]) -> int:
         """Number of planned trials that have ended."""
-        return len({experiment.trial_id for experiment in self.possible_trials()} & {row["trial_id"] for row in rows})
+        ended = {experiment.trial_id for experiment in self.experiments(row["config"] for row in rows) if experiment}
+        return len({experiment.trial_id for experiment in self.possible_trials()} & ended)
 
     def plan_lines(self, most: int) -> list[str]:
         """The cells, the number of trials, and the epochs of each."""

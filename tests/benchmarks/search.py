@@ -3,26 +3,20 @@
     python -m tests.benchmarks.search                                   # both grids: 12 minutes of one core
     python -m tests.benchmarks.search --grid noise --one-seed --startup 5 --keep 2
 
-Both grids are of scikit-learn's digits and a nano model, evaluated before training, at the search's rungs and at the
-end; `python -m tests.benchmarks.record` records them anew, their metadata say how these were run. `noise` is 12 values
-of a by 11 of b, 30 epochs: the map of `sweeps/noise_schedule.py`. `joint` is 11 noise schedules by 5 position encodings
-by 7 learning rates, 15 epochs: the space of `sweeps/joint.py` without the order. The best quarter of the cells of
-`joint` ran with five seeds, all others with one: what is true of a cell is the mean over its seeds. A trial shows that
-mean, at the cost of one seed; by `--one-seed` it shows the first one's result, as in the search. On `noise` both are
-the same, and luck counts as true.
+Both grids are of scikit-learn's digits and a nano model; `python -m tests.benchmarks.record` records them again, and
+their metadata say how. `noise` is 12 values of a by 11 of b, 30 epochs (the map of `sweeps/noise_schedule.py`); `joint`
+is 11 noise schedules by 5 position encodings by 7 learning rates, 15 epochs (the space of `sweeps/joint.py` without the
+order). The best quarter of `joint`'s cells ran with five seeds: the true value of a cell is the mean over its seeds. A
+trial shows that mean at the cost of one seed; with `--one-seed` it shows the first seed's result, as a search sees it.
 
-A method asks for points. Each is replaced by the nearest cell in the logarithm of its numbers, and the sampler learns
-from the cell. A cell costs its recorded seconds, evaluations included, up to the rung where it is stopped. The
-incumbent is the cell with the best recorded value of those that ran whole, and a method is done when its true value
-lies within so many points of the best cell's. A cell that was run, whole or not, is not run again and costs nothing
-more: the method asks again, as the search does. One trial runs at a time. The methods:
+A method asks for points. Each is replaced by the nearest cell in the logarithm of its numbers, and costs that cell's
+recorded seconds up to the rung where it is stopped; a cell that has been run costs nothing more. A method is done when
+its incumbent, the whole trial with the best recorded value, is truly within so many points of the best cell. Methods:
 
     shuffled grid   every cell, in random order
     random          over the sweep's space
     TPE             as in the search: its settings, and its known points first
     TPE + ASHA      with the search's early stopping, pilot and rungs
-
-Exit code 1 where the aim is missed on a grid.
 """
 
 import argparse

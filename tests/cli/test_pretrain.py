@@ -111,7 +111,10 @@ def test_another_number_of_epochs_is_said_to_be_another_run_and_can_start_from_t
 
 def test_invalid_initial_weights_are_an_error_of_one_line(darl, tmp_path: Path) -> None:
     for words, message in (
-        (["--init", tmp_path / "nowhere"], "error: init must be a folder or a .safetensors file that darl wrote, got"),
+        (
+            ["--init", tmp_path / "nowhere"],
+            "error: --init must be a folder or a .safetensors file that darl wrote, got",
+        ),
         (["--init-resample"], "error: --init-resample must come with --init, got True"),
     ):
         _, error, code = darl(*FLAGS, "--epochs", 1, "--results", tmp_path / "results", *words)

@@ -17,8 +17,8 @@ from tests.report.example_trials import row
 
 EARLIER = DataContent(train=1000, validation=200, classes=10, fingerprint="a" * 16)
 LINE = (
-    "--data must be what earlier trials of this folder were trained on, got 'digits' with 1,000 + 200 images before, "
-    "1,438 + 359 now: give another --name, or put the earlier data back"
+    "data must be what earlier trials of this folder were trained on, got 'digits' with 1,000 + 200 images before, "
+    "1,438 + 359 now: give another name, or put the earlier data back"
 )
 
 
@@ -59,7 +59,7 @@ def test_a_sweep_ends_with_one_line_and_code_2(
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, "--dry-run", "--epochs", "2", "--results", str(tmp_path), sweep="patch_order")
     assert stop.value.code == 2
-    assert capsys.readouterr().err == f"error: {LINE}\n"
+    assert capsys.readouterr().err == f"error: --{LINE}\n"
 
 
 def test_a_report_asked_of_the_script_finds_the_rows_of_its_data(

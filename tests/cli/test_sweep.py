@@ -75,8 +75,12 @@ MISTAKES = [
     ),
     (["--set", "noise.a=1"], "--set noise.a must be left to the sweep, which varies it, got '1'"),
     (["--set", "noise=cosine"], "--set noise must be left to the sweep, which varies it, got 'cosine'"),
+    (["--set", "init=sha256:0"], "--set init must be given as --init, got 'sha256:0'"),
     (["--set", "data=nosuch"], "--set data must be given as --data, got 'nosuch'"),
-    (["--set", "epochs=2", "patch_size=2"], "error: patch_size must be a field of Experiment, one of data, image_size"),
+    (
+        ["--set", "epochs=2", "patch_size=2"],
+        "error: patch_size must be a field of Experiment, one of data, content, image_size",
+    ),
     (["--channels", "2"], "--channels must be 1 (grey) or 3 (RGB), got 2"),
     (["--crop-scale", "0"], "--crop-scale must lie in (0, 1], got 0.0"),
     (["--ema", "1"], "--ema must be in [0, 1), got 1.0"),

@@ -58,18 +58,18 @@ def stream(tmp_path) -> Dataset:
 
 
 @pytest.mark.parametrize("kind", ["memory", "stream"])
-def test_seed_and_epoch_decide(kind, request):
+def test_batches_depend_on_seed_and_epoch(kind, request):
     dataset = images() if kind == "memory" else request.getfixturevalue("stream")
     torch.manual_seed(1)
-    one = drawn(dataset, batch_size=20)
+    expected = drawn(dataset, batch_size=20)
     state = torch.get_rng_state()
     torch.manual_seed(2)
-    assert_same(one, drawn(dataset, batch_size=20))
+    assert_same(expected, drawn(dataset, batch_size=20))
     torch.manual_seed(1)
     drawn(dataset, batch_size=20)
     assert torch.equal(torch.get_rng_state(), state)
     for other in (drawn(dataset, seed=1, batch_size=20), drawn(dataset, epoch=1, batch_size=20)):
-        assert not torch.equal(one[0].indices, other[0].indices)
+        assert not torch.equal(expected[0].indices, other[0].indices)
 
 
 @pytest.mark.parametrize("kind", ["memory", "stream"])
@@ -94,7 +94,7 @@ def test_an_epoch_shows_each_image_once():
     assert len(indices.unique()) == len(indices) == 90
 
 
-def test_memory_batch_is_what_its_parts_say():
+def test_memory_batch_equals_its_augmented_images():
     dataset = images()
     batch = drawn(dataset, seed=5, epoch=2)[1]
     indices = epoch_order(dataset.train, 5, 2)[40:80]
@@ -228,14 +228,14 @@ def test_broken_images_of_a_stream_are_replaced(tmp_path, workers):
     assert sorted(shown.tolist()) == sorted([*(set(range(24)) - {3, 4}), 5, 5])
     with pytest.warns(UserWarning, match=r"^skipped .*val\.parquet#0: UnidentifiedImageError") as warned:
         first = next(evaluation_batches(dataset, dataset.validation, batch_size=4, device="cpu"))
-    assert [one.category for one in warned if one.category is not DeprecationWarning] == [UserWarning]  # of fork
+    assert [each.category for each in warned if each.category is not DeprecationWarning] == [UserWarning]  # of fork
     assert torch.equal(first[0], first[2])  # the next of label 0
     next(evaluation_batches(dataset, dataset.validation, batch_size=4, device="cpu"))  # warned of once
     assert list(dataset.validation.skipped) == [f"{tmp_path}/val.parquet#0"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_file_that_goes_away_stops_the_run(tmp_path, workers):
+def test_a_deleted_file_stops_the_run(tmp_path, workers):
     for i in range(20):
         write(tmp_path / f"{i:02}.png", encoded(picture(i)))
     dataset = load(str(tmp_path), image_size=SIZE, channels=3, memory_limit=0, loader_workers=workers)

@@ -1,4 +1,4 @@
-"""What data is: the same wherever it lies, and another as soon as names, sizes or labels are."""
+"""Contents of data sets: independent of the address, and different for other names, sizes or labels."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def shards(root: Path, last: bytes = b"1") -> None:
 
 
 @pytest.mark.parametrize("make", [folder, parquet, shards])
-def test_data_that_moves_or_is_spelled_otherwise_is_the_same(make: Make, tmp_path: Path):
+def test_moved_data_and_other_spellings_of_its_address_have_the_same_content(make: Make, tmp_path: Path):
     make(tmp_path / "here")
     make(tmp_path / "there" / "deep")
     contents = [
@@ -63,7 +63,7 @@ CHANGES: dict[str, tuple[Make, Make]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_data_that_has_changed_is_other_data(change: str, tmp_path: Path):
+def test_changed_data_has_another_content(change: str, tmp_path: Path):
     make, alter = CHANGES[change]
     make(tmp_path)
     before = content_of(str(tmp_path))
@@ -71,20 +71,20 @@ def test_data_that_has_changed_is_other_data(change: str, tmp_path: Path):
     assert content_of(str(tmp_path)) != before
 
 
-def test_how_data_is_loaded_does_not_change_what_it_is(tmp_path: Path):
+def test_the_content_does_not_depend_on_how_data_is_loaded(tmp_path: Path):
     folder(tmp_path)
     small = load(str(tmp_path), image_size=8, channels=1, memory_limit=0)
     assert small.content == load(str(tmp_path), image_size=12, channels=3).content
 
 
-def test_broken_images_count_since_nothing_is_decoded(tmp_path: Path):
+def test_broken_images_are_counted(tmp_path: Path):
     folder(tmp_path)
     write(tmp_path / "train/a/9.png", b"broken")
     assert content_of(str(tmp_path)).train == 7
     assert load(str(tmp_path), image_size=8, channels=1).content == content_of(str(tmp_path))
 
 
-def test_some_digits_are_other_data_than_all():
+def test_a_selection_of_digits_has_another_content():
     assert len({content_of(name) for name in ("digits", "digits:0-4", "digits:5-9")}) == 3
     assert str(content_of("digits")).startswith("1,438 + 359 images, 10 classes, fingerprint ")
 
@@ -101,7 +101,7 @@ BEFORE = DataContent(train=1000, validation=200, classes=10, fingerprint="a" * 1
         (1000, 10, "the same numbers of images and classes as before, but other names, sizes or labels"),
     ],
 )
-def test_what_has_changed_under_an_address_is_one_line(train: int, classes: int | None, change: str):
+def test_a_change_under_an_address_is_an_error_of_one_line(train: int, classes: int | None, change: str):
     now = DataContent(train=train, validation=200, classes=classes, fingerprint="b" * 16)
     with pytest.raises(UserError) as mistake:
         require_unchanged([record("/x", BEFORE)], {"/x": now})
@@ -111,7 +111,7 @@ def test_what_has_changed_under_an_address_is_one_line(train: int, classes: int 
     )
 
 
-def test_other_addresses_and_older_records_say_nothing_of_a_change():
+def test_other_addresses_and_older_records_are_no_change():
     now = DataContent(train=1, validation=1, classes=None, fingerprint="b" * 16)
     require_unchanged([record("/x", BEFORE), {"data": "/y"}], {"/y": now, "/z": now})
     require_unchanged([record("/x", BEFORE)], {"/x": BEFORE})
@@ -121,8 +121,8 @@ def record(data: str, content: DataContent) -> dict[str, object]:
     return {"data": data, "content": vars(content)}
 
 
-def test_digits_are_named_with_torch_alone():
-    """The package `darl` itself is left out: its own imports are another matter."""
+def test_locating_digits_imports_no_image_library():
+    """`darl.data` alone is tested: a stand-in replaces the package `darl`, which imports more."""
     script = (
         "import sys, types; package = types.ModuleType('darl'); package.__path__ = ['darl']; "
         "sys.modules['darl'] = package; from darl.data import Augment, locate; Augment(); locate('digits'); "
@@ -130,5 +130,5 @@ def test_digits_are_named_with_torch_alone():
         "if name in sys.modules])"
     )
     root = Path(__file__).parents[2]
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
-    assert said.stdout == "[]\n"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
+    assert process.stdout == "[]\n"

@@ -1,4 +1,4 @@
-"""Names of data sets, defaults, and the one line that says what is wrong with them."""
+"""Names of data sets, their defaults, and the errors for data that cannot be used."""
 
 import sys
 
@@ -79,7 +79,7 @@ def test_defaults(tmp_path):
     assert defaults(str(tmp_path / "grey")) == Defaults(32, 1, 4, rich)
 
 
-def test_missing_path():
+def test_a_missing_path_is_refused():
     assert "data must be a place that can be read, got '/no/such' (there is no such file or folder)" in error_of(
         "/no/such"
     )
@@ -97,7 +97,7 @@ def test_path_that_may_not_be_read(tmp_path, monkeypatch):
     assert "Permission denied" in error_of(tmp_path)
 
 
-def test_empty_folder(tmp_path):
+def test_an_empty_folder_is_refused(tmp_path):
     write(tmp_path / "notes.txt", b"")
     assert "data must hold images (.png, .jpg" in error_of(tmp_path)
     assert str(tmp_path) in error_of(tmp_path)
@@ -171,7 +171,7 @@ def test_broken_shards(tmp_path):
     assert "data must hold images (.png" in error_of(tmp_path)
 
 
-def test_sizes():
+def test_invalid_sizes_are_refused():
     assert error_of("digits", image_size=0) == "image_size must be at least 1, got 0"
     with pytest.raises(UserError, match="channels must be 1 or 3, got 2"):
         load("digits", image_size=8, channels=2)

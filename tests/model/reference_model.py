@@ -19,9 +19,9 @@ def reference_context(model: Darl, patches: Tensor) -> Tensor:
     out = []
     for image in patches:
         tokens = [encoder.start_token[0, 0]]
-        for place in range(len(order) - 1):
-            token = weight @ image[place] + bias
-            tokens.append(token if additive is None else token + additive[order[place]].to(token))
+        for index in range(len(order) - 1):
+            token = weight @ image[index] + bias
+            tokens.append(token if additive is None else token + additive[order[index]].to(token))
         x = torch.stack(tokens)
         angles = [None, *(None if rotation is None else rotation[raster].to(x) for raster in order[:-1])]
         for block in encoder.blocks:

@@ -51,7 +51,7 @@ def bytes_per_token_and_layer() -> tuple[float, int]:
 
 
 def square_tensors(objective: str) -> list[Shape]:
-    """Saved tensors of tokens × tokens, be it scores or a mask, of a whole training loss."""
+    """Saved tensors of shape tokens × tokens (scores or a mask) in a whole training loss."""
     model = darl.create_model(_size(depth=2), image_size=32, channels=1, objective=objective)
     images = torch.randn(BATCH, 1, 32, 32)
     shapes = [shape for _, shape in saved(lambda: model(images)["loss"], model)]

@@ -47,7 +47,7 @@ def test_sizes_that_do_not_fit_are_refused_when_the_configuration_is_made() -> N
         assert message in str(mistake.value)
 
 
-def test_an_experiment_refuses_a_width_that_its_objective_cannot_have() -> None:
+def test_an_experiment_refuses_a_width_that_its_objective_cannot_use() -> None:
     with pytest.raises(UserError, match=r"^model\.width must be even for objective\.gamma_conditioning, got 7$"):
         Experiment(
             model=EncoderConfig(width=7, depth=1, heads=7, patch_size=2),
@@ -73,14 +73,14 @@ def test_the_same_seed_gives_the_same_weights() -> None:
         ("huge", "mse", 333629163520.0),
     ],
 )
-def test_operations_are_those_of_the_first_version(size: str, objective: str, flops: float) -> None:
+def test_flops_are_those_of_the_first_version(size: str, objective: str, flops: float) -> None:
     config = replace(CONFIG, size=SIZES[size], image_size=(224, 224), channels=3)
     if objective == "mse":
         config = replace(config, objective=Mse(), noise=None)
     assert config.flops() == flops
 
 
-def test_operations_of_huge_make_no_module_and_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flops_of_huge_are_counted_without_building_it(monkeypatch: pytest.MonkeyPatch) -> None:
     huge = Experiment(model=SIZES["huge"], image_size=224, channels=3)
 
     def refuse(*_: object, **__: object) -> None:

@@ -33,7 +33,7 @@ EVERY = list(itertools.product(ORDERS, POSITIONS))
 NAMES = [f"{order.kind}-{position.kind}" for order, position in EVERY]
 
 
-def test_every_name_of_the_contract_is_there() -> None:
+def test_every_documented_name_exists() -> None:
     for family, names in SHIPPED.items():
         assert set(names) <= set(family.kinds())
     assert list(SIZES) == ["nano", "tiny", "small", "base", "large", "huge"]
@@ -48,14 +48,14 @@ def test_a_patch_changes_no_prediction_up_to_its_own(order: Order, position: Pos
         if "gamma" in draws:  # so that a patch's noisy version says nothing of the patch
             draws["gamma"] = torch.zeros_like(draws["gamma"])
         before = model(images(), draws)["prediction"]
-        for place in range(len(model.order)):
+        for index in range(len(model.order)):
             patches, _ = model.encoder.patches(images())
-            patches[:, place] += 1
+            patches[:, index] += 1
             changed = unpatchify(patches[:, inverse(model.order)], model.encoder.grid, 2)
             after = model(changed, draws)["prediction"]
-            torch.testing.assert_close(after[:, : place + 1], before[:, : place + 1], rtol=0, atol=1e-12)
-            if place + 1 < len(model.order):
-                assert (after[:, place + 1 :] - before[:, place + 1 :]).abs().amax((0, 2)).min() > 1e-9
+            torch.testing.assert_close(after[:, : index + 1], before[:, : index + 1], rtol=0, atol=1e-12)
+            if index + 1 < len(model.order):
+                assert (after[:, index + 1 :] - before[:, index + 1 :]).abs().amax((0, 2)).min() > 1e-9
 
 
 @pytest.mark.parametrize(("order", "position"), EVERY, ids=NAMES)
@@ -94,9 +94,9 @@ def test_with_gamma_0_a_prediction_does_not_depend_on_its_own_patch() -> None:
     patches, _ = model.encoder.patches(images())
     prepared = model.decoder.prepare(context(model, patches))
     gamma, noise = torch.zeros(patches.shape[:2]).double(), torch.randn_like(patches)
-    one = model.decoder.denoise(prepared, Corruption(gamma, noise).apply(patches), gamma)
+    denoised = model.decoder.denoise(prepared, Corruption(gamma, noise).apply(patches), gamma)
     other = model.decoder.denoise(prepared, Corruption(gamma, noise).apply(patches + 5), gamma)
-    torch.testing.assert_close(one, other, rtol=0, atol=0)
+    torch.testing.assert_close(denoised, other, rtol=0, atol=0)
 
 
 def test_with_gamma_1_the_decoder_sees_the_clean_patch() -> None:
@@ -153,7 +153,7 @@ def test_pretraining_refuses_another_size() -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny", "base"])
-def test_parameters_are_timms_but_for_the_listed_parts(name: str) -> None:
+def test_parameters_are_timms_except_the_listed_parts(name: str) -> None:
     vit = timm.create_model(f"vit_{name}_patch16_224", num_classes=0)
     expected = {part: tuple(value.shape) for part, value in vit.named_parameters()}
     del expected["pos_embed"]  # rotary: none; timm's has one vector per patch and one for the class token
@@ -182,7 +182,7 @@ def test_a_learned_position_adds_one_vector_per_patch() -> None:
     ],
 )
 @pytest.mark.parametrize("size", ["nano", "tiny"])
-def test_flops_are_the_docstrings(objective: str, size: str) -> None:
+def test_flops_are_those_of_the_documented_formula(objective: str, size: str) -> None:
     model = darl.create_model(size, image_size=32, patch_size=4, objective=objective)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.randn(2, 3, 32, 32))
@@ -190,14 +190,14 @@ def test_flops_are_the_docstrings(objective: str, size: str) -> None:
 
 
 def test_paired_models_start_from_the_same_weights() -> None:
-    one = darl.create_model(SMALL, image_size=8, channels=1, objective="mse", seed=3).state_dict()
+    mse = darl.create_model(SMALL, image_size=8, channels=1, objective="mse", seed=3).state_dict()
     other = darl.create_model(SMALL, image_size=8, channels=1, position="learned", seed=3).state_dict()
-    shared = one.keys() & other.keys()
+    shared = mse.keys() & other.keys()
     assert len(shared) > 20
     for name in shared - {"decoder.head.weight"}:
-        torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+        torch.testing.assert_close(mse[name], other[name], rtol=0, atol=0)
     different = darl.create_model(SMALL, image_size=8, channels=1, seed=4).state_dict()
-    assert not torch.equal(different["encoder.blocks.0.attn.qkv.weight"], one["encoder.blocks.0.attn.qkv.weight"])
+    assert not torch.equal(different["encoder.blocks.0.attn.qkv.weight"], mse["encoder.blocks.0.attn.qkv.weight"])
 
 
 def test_creating_a_model_leaves_the_global_generator_alone() -> None:
@@ -235,7 +235,7 @@ def test_bad_arguments_name_the_field_the_value_and_the_remedy(options: dict[str
         darl.create_model("nano", **{"image_size": 32, "patch_size": 4, **options})  # type: ignore[arg-type]
 
 
-def test_bad_names_and_combinations() -> None:
+def test_unknown_names_and_bad_combinations_are_refused() -> None:
     with pytest.raises(UserError, match="model must be one of nano, tiny, small, base, large, huge, got 'giant'"):
         darl.create_model("giant")
     with pytest.raises(UserError, match="be a multiple of 4 for position rope2d, got 6"):

@@ -1,4 +1,4 @@
-"""The schedules' own facts; tests/conformance holds each of them to the contract of a distribution over [0, 1]."""
+"""Properties of single schedules; tests/conformance tests each as a distribution over [0, 1]."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_beta_never_draws_nan(exponent_a: float, exponent_b: float):
     assert bool(((gamma >= 0) & (gamma <= 1)).all())
 
 
-def test_tiny_beta_is_a_coin():
+def test_beta_with_tiny_parameters_draws_0_or_1():
     gamma = draw(Beta(a=1e-6, b=1e-6), 10_000)
     assert ((gamma == 0) | (gamma == 1)).float().mean().item() > 0.999
 
@@ -103,13 +103,13 @@ def test_nearest_beta_of_a_beta_is_itself(exponent_a: float, exponent_b: float):
         ("beta:b=2,0.5", "noise.b must be given once, got 'beta:b=2,0.5'"),
     ],
 )
-def test_mistakes_are_named(text: str, message: str):
+def test_invalid_parameters_are_refused(text: str, message: str):
     with pytest.raises(UserError) as mistake:
         Noise.parse(text)
     assert str(mistake.value) == message
 
 
-def test_parse_takes_values_by_place_and_by_name():
+def test_parse_takes_values_by_order_and_by_name():
     assert Noise.parse("beta") == Beta(a=0.03, b=1.0)
     assert Noise.parse("beta:0.1") == Beta(a=0.1)
     assert Noise.parse("beta:0.1,2") == Noise.parse("beta:b=2, a=0.1") == Beta(a=0.1, b=2.0)

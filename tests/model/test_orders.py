@@ -1,4 +1,4 @@
-"""Orders as pictures, and what each promises beyond being a permutation (tests/conformance holds them all to that)."""
+"""Patch orders as pictures, and properties of single orders (tests/conformance tests that all are permutations)."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from darl.errors import UserError
 from darl.model.orders import Hilbert, NestedRaster, Order, Random, RoundRobin, Snake, Spiral, inverse
 
-# When each patch of a 3 × 4 grid is visited. Random's is a record of seed 0: results of old sweeps hang on it.
+# When each patch of a 3 × 4 grid is visited. Random's, of seed 0, must not change: results of old sweeps depend on it.
 PICTURES = {
     "raster": """ 0  1  2  3
                   4  5  6  7
@@ -85,19 +85,19 @@ def test_hilbert_has_one_diagonal_step_where_no_path_exists_and_else_none():
 
 @pytest.mark.parametrize("side", [2, 4, 8, 16])
 def test_hilbert_is_hilberts_own_curve_on_powers_of_two(side: int):
-    assert Hilbert().permutation(side, side).tolist() == [hilbert_reference(side, place) for place in range(side**2)]
+    assert Hilbert().permutation(side, side).tolist() == [hilbert_reference(side, index) for index in range(side**2)]
 
 
-def hilbert_reference(side: int, place: int) -> int:
-    """The raster index of a place along Hilbert's curve, from the place's base-4 digits, lowest first."""
+def hilbert_reference(side: int, index: int) -> int:
+    """The raster index of patch `index` along Hilbert's curve, from the base-4 digits of `index`, lowest first."""
     x = y = 0
     quarter = 1
     while quarter < side:
-        right, down = place // 2 % 2, (place % 2) ^ (place // 2 % 2)
+        right, down = index // 2 % 2, (index % 2) ^ (index // 2 % 2)
         if not down:
             x, y = (quarter - 1 - y, quarter - 1 - x) if right else (y, x)
         x, y = x + quarter * right, y + quarter * down
-        place, quarter = place // 4, quarter * 2
+        index, quarter = index // 4, quarter * 2
     return y * side + x
 
 

@@ -15,14 +15,14 @@ NAMES = [f"darl_{name}_patch{size.patch_size}_224" for name, size in SIZES.items
 
 
 @pytest.mark.parametrize("imports", ["import darl, timm", "import timm, darl"])
-def test_the_names_are_there_whichever_is_imported_first(imports: str) -> None:
+def test_names_are_registered_whichever_package_is_imported_first(imports: str) -> None:
     """Also where timm is imported while darl's own modules are."""
     code = f"{imports}\ndarl.create_model\nimport darl.model.encoder\nprint(timm.is_model('darl_base_patch16_224'))"
     done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == ["True"], done.stderr
 
 
-def test_the_encoders_own_import_of_timm_registers_too() -> None:
+def test_names_are_registered_where_the_encoder_imports_timm() -> None:
     code = "import darl, darl.model.encoder, timm; print(timm.is_model('darl_nano_patch16_224'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == ["True"], done.stderr

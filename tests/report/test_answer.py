@@ -27,7 +27,7 @@ class TestSentence:
         cells = {name: ORDERS.cells[name] for name in ("raster", "hilbert")}
         assert self.of(frame(*THREE[:2]), replace(ORDERS, cells=cells)) == (
             "hilbert leads with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster (95 % interval -0.5 to 4.5). With 3 "
-            "seeds no difference counts as significant: use at least 6 (--seeds 6). "
+            "seeds no difference counts as significant: set seeds to 6 or more. "
             "The leader is 33.0 points above random initialisation."
         )
 
@@ -38,7 +38,7 @@ class TestSentence:
         )
         sweep = replace(ORDERS, seeds=6)
         assert (
-            "(Holm-corrected p = 0.93): raise --seeds to narrow the interval. No cell differs from raster by more than "
+            "(Holm-corrected p = 0.93): more seeds narrow the interval. No cell differs from raster by more than "
             "1.4 points (95 % confidence for each)."
         ) in self.of(frame(raster, hilbert, near), sweep)
         assert "No cell differs" not in self.of(frame(raster, hilbert, far), sweep)
@@ -56,7 +56,7 @@ class TestSentence:
         rows = cell("raster", 0.6), cell("hilbert", 0.62), cell("spiral", 0.5)
         assert self.of(frame(*rows), replace(ORDERS, seeds=1)) == (
             "hilbert leads with 62.0 % (one seed), 2.0 points above raster. One seed decides nothing, and the best of "
-            "many looks better than it is: use at least 6 (--seeds 6). The leader is 32.0 points above random "
+            "many looks better than it is: set seeds to 6 or more. The leader is 32.0 points above random "
             "initialisation."
         )
 
@@ -64,7 +64,7 @@ class TestSentence:
         spiral = cell("spiral", 0.5, 0.51, 0.49, 0.5, 0.5, 0.5)
         rows = cell("raster", *[0.6] * 6), cell("hilbert", 0.6, 0.62, 0.59, 0.61, 0.6, 0.6), spiral
         text = self.of(frame(*rows), replace(ORDERS, seeds=6))
-        assert "The difference is not significant (Holm-corrected p = 0.47): raise --seeds" in text
+        assert "The difference is not significant (Holm-corrected p = 0.47): more seeds narrow" in text
         assert "Significantly better than raster: 0 of 2 cells; significantly worse: 1." in text
 
     def test_planned_seeds_are_run_before_more_are_asked_for(self):
@@ -114,7 +114,7 @@ class TestSentence:
         ]
         assert self.of(frame(rows), sweep) == (
             "rope2d leads with 0.19 ± 0.127 (2 seeds), 0.015 below absent (95 % interval -0.0785 to 0.0485). With 2 "
-            "seeds no difference counts as significant: use at least 6 (--seeds 6)."
+            "seeds no difference counts as significant: set seeds to 6 or more."
         )
 
     def test_nothing_finished(self):

@@ -147,7 +147,7 @@ class TestDesign:
         assert finding.table["mean"].tolist()[:2] == [0.55, 0.5]
         assert finding.sentence == (  # random initialisation is not measured on enlarged images
             "hilbert leads with 55.0 % (one seed), 5.0 points above raster. One seed decides nothing, and the best of "
-            "many looks better than it is: use at least 6 (--seeds 6)."
+            "many looks better than it is: set seeds to 6 or more."
         )
 
 

@@ -36,8 +36,8 @@ class TestSearch:
         assert finding.counts == {"finished": 2, "stopped": 1, "failed": 0, "missing": 0}
         assert finding.sentence == (
             "a=0.1, b=2 is the best of 2 points by linear probe with 70.0 % (one seed), 10.0 points above paper. One "
-            "seed decides nothing, and the best of many looks better than it is. --seeds 7 runs the best again on 6 "
-            "fresh seeds. The best is 40.0 points above random initialisation."
+            "seed decides nothing, and the best of many looks better than it is. With 7 seeds the best run again on 6 "
+            "fresh ones. The best is 40.0 points above random initialisation."
         )
         assert "The best have yet to run again on all fresh seeds; the same command" in find(SEARCH, make())[0].sentence
 

@@ -21,7 +21,7 @@ def row(trial: str = "aa", attempt: int = 0, **values: object) -> dict[str, obje
 
 
 def readers(folder: str) -> dict[str, pd.DataFrame]:
-    """The same table by everything that reads Parquet, without our help."""
+    """The table in a folder as pandas, polars, duckdb and `darl.results.load` read it."""
     return {
         "pandas": pd.read_parquet(folder),
         "polars": pl.scan_parquet(f"{folder}/*.parquet").collect().to_pandas(),

@@ -34,21 +34,21 @@ class TestPlaces:
         assert results.path == "s3://bucket/results/noise?region=eu-west-1"
         assert results.trials_path == "s3://bucket/results/noise/trials?region=eu-west-1"
 
-    def test_travels_to_workers(self, results: Results):
+    def test_results_can_be_pickled(self, results: Results):
         pickle.loads(pickle.dumps(results)).add_trial(row())
         assert len(results.trials()) == 1
 
     @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "lr=1", "two words"])
-    def test_names_that_are_no_folder(self, tmp_path: Path, name: str):
+    def test_names_that_cannot_be_folders_are_refused(self, tmp_path: Path, name: str):
         with pytest.raises(UserError, match=r"^sweep must be letters, digits, dots, dashes and underscores, got "):
             Results(str(tmp_path), name)
 
-    def test_addresses_that_are_none(self):
+    def test_unknown_kinds_of_address_are_refused(self):
         with pytest.raises(UserError, match=r"^results must be a folder, or an address at s3:// or gs://, got 'ftp://"):
             Results("ftp://host/results", "noise")
 
     @pytest.mark.parametrize("place", ["file/below", "/proc/results", "/dev/null/results"])
-    def test_places_that_cannot_be_written(self, tmp_path: Path, place: str):
+    def test_addresses_that_cannot_be_written_are_refused(self, tmp_path: Path, place: str):
         (tmp_path / "file").write_text("")
         root = str(tmp_path / place)
         for begin in (Results(root, "noise").prepare, Results(root, "noise").claimed().__enter__):
@@ -59,7 +59,7 @@ class TestPlaces:
             assert text.endswith("); give another one or mend its permissions")
             assert "\n" not in text
 
-    def test_a_read_only_table(self, results: Results, monkeypatch: pytest.MonkeyPatch):
+    def test_a_read_only_table_is_refused(self, results: Results, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(os, "access", lambda path, _: not str(path).endswith("curves"))  # root may write anything
         with pytest.raises(UserError, match=r"curves is read-only\); give another one"):
             results.prepare()
@@ -73,7 +73,7 @@ class TestPlaces:
 
 
 class TestWholeness:
-    def test_leftovers_of_a_crash(self, results: Results):
+    def test_leftovers_of_a_crash_are_deleted(self, results: Results):
         old, new = (Path(results.path, ".writing", name) for name in ("old", "new"))
         for file in (old, new):
             file.write_bytes(b"PAR1 half a ro")
@@ -99,7 +99,7 @@ class TestWholeness:
         assert results.trials()["trial_id"].tolist() == ["aa"]
         assert list(Path(results.path, ".writing").iterdir()) == []
 
-    def test_a_vanished_folder(self, results: Results):
+    def test_a_vanished_folder_is_a_write_error(self, results: Results):
         Path(results.trials_path).rmdir()
         with pytest.raises(TableWriteError, match=r"trials/aa-0\.parquet could not be written \(No such file"):
             results.add_trial(row())

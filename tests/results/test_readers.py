@@ -32,7 +32,7 @@ class TestReaders:
                 assert given.isna().tolist() == wanted.isna().tolist(), (name, column)
                 assert given.dropna().tolist() == wanted.dropna().tolist(), (name, column)
 
-    def test_keep_numbers_numbers_where_parts_are_all_null(self, results: Results):
+    def test_give_numbers_where_some_parts_have_only_nulls(self, results: Results):
         results.add_trial({"trial_id": "aa", "attempt": 0})
         results.add_trial(row("bb"))
         for name, frame in readers(results.trials_path).items():
@@ -57,7 +57,7 @@ class TestReaders:
         assert list(load(results.trials_path).columns) == trials_schema().names
         assert list(load(results.curves_path).columns) == curves_schema().names
 
-    def test_a_folder_that_is_not_there(self, tmp_path: Path):
+    def test_a_missing_folder_is_refused(self, tmp_path: Path):
         with pytest.raises(UserError, match=r"^path must be a folder of Parquet parts, such as .*, got '.*/nowhere'$"):
             load(str(tmp_path / "nowhere"))
 
@@ -107,7 +107,7 @@ class TestVersions:
             assert frame["noise_slope"].dropna().tolist() == [3.0]
             assert len(frame) == 2
 
-    def test_equal_columns_need_no_part_for_them(self, results: Results):
+    def test_no_part_without_rows_is_written_for_equal_columns(self, results: Results):
         results.add_trial(row())
         results.prepare()
         assert [part.name for part in Path(results.trials_path).iterdir()] == ["aa-0.parquet"]

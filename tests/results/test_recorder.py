@@ -1,11 +1,11 @@
-"""An attempt comes into the tables with its curve, its number and its start."""
+"""The recorder writes an attempt with its curve, its number and its start."""
 
 from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 from darl.experiment import Experiment
-from darl.model.encoder import EncoderConfig
+from darl.model.encoder_config import EncoderConfig
 from darl.results.recorder import TrialRecorder, attempts_of
 from darl.results.rows import now
 from darl.results.tables import Results
@@ -22,7 +22,7 @@ def evaluation(epoch: int, seconds: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_each_attempt_is_a_row_with_a_curve_and_the_next_number(results: Results) -> None:
+def test_each_attempt_gets_a_row_a_curve_and_the_next_number(results: Results) -> None:
     recorder = TrialRecorder(results, Workers(count=2), Counter())
     recorder.record(EXPERIMENT, [], status="failed", started_at=now(), error="OSError: gone")
     recorder.record(EXPERIMENT, [evaluation(0, 1.0), evaluation(1, 2.0)], status="finished", started_at=now())
@@ -37,7 +37,7 @@ def test_each_attempt_is_a_row_with_a_curve_and_the_next_number(results: Results
     assert attempts_of(results.trials()) == {EXPERIMENT.trial_id: 2}
 
 
-def test_a_run_that_went_on_started_as_long_ago_as_it_has_run(results: Results) -> None:
+def test_a_resumed_run_is_dated_back_by_the_time_that_it_has_run(results: Results) -> None:
     recorder, began = TrialRecorder(results, Workers(), Counter()), now()
     row = recorder.record(EXPERIMENT, [evaluation(1, 3600.0)], status="finished", started_at=began, host="10.0.0.7")
     assert timedelta(seconds=3590) < began - row["started_at"] <= timedelta(seconds=3600)

@@ -17,7 +17,7 @@ from tests.results.example_tables import readers, row
 
 
 class TestSchema:
-    def test_holds_the_contract_and_the_record(self):
+    def test_has_the_documented_columns_and_those_of_the_record(self):
         names = trials_schema().names
         contract = (
             "sweep trial_id attempt status seed epochs images_seen noise noise_a noise_b order position causal "
@@ -39,7 +39,7 @@ class TestSchema:
         assert types["noise"] == types["config"] == types["error"] == pa.string()
 
     @pytest.mark.parametrize("schema", [trials_schema(), curves_schema()], ids=["trials", "curves"])
-    def test_tells_its_version_and_lets_everything_be_null(self, schema: pa.Schema):
+    def test_has_its_version_and_only_nullable_columns(self, schema: pa.Schema):
         assert schema.metadata == {b"darl_schema_version": b"1"}
         assert all(field.nullable for field in schema)
 
@@ -58,7 +58,7 @@ class TestRows:
         assert '"epochs":30' in results.trials()["config"][0]
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
-    def test_what_is_no_number_is_null(self, results: Results, value: float | None):
+    def test_nan_and_infinity_are_null(self, results: Results, value: float | None):
         results.add_trial(row(probe_top1=value))
         column = pq.read_table(results.trials_path)["probe_top1"]
         assert column.null_count == 1
@@ -70,14 +70,14 @@ class TestRows:
         assert results.trials()["error"].tolist() == [r"OSError: caf\udce9.png"]
 
     @pytest.mark.parametrize("name", ["probe_top_1", "noise_c"])
-    def test_an_unknown_column_is_a_bug(self, results: Results, name: str):
+    def test_an_unknown_column_is_a_key_error(self, results: Results, name: str):
         with pytest.raises(KeyError, match=name):
             results.add_trial(row(**{name: 1.0}))
         with pytest.raises(KeyError, match=name):
             results.add_curve("aa", 0, [{name: 1.0}])
         assert results.trials().empty
 
-    def test_the_same_attempt_is_there_once(self, results: Results):
+    def test_an_attempt_has_one_row(self, results: Results):
         results.add_trial(row("aa", 0, probe_top1=0.1))
         part = Path(results.trials_path, "aa-0.parquet")
         before = part.stat()
@@ -86,7 +86,7 @@ class TestRows:
         assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
         assert results.trials()["probe_top1"].tolist() == [0.1]
 
-    def test_a_trial_that_is_tried_again_gets_another_row(self, results: Results):
+    def test_every_attempt_at_a_trial_has_a_row(self, results: Results):
         results.add_trial(row("aa", 0, status="failed"))
         results.add_trial(row("aa", 1))
         assert results.trials()["status"].tolist() == ["failed", "finished"]
@@ -103,7 +103,7 @@ class TestRows:
         assert set(curves["schema_version"]) == {SCHEMA_VERSION}
         assert list(curves.columns) == curves_schema().names
 
-    def test_rows_may_be_seen_by_everyone(self, results: Results):
+    def test_parts_have_the_usual_file_permissions(self, results: Results):
         results.add_trial(row())
         umask = os.umask(0)
         os.umask(umask)
@@ -120,7 +120,7 @@ VALUES = {
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 @given(values=st.fixed_dictionaries({}, optional={name: VALUES[kind] for name, kind in columns().items()}))
-def test_any_record_comes_back(tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]):
+def test_any_record_is_read_back(tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]):
     results = Results(str(tmp_path_factory.mktemp("results")), "noise")
     results.prepare()
     results.add_trial({"trial_id": "aa", "attempt": 0} | values)

@@ -30,7 +30,7 @@ def test_a_folder_has_one_spelling(address: str, expected: str) -> None:
     assert normalized(expected) == expected
 
 
-def test_a_relative_path_starts_where_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_starts_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert normalized("x") == f"{tmp_path}/x"
     assert normalized("x", Path("/elsewhere")) == "/elsewhere/x"
@@ -38,7 +38,7 @@ def test_a_relative_path_starts_where_it_is_told_to(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("folder", ["/a/b", "s3://bucket/a", "s3://bucket/a?region=eu", "/"])
-def test_the_parent_of_what_lies_below_is_the_folder(folder: str) -> None:
+def test_parent_and_name_inverts_below(folder: str) -> None:
     assert parent_and_name(below(folder, "name")) == (folder, "name")
 
 
@@ -61,7 +61,7 @@ def test_a_file_address_of_another_host_is_refused() -> None:
         open_folder("file://elsewhere/x", "results")
 
 
-def test_a_gs_bucket_that_is_not_there_is_not_asked_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gs_bucket_is_retried_for_a_minute_only(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     opener = SimpleNamespace(from_uri=lambda uri: asked.append(uri) or (None, "x"))
     monkeypatch.setattr(address_module, "FileSystem", opener)

@@ -1,11 +1,11 @@
-"""Files that appear whole."""
+"""Folders of results: files are written, read and copied."""
 
 from pathlib import Path
 
 from darl.storage.folder import ResultsFolder
 
 
-def test_a_file_is_read_as_it_was_put(tmp_path: Path) -> None:
+def test_get_returns_what_put_wrote(tmp_path: Path) -> None:
     folder = ResultsFolder(str(tmp_path / "new"), "results")
     folder.prepare("figures")
     assert folder.get("a.txt") is None

@@ -38,7 +38,7 @@ def sign_of(folder: ResultsFolder) -> Path:
     return Path(folder.path(".writing/driver.json"))
 
 
-def test_the_second_driver_is_told_who_the_first_one_is_until_that_one_is_killed(tmp_path: Path) -> None:
+def test_a_second_driver_is_refused_naming_the_first_until_that_is_killed(tmp_path: Path) -> None:
     folder = ResultsFolder(str(tmp_path), "results")
     folder.prepare()
     context = multiprocessing.get_context("spawn")
@@ -87,7 +87,7 @@ def test_a_driver_that_was_silent_too_long_has_lost_the_lease(
     assert json.loads(sign.read_text())["token"] == "x"
 
 
-def test_a_driver_that_slept_while_another_came_and_went_has_lost_it_too(
+def test_a_driver_loses_the_lease_also_to_one_that_has_ended_since(
     bucket: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = Lease(bucket)
@@ -99,9 +99,7 @@ def test_a_driver_that_slept_while_another_came_and_went_has_lost_it_too(
             lease.confirm()
 
 
-def test_tables_are_not_written_without_the_lease_that_was_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tables_are_not_written_after_the_lease_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("darl.storage.lease._SETTLING", 0.0)
     results = Results(str(tmp_path), "noise")
     results.prepare()

@@ -18,13 +18,13 @@ from darl.sweep.comparability import require_comparable, require_comparable_over
 from darl.variants import Variant
 
 SEEN = {
-    "data", "image_size", "channels", "model_patch_size", "causal", "order", "order_block", "order_seed",
-    "content_train", "content_validation", "content_classes", "content_fingerprint",
+    "data", "content_train", "content_validation", "content_classes", "content_fingerprint", "image_size", "channels",
+    "model_patch_size", "causal", "order", "order_block", "order_seed",
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}
 IN_THE_LOSS = {
-    "noise", "noise_a", "noise_b", "objective_decoder_depth", "objective_gamma_conditioning", "objective_head_depth",
-    "objective_prediction",
+    "noise", "noise_a", "noise_b", "objective_decoder_depth", "objective_gamma_conditioning", "objective_prediction",
+    "objective_head_depth",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from darl.data import Dataset
 from darl.errors import UserError
 from darl.evaluation.standard import standard
 from darl.experiment import Experiment
-from darl.model.encoder import EncoderConfig
+from darl.model.encoder_config import EncoderConfig
 from darl.model.objectives.mse import Mse
 from darl.model.positions import Absent, Learned
 from darl.optim import Optimizer

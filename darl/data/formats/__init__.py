@@ -1,1 +1,1 @@
-"""How files hold images: one file format (image files, Parquet, tar shards) in one module each."""
+"""File formats that hold images: image files, Parquet and tar shards, one module each."""

@@ -1,7 +1,7 @@
-"""The family of file formats: what the files of a folder, a pattern or an address hold.
+"""The interface of file formats.
 
 A format is one class in one module of this package: its files' endings, and how they are opened. The files of a data
-set are listed by `darl.data.sources.files`, which asks the format that most of the bytes belong to.
+set are listed by `darl.data.sources.files`, which opens them in the format that has most of the bytes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["FileFormat"]
 
 
 class FileFormat(ABC):
-    """One way in which files hold images. Its classes are used as they are, never made into objects."""
+    """A file format. Formats are classes with class methods only; they have no instances."""
 
     package: ClassVar[str] = "darl.data.formats"
     kind: ClassVar[str]
     endings: ClassVar[tuple[str, ...]]
-    """Of its files' names, in lower case."""
+    """Endings of its files' names, in lower case."""
     form: ClassVar[str]
-    """What the user is told that data may hold: `*.parquet`."""
+    """Its files in an error's words: `*.parquet`."""
 
     @classmethod
     def kinds(cls) -> list[type[FileFormat]]:

@@ -20,16 +20,16 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".p
 
 
 class Folder(Source):
-    """One file an image. The folder directly below the split's own is the label."""
+    """A split of image files. The label is the folder directly below the split's own folder."""
 
     def __init__(self, files: Listing, depth: int) -> None:
         paths = list(files.paths)
         self._files = replace(files, paths=(), sizes=())
         self._sizes = np.array(files.sizes, np.int64)
-        self._paths = pa.array(paths, pa.string())  # compact, and pickled at once, where millions of str are neither
+        self._paths = pa.array(paths, pa.string())  # compact and fast to pickle, unlike millions of str
         self.remote = files.storage.remote
         folders = [path.split("/")[depth] if path.count("/") > depth else None for path in paths]
-        # images beside the class folders have no class, and a single folder tells nothing apart
+        # no labels where some images lie outside the class folders, or where there is one folder only
         self.labels = folders if None not in folders and len(set(folders)) > 1 else None
 
     def __len__(self) -> int:
@@ -44,12 +44,12 @@ class Folder(Source):
         return self._files.full(self._paths[index].as_py())
 
     def fingerprint(self) -> str:
-        """Of the paths below the data's folder, which give the labels, and the files' sizes."""
+        """Hash of the paths below the data's folder, which give the labels, and of the files' sizes."""
         return fingerprint_of([*self._paths.to_pylist(), *self._sizes])
 
 
 class ImageFiles(FileFormat):
-    """One file an image."""
+    """Folders of image files."""
 
     kind: ClassVar[str] = "folder"
     endings: ClassVar[tuple[str, ...]] = IMAGES

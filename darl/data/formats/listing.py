@@ -1,4 +1,4 @@
-"""Files wherever they lie: one way to list, open and group them, locally and at s3:// or gs://.
+"""Lists, opens and groups the files of a data set, locally and at s3:// or gs://.
 
 All access goes through `pyarrow.fs`, whose file systems can be pickled and so travel to loader workers. Open files
 and row groups are kept in a `Cache` that every process fills for itself.
@@ -28,7 +28,7 @@ SPLITS = {"train": "train", "training": "train", "validation": "validation", "va
 
 
 class Cache:
-    """Values by key, the least recently used dropped once they weigh more than `capacity`; pickles as empty."""
+    """A cache that drops the least recently used values when the weights exceed `capacity`; pickled without values."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -36,7 +36,7 @@ class Cache:
         self._lock = threading.Lock()
 
     def get(self, key: Any, make: Callable[[], Any], weight: int = 1) -> Any:
-        """The value of `key`, made now if it is not there; threads that want the same one wait for it."""
+        """The value of `key`, computed by `make` if it is missing; other threads wait meanwhile."""
         with self._lock:
             if key not in self._values:
                 self._values[key] = make(), weight
@@ -74,7 +74,7 @@ class Storage:
 
 @contextmanager
 def _readable(path: str) -> Iterator[None]:
-    """A file that cannot be read stops the run: to skip it would make the data depend on the network's day."""
+    """Within, an OSError stops the run as a UserError: skipping a file would make the data depend on the network."""
     try:
         yield
     except (OSError, ArrowException) as error:
@@ -100,7 +100,7 @@ class Listing:
         return self.where(lambda path: path.lower().endswith(endings))
 
     def where(self, holds: Callable[[str], bool]) -> "Listing":
-        """The files of whose paths something holds."""
+        """The files whose paths `holds` is true for."""
         kept = [number for number, path in enumerate(self.paths) if holds(path)]
         return Listing(self.storage, self.root, tuple(self.paths[i] for i in kept), tuple(self.sizes[i] for i in kept))
 
@@ -138,13 +138,13 @@ def _files(storage: Storage, folder: str) -> list[FileInfo]:
 
 def _relative(storage: Storage, root: str, infos: list[FileInfo]) -> Listing:
     below = {info.path[len(root) :].lstrip("/"): info.size or 0 for info in infos}
-    # `.DS_Store`, AppleDouble's `._name` and what macOS adds to archives are no data
+    # `.DS_Store`, AppleDouble's `._name` and `__MACOSX` folders in archives are not data
     paths = sorted(p for p in below if not any(part.startswith((".", "__MACOSX")) for part in p.split("/")))
     return Listing(storage, root, tuple(paths), tuple(below[path] for path in paths))
 
 
 def split_of(path: str) -> str:
-    """`train`, `validation`, `test`, or nothing, by the first word of a file's or folder's name."""
+    """The split that a path names by the first word of a file or folder: `train`, `validation`, `test`, or empty."""
     words = (re.split(r"[^a-z]", part)[0] for part in path.lower().split("/"))
     return next((SPLITS[word] for word in words if word in SPLITS), "")
 

@@ -1,7 +1,7 @@
-"""Images in Parquet: Hugging Face's layout, a struct of `bytes` and `path`, or a plain binary column.
+"""Images in Parquet files: in Hugging Face's layout (a struct of `bytes` and `path`) or as a plain binary column.
 
-A row group is the smallest piece that can be read, so a few stay in memory (in each loader worker), and the shuffle of
-a set that is streamed goes through row groups (`darl.data.shuffle.epoch_order`).
+A row group is the smallest unit that can be read. So each loader worker keeps a few in memory, and streams are shuffled
+by row groups (`darl.data.shuffle.epoch_order`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FILES_AT_ONCE = 16
 
 
 class Rows(Source):
-    """The rows of some Parquet files."""
+    """A split of rows in Parquet files."""
 
     def __init__(self, files: Listing, paths: list[str], column: str, label: str | None) -> None:
         self._files = files
@@ -70,7 +70,7 @@ class Rows(Source):
         return f"{self._files.full(self._paths[file])}#{index - self._file_starts[file]}"
 
     def fingerprint(self) -> str:
-        """Of the files' names below the data's folder, the row groups' rows and stored bytes, and the labels."""
+        """Hash of the files' names below the data's folder, the row groups' rows and stored bytes, and the labels."""
         assert self.groups is not None
         groups = np.column_stack([self._groups, self.groups.starts, self.groups.sizes])
         return fingerprint_of([*self._paths, self._length, *groups.tolist(), *(self.labels or ())])
@@ -118,7 +118,7 @@ def _unreadable(path: str, error: Exception) -> UserError:
 
 
 class ParquetFiles(FileFormat):
-    """Hugging Face's layout."""
+    """Parquet files, as on Hugging Face's Hub."""
 
     kind: ClassVar[str] = "parquet"
     endings: ClassVar[tuple[str, ...]] = (".parquet",)
@@ -145,7 +145,7 @@ class ParquetFiles(FileFormat):
 
 
 def image_column(schema: pa.Schema, path: str) -> str:
-    """The column with images, by its type; raises UserError that names the columns there are."""
+    """The column with images, by its type; raises UserError, naming the columns, where there is none."""
 
     def holds_images(field: pa.Field) -> bool:
         if pa.types.is_struct(field.type):

@@ -1,4 +1,4 @@
-"""WebDataset's tar shards."""
+"""Tar shards in WebDataset's layout."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["Shards", "TarShards"]
 
 
 class Shards(Source):
-    """Tar files: an image and its label are members of one name that end differently (`0001.jpg`, `0001.cls`).
+    """A split of tar shards: an image and its label are members that differ in their endings (`0001.jpg`, `0001.cls`).
 
-    A shard's headers are read once; then every image is a range of bytes.
+    A shard's headers are read once; after that an image is read as a range of bytes.
     """
 
     def __init__(self, files: Listing, paths: list[str]) -> None:
@@ -57,7 +57,7 @@ class Shards(Source):
         return f"{shard}#{self._names[index].as_py()}"
 
     def fingerprint(self) -> str:
-        """Of the shards' names below the data's folder, the members' names and sizes, and the labels."""
+        """Hash of the shards' names below the data's folder, the members' names and sizes, and the labels."""
         members = zip(self._names.to_pylist(), self._ranges[:, [0, 2]].tolist(), strict=True)
         return fingerprint_of([*self._shards, *members, *(self.labels or ())])
 
@@ -69,7 +69,7 @@ def _index(files: Listing, path: str) -> list[Member]:
     """The images of a shard with their labels, in the order of the shard; raises UserError."""
     images: list[tuple[str, str, int, int]] = []
     labels: dict[str, str] = {}
-    # a far shard is read through in large steps rather than with one request a header
+    # over a network, large reads instead of one request per header
     buffer = 8 * 2**20 if files.storage.remote else 2**16
     try:
         with (

@@ -1,1 +1,1 @@
-"""Where images come from: one kind of data (digits, files, torchvision, the Hub) in one module each."""
+"""Kinds of data: the embedded digits, files, torchvision's data sets, the Hub's; one module each."""

@@ -1,7 +1,7 @@
-"""A source is one split as it is stored: random access to encoded images, and labels.
+"""Sources: a source is one split as it is stored, with random access to encoded images and labels.
 
-Sources (image files, Parquet, tar shards, other packages) differ in how they find and read images and in nothing
-else. Held-out images and label numbers are decided here, in the same way for all of them.
+Sources (image files, Parquet, tar shards, other libraries) differ only in how they find and read images. Held-out
+images and label numbers are decided here, in the same way for all sources.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RawLabels = Sequence[int | str | None] | None
 WINDOW = 128 * 2**20
 """Bytes of groups (as stored) among which the rows of a stream are shuffled; twice that is kept in memory."""
 
-HELD_OUT = 5  # one image in so many validates when the data has no validation or test split
+HELD_OUT = 5  # one image in five is held out when the data has no validation or test split
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Groups:
     sizes: Int64[np.ndarray, " groups"]
 
     def of(self, indices: Int64[np.ndarray, " rows"]) -> Groups:
-        """The groups of a sorted choice of rows, numbered anew."""
+        """The groups of a sorted selection of rows, in the numbering of the selection."""
         starts = np.searchsorted(indices, self.starts)
         kept = np.diff(np.append(starts, len(indices))) > 0
         return Groups(starts[kept], self.sizes[kept])
@@ -54,7 +54,7 @@ class Source(ABC):
 
     labels: RawLabels = None
     groups: Groups | None = None
-    """None where any order reads as fast."""
+    """None where all orders of reading are equally fast."""
     remote: bool = False
     """Whether a read costs a round trip, so that many at a time are faster."""
 
@@ -67,19 +67,19 @@ class Source(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What a report about the image calls it: its path, or `file#row`."""
+        """The image's name in messages: its path, or `file#row`."""
 
     def fingerprint(self) -> str:
-        """Tells what the split holds, wherever it lies, without decoding an image: here by its labels and length.
+        """A hash of what the split holds, whatever its address, without decoding an image: of its labels and length.
 
-        A source that knows its images' names and sizes adds them.
+        Sources that know their images' names and sizes override it to include them.
         """
         return fingerprint_of([len(self), *(self.labels or ())])
 
 
 @dataclass(frozen=True)
 class Splits:
-    """What data consists of; `classes` where the data itself names them."""
+    """The splits of a data set; `classes` where the data names its classes."""
 
     train: Source
     validation: Source | None
@@ -104,12 +104,12 @@ class Subset(Source):
         return self.source.read(int(self.indices[index]))
 
     def name(self, index: int) -> str:
-        """The name in the whole source."""
+        """The image's name in the whole source."""
         return self.source.name(int(self.indices[index]))
 
 
 def hold_out(data: str, source: Source) -> tuple[Source, Source]:
-    """Training and validation when the data has no split: every fifth image validates, evenly over the classes.
+    """Training and validation split for data without one: a fifth of the images, stratified by class, is held out.
 
     The choice depends on the data alone, so that all experiments on it validate on the same images.
     """
@@ -140,7 +140,7 @@ def checked_labels(data: str, split: str, raw: RawLabels) -> np.ndarray | None:
         return labels
     labels = labels.astype(np.int64)
     hidden = int((labels < 0).sum())
-    if hidden == len(labels):  # Hugging Face's mark for labels that are kept back
+    if hidden == len(labels):  # Hugging Face marks withheld labels by -1
         return None
     require(hidden == 0, "data", f"have labels from 0 up ({hidden} in {split} are negative)", data)
     return labels
@@ -151,7 +151,7 @@ def number_labels(
 ) -> tuple[Int64[np.ndarray, " train"] | None, Int64[np.ndarray, " validation"] | None, tuple[str, ...] | None]:
     """Labels of both splits as class numbers, and the classes' names.
 
-    Numbers that come with names stay as they are; everything else is numbered in sorted order over both splits.
+    Integer labels of data that names its classes are kept; all others are numbered in the sorted order of both splits.
     """
     splits = [checked_labels(data, "train", train), checked_labels(data, "validation", validation)]
     given = [labels for labels in splits if labels is not None]

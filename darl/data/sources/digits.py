@@ -19,7 +19,7 @@ __all__ = ["Digits", "EmbeddedDigits"]
 
 
 class Digits(Source):
-    """scikit-learn's 1,797 handwritten digits, 8 x 8, levels 0 to 16; of some classes where they are given."""
+    """scikit-learn's 1,797 handwritten digits, 8 x 8 pixels, levels 0 to 16; of the given classes."""
 
     def __init__(self, classes: range = range(10)) -> None:
         from sklearn.datasets import load_digits
@@ -52,7 +52,7 @@ class EmbeddedDigits(DataKind):
 
     @classmethod
     def named(cls, text: str) -> str | None:
-        """`digits` and `digits:FIRST-LAST` themselves; raises UserError for other classes."""
+        """`digits` and `digits:FIRST-LAST`, unchanged; raises UserError for classes that do not exist."""
         return None if _classes(text) is None else text
 
     @classmethod
@@ -62,7 +62,7 @@ class EmbeddedDigits(DataKind):
 
     @classmethod
     def defaults(cls, name: str) -> Defaults | None:
-        """8 pixels, grey, patches of 2, no augmentation."""
+        """8 pixels, 1 channel, patch size 2, no augmentation."""
         return Defaults(8, 1, 2, Augment())
 
 

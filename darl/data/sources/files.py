@@ -1,4 +1,4 @@
-"""Data that lies in files: a folder, a single file, a pattern with `*`, or an address at s3:// or gs://."""
+"""Data in files: a folder, a single file, a pattern with `*`, or an address at s3:// or gs://."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Files(DataKind):
 
     @classmethod
     def named(cls, text: str) -> str | None:
-        """An absolute path or an address in its one spelling, whether anything is there or not."""
+        """An absolute path or an address, normalised, whether it exists or not."""
         if "://" in text:
             from darl.storage.address import SCHEMES, normalized
 
@@ -32,7 +32,7 @@ class Files(DataKind):
 
     @classmethod
     def guessed(cls, text: str) -> str | None:
-        """A relative path, if something is there: that is what the text means, whatever else it could mean."""
+        """A relative path or pattern, if it exists: paths take precedence over other meanings of the text."""
         path = _absolute(text)
         return path if text and (Path(path).exists() or _matches(path)) else None
 
@@ -44,7 +44,7 @@ class Files(DataKind):
 
         files, formats = listing(name), FileFormat.kinds()
         chosen = [(files.only(kind.endings), kind) for kind in formats]
-        # a folder of images may hold a table about them, and a repository of Parquet a picture: the data is the larger
+        # a folder of images may also hold a table, and one of Parquet files a picture: most bytes decide
         own, kind = max(chosen, key=lambda choice: (sum(choice[0].sizes), len(choice[0].paths)))
         *first, last = [kind.form for kind in formats]
         require(len(own.paths) > 0, "data", f"hold {', '.join(first)} or {last} and holds none", name)

@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face's Hub."""
+"""Data sets on Hugging Face's Hub."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class HubRows(Source):
         return f"{self._name}#{index}"
 
     def fingerprint(self) -> str:
-        """Of the data set's name, the fingerprint that `datasets` gives the split, its length and its labels."""
+        """Hash of the data set's name, the fingerprint that `datasets` gives the split, its length and its labels."""
         return fingerprint_of([self._name, self._version, len(self), *(self.labels or ())])
 
 
@@ -56,7 +56,7 @@ class HubSet(DataKind):
 
     @classmethod
     def guessed(cls, text: str) -> str | None:
-        """OWNER/NAME."""
+        """`hub:OWNER/NAME` for OWNER/NAME."""
         return f"{cls.kind}:{text}" if _SHORT.fullmatch(text) else None
 
     @classmethod
@@ -77,7 +77,7 @@ class HubSet(DataKind):
 
         def rows(split: str) -> HubRows:
             encoded = splits[split].cast_column(column, hub.Image(decode=False))
-            # a private name of `datasets`, made from the Hub's commit and the split; without it labels must do
+            # a private name of `datasets`, made from the Hub's commit and the split; without it only the labels count
             return HubRows(name, encoded, column, label, version=getattr(splits[split], "_fingerprint", ""))
 
         names = tuple(features[label].names) if label in classes else None
@@ -85,7 +85,7 @@ class HubSet(DataKind):
 
 
 def _downloaded(name: str) -> tuple[Any, Any]:
-    """The package `datasets`, and what it gives for a name; raises UserError."""
+    """The package `datasets`, and the data set that it loads for a name; raises UserError."""
     try:
         hub = importlib.import_module("datasets")
     except ImportError:

@@ -1,8 +1,8 @@
-"""The family of data kinds: which names stand for data, and how the data of a name is opened.
+"""The interface of data kinds: which names a kind accepts, and how its data is opened.
 
-A kind is one class in one module of this package (or anywhere, once it is defined): it says which texts it takes, what
-the one canonical name of such a text is, and how the splits of a canonical name are opened. `darl.data.locate` asks all
-of them, so a new kind is found by itself.
+A kind is one class in one module of this package (or anywhere, once it is defined): it turns the texts
+that it accepts into canonical names, and opens the splits of a canonical name. `darl.data.locate` asks all kinds, so a
+new kind needs no registration.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class Defaults:
 
 
 class DataKind(ABC):
-    """One kind of data. Its classes are used as they are, never made into objects."""
+    """One kind of data. Kinds are classes with class methods only; they have no instances."""
 
     package: ClassVar[str] = "darl.data.sources"
     kind: ClassVar[str]
-    """Also what its canonical names begin with, before a colon."""
+    """Also the prefix of its canonical names, before a colon."""
     order: ClassVar[int] = 9
-    """In which order kinds are asked, and named to the user."""
+    """Position in which the kind is asked, and listed in errors."""
     form: ClassVar[str]
-    """What the user is told that data may be: `a torchvision data set (torchvision:NAME)`."""
+    """Its names in an error's words: `a torchvision data set (torchvision:NAME)`."""
 
     @classmethod
     def kinds(cls) -> list[type[DataKind]]:
@@ -46,16 +46,16 @@ class DataKind(ABC):
 
     @classmethod
     def named(cls, text: str) -> str | None:
-        """The canonical name where the text's form alone says that it is of this kind; a canonical name stays as it is.
+        """The canonical name, where the form of the text shows that it is of this kind; canonical names are unchanged.
 
-        None for a text of another kind; raises UserError for one of this kind that stands for nothing.
+        None for a text of another kind; raises UserError for a text of this kind that names no data.
         """
         kind, _, rest = text.partition(":")
         return text if kind == cls.kind and rest else None
 
     @classmethod
     def guessed(cls, text: str) -> str | None:
-        """The canonical name of a short form, asked where no kind's `named` takes the text; None where it is none."""
+        """The canonical name of a short form, else None. Called only where `named` is None for all kinds."""
         return None
 
     @classmethod
@@ -65,5 +65,5 @@ class DataKind(ABC):
 
     @classmethod
     def defaults(cls, name: str) -> Defaults | None:
-        """Settings that suit the data and need no look at it; None where its first images have to be looked at."""
+        """Settings that are known without opening the data; None where they depend on its first images."""
         return None

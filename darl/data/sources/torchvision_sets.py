@@ -22,7 +22,7 @@ __all__ = ["Items", "TorchvisionSet"]
 
 LABELS = ("targets", "labels", "_labels", "y")  # where torchvision's sets keep their labels
 
-TRAIN = ("train", "trainval", "train-standard")  # what they call their splits
+TRAIN = ("train", "trainval", "train-standard")  # names of their splits
 
 VALIDATION = ("val", "valid", "validation", "test")
 
@@ -34,7 +34,7 @@ class Items(Source):
         self._name = name
         self._items = items
         labels = next((getattr(items, field) for field in LABELS if hasattr(items, field)), None)
-        if labels is None:  # those that keep them nowhere in particular give them with the image
+        if labels is None:  # sets without such an attribute give the label with the image
             labels = [items[index][1] for index in range(len(items))]
         if np.ndim(np.asarray(labels)) == 1:
             self.labels = [int(label) for label in labels]
@@ -56,7 +56,7 @@ class Items(Source):
         return f"{self._name}#{index}"
 
     def fingerprint(self) -> str:
-        """Of the data set's name, its length and its labels."""
+        """Hash of the data set's name, its length and its labels."""
         return fingerprint_of([self._name, len(self), *(self.labels or ())])
 
 
@@ -69,7 +69,7 @@ class TorchvisionSet(DataKind):
 
     @classmethod
     def named(cls, text: str) -> str | None:
-        """`torchvision:NAME` itself; raises UserError where torchvision has no such data set."""
+        """`torchvision:NAME`, unchanged; raises UserError where torchvision has no such data set."""
         kind, _, name = text.partition(":")
         if kind != cls.kind:
             return None
@@ -78,12 +78,12 @@ class TorchvisionSet(DataKind):
 
     @classmethod
     def guessed(cls, text: str) -> str | None:
-        """A data set's name alone."""
+        """`torchvision:NAME` for NAME, if torchvision has such a data set."""
         return f"{cls.kind}:{text}" if text.isidentifier() and _class(text) is not None else None
 
     @classmethod
     def open(cls, name: str) -> Splits:
-        """A data set below the folder `DARL_DATA_ROOT` (`~/.cache/darl`), downloaded if it is not there."""
+        """A data set in the folder `DARL_DATA_ROOT` (`~/.cache/darl`), downloaded if it is not there."""
         kind = _class(name.partition(":")[2])
         assert kind is not None, name
         root = Path(os.environ.get("DARL_DATA_ROOT", "~/.cache/darl")).expanduser()
@@ -103,7 +103,7 @@ class TorchvisionSet(DataKind):
 
 
 def _class(name: str) -> type[Any] | None:
-    """torchvision's data set of that name, if it has one that can be opened by a folder alone."""
+    """torchvision's data set of that name, if it can be opened with no argument but a folder; else None."""
     from torchvision import datasets
 
     kind = getattr(datasets, name, None) if name in datasets.__all__ else None
@@ -124,7 +124,7 @@ def _splits(kind: type[Any], root: Path) -> tuple[Any, Any | None]:
 
 
 def _split(kind: type[Any], names: tuple[str, ...], options: dict[str, Any]) -> Any:
-    """The first of these splits that the data set knows: an unknown name is its ValueError."""
+    """The first of these splits that the data set has; torchvision raises ValueError for an unknown name."""
     for name in names[:-1]:
         try:
             return kind(split=name, **options)

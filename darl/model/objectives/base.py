@@ -80,9 +80,9 @@ class Objective(Variant):
 
         Args:
             encoder: the trunk.
-            decoder: what `build` made.
-            patches: of the images, in the patch order.
-            draws: what `draws` asked for.
+            decoder: the module from `build`.
+            patches: the images' patches, in the patch order.
+            draws: the tensors that `draws` describes, by name.
 
         """
 
@@ -90,27 +90,27 @@ class Objective(Variant):
     def flops(self, config: TrunkConfig) -> float:
         """Floating-point operations of the matrix products of one image's loss, forward, the trunk's included.
 
-        By arithmetic, as it is asked for every trial; see `TrunkConfig.trunk_flops`.
+        A formula, since it is evaluated for every trial; see `TrunkConfig.trunk_flops`.
         """
 
     def denoiser(self, encoder: Trunk, decoder: nn.Module, patches: Tensor) -> Denoiser:
-        """How the model denoises these patches. Raises UserError unless `can_denoise`."""
+        """The clean patches, and their estimates from noisy ones. Raises UserError unless `can_denoise`."""
         raise UserError(f"must predict every patch to be evaluated by denoising, got {self.kind!r}", field="objective")
 
     def generate(
         self, encoder: Trunk, decoder: nn.Module, prefix: Tensor, patches: int, steps: int, generator: torch.Generator
     ) -> Tensor:
-        """Patches (B, N, P) in the order of prediction, drawn one after another behind `prefix` (B, k, P).
+        """Patches (B, N, P) in the order of prediction: `prefix` (B, k, P), then patches sampled one after another.
 
         Args:
             encoder: the trunk, causal.
-            decoder: what `build` made.
-            prefix: the first k patches, 0 to N of them.
+            decoder: the module from `build`.
+            prefix: the first k patches, 0 <= k <= N.
             patches: N.
-            steps: noise levels per patch, where the objective has such.
-            generator: of all draws.
+            steps: denoising steps per patch, for objectives that denoise.
+            generator: the source of all random numbers.
 
-        Raises UserError where no images can be drawn from a model of this objective; by default always.
+        Raises UserError where a model of this objective cannot generate images; by default always.
 
         """
         raise UserError(f"must predict the next patch for generation, got {self.kind!r}", field="objective")

@@ -1,4 +1,4 @@
-"""Next-patch prediction by denoising."""
+"""Diffusion: next-patch prediction by denoising (DARL, section 3; equations in `next_patch`)."""
 
 import itertools
 import math
@@ -25,10 +25,10 @@ __all__ = ["Diffusion", "DiffusionDecoder"]
 
 @dataclass(frozen=True, kw_only=True)
 class Diffusion(NextPatch):
-    """Denoise the patch, given the context.
+    """The diffusion objective: denoise each patch, given the trunk's output for it (the context).
 
     decoder_depth: Transformer blocks of the denoising decoder, at least 1. gamma_conditioning: the decoder reads gamma.
-    prediction: `x0` (the clean patch; the paper's) or `eps` (the noise; to ablate).
+    prediction: `x0` (the clean patch, as in the paper) or `eps` (the noise, for ablations).
     """
 
     kind: ClassVar[str] = "diffusion"
@@ -49,7 +49,7 @@ class Diffusion(NextPatch):
         return DiffusionDecoder(self, config)
 
     def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
-        """Of each patch its own signal fraction `gamma` (B, N), and its own standard normal `noise` (B, N, P)."""
+        """For each patch a signal fraction, `gamma` (B, N), and standard normal `noise` (B, N, P)."""
         assert noise is not None
 
         def gamma(count: int, generator: torch.Generator) -> Tensor:
@@ -62,7 +62,7 @@ class Diffusion(NextPatch):
         return {"gamma": gamma, "noise": normal}
 
     def patch_flops(self, config: TrunkConfig) -> float:
-        """2WP in, 2WP out, and `pair_block_flops` for each block. With gamma-conditioning 4W² more."""
+        """2WP to embed, 2WP for the head, `pair_block_flops` for each block, and 4W² for gamma-conditioning."""
         width, blocks = config.size.width, self.decoder_depth * pair_block_flops(config.size)
         return 4 * width * config.patch_dim + blocks + 4 * width**2 * self.gamma_conditioning
 
@@ -117,9 +117,9 @@ class DiffusionDecoder(PatchDecoder):
         return self.head(self.norm(x)).to(noisy.dtype)
 
     def _clean(self, output: Tensor, noisy: Tensor, gamma: Tensor) -> Tensor:
-        """x0 from the output. From noise it is (y - sqrt(1 - gamma) eps) / sqrt(gamma): useless as gamma goes to 0.
+        """The clean patch from the output; from predicted noise it is (y - sqrt(1 - gamma) eps) / sqrt(gamma).
 
-        The divisor is kept at 1e-3 or more: noise prediction really has a large error there, and it stays finite.
+        The divisor is at least 1e-3: as gamma goes to 0 the error of noise prediction is large, but stays finite.
         """
         if not self.predicts_noise:
             return output

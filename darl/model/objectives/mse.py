@@ -1,4 +1,4 @@
-"""Next-patch prediction by mean squared error."""
+"""MSE: next-patch prediction by regression."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,12 +19,12 @@ __all__ = ["Mse", "MseDecoder"]
 
 @dataclass(frozen=True, kw_only=True)
 class Mse(NextPatch):
-    """Predict the patch itself.
+    """The MSE objective: predict each patch's pixels from the trunk's output for it (the context).
 
     head_depth: Transformer blocks in front of the last linear map, 0 or more. They are the diffusion decoder's own
-    blocks, reading a learned vector where the diffusion decoder reads the noisy patch. So `Mse(head_depth=d)` lacks of
-    `Diffusion(decoder_depth=d)` only the embedding of the noisy patch: P·W parameters and 2PW operations per patch
-    fewer, for P pixel values and width W. With 0 blocks the decoder is one linear map.
+    blocks, reading a learned vector where the diffusion decoder reads the noisy patch. So `Mse(head_depth=d)` has
+    all of `Diffusion(decoder_depth=d)` except the embedding of the noisy patch: P·W parameters and 2PW operations per
+    patch fewer, for P pixel values and width W. With 0 blocks the decoder is one linear map.
     """
 
     kind: ClassVar[str] = "mse"
@@ -42,7 +42,7 @@ class Mse(NextPatch):
 
 
 class MseDecoder(PatchDecoder):
-    """Its prediction does not depend on any noisy patch."""
+    """The MSE patch decoder. Its prediction does not depend on the noisy patch that `denoise` is given."""
 
     def __init__(self, config: TrunkConfig, depth: int):
         super().__init__()
@@ -61,7 +61,7 @@ class MseDecoder(PatchDecoder):
         return F.mse_loss(prediction, clean), prediction
 
     def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        """The prediction itself: the objective's only answer is the mean."""
+        """The prediction itself: an MSE model predicts the mean and has nothing to sample."""
         return self._predict(context)
 
     def _predict(self, context: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class LearnedQuery(nn.Module):
 
     def __init__(self, config: TrunkConfig, depth: int):
         super().__init__()
-        self.query = nn.Parameter(torch.empty(config.size.width))  # one axis: weight decay leaves it alone
+        self.query = nn.Parameter(torch.empty(config.size.width))  # one axis, so that weight decay does not apply
         self.blocks = PairBlocks(config.size, depth)
         self.norm = nn.LayerNorm(config.size.width, eps=1e-6)
 
@@ -82,5 +82,6 @@ class LearnedQuery(nn.Module):
         nn.init.normal_(self.query, std=0.02)
 
     def forward(self, context: Tensor) -> Tensor:
-        query = torch.zeros_like(context) + self.query.to(context)  # no view: without gradients torch's counter trips
+        # not `expand`: torch's FLOP counter fails on a view without gradients
+        query = torch.zeros_like(context) + self.query.to(context)
         return self.norm(self.blocks(query, self.blocks.prepare(context)))

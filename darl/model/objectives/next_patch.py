@@ -1,4 +1,4 @@
-"""Next-patch prediction: the trunk's output z_t is asked for patch t, having read those before it (DARL, section 3).
+"""Next-patch prediction: patch t is predicted from z_t, the trunk's output after all patches before t (DARL, sec. 3).
 
     read       [start, x_1 … x_{N-1}]   patches in the order of prediction, shifted by a start token, the last dropped
     trunk      z_t = Transformer(x_{<t})
@@ -7,7 +7,7 @@
 MSE:        loss = |f(z_t) - x_t|².
 Diffusion:  gamma ~ noise schedule, eps ~ N(0, I), y = sqrt(gamma) x_t + sqrt(1 - gamma) eps;
             loss = |D(z_t, y) - x_t|², with D the *denoising patch decoder*. Each patch has its own gamma and eps.
-At gamma = 0 the noisy patch y says nothing of x_t, and the diffusion objective is MSE's.
+At gamma = 0 the noisy patch y does not depend on x_t, and the diffusion objective is the MSE objective.
 
 Layouts: B batch, N patches in the order of prediction, W width, P pixel values of a patch, H heads, D head width.
 """
@@ -35,11 +35,11 @@ __all__ = ["NextPatch", "PatchDecoder"]
 
 
 class PatchDecoder(nn.Module):
-    """From the trunk's output for a patch to the patch."""
+    """A decoder that predicts a patch from the trunk's output for it (the context)."""
 
     @abstractmethod
     def prepare(self, context: "Float[Tensor, 'batch patches width']") -> object:
-        """What `denoise` needs of the context, computed once for any number of noise levels."""
+        """What `denoise` needs from the context, computed once for any number of noise levels."""
 
     @abstractmethod
     def denoise(self, prepared: object, noisy: Tensor, gamma: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class PatchDecoder(nn.Module):
 
     @abstractmethod
     def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        """Patches (B, N, P) drawn for the context."""
+        """Patches (B, N, P) sampled given the context (B, N, W), in `steps` denoising steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +74,12 @@ class NextPatch(Objective):
     def context(self, encoder: Trunk, patches: "Float[Tensor, 'batch patches patch_dim']") -> Tensor:
         """z (B, N, W): z_t is the trunk's output from the start token and the patches before t.
 
-        Without the configured causal mask every z_t reads all patches but the last one of the order.
+        Where the encoder is not causal, every z_t reads all patches except the last one in the order.
         """
         return encoder.trunk(encoder.embed(patches[:, :-1], encoder.grid), encoder.grid)
 
     def targets(self, patches: "Float[Tensor, 'batch patches patch_dim']") -> Tensor:
-        """What is to be predicted: the patches, normalised each where asked for."""
+        """The patches to predict, each normalised if `normalize_target`."""
         return normalize_patches(patches) if self.normalize_target else patches
 
     def loss(self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ def parameters(model: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-def test_a_head_lacks_only_the_noisy_patchs_embedding_of_a_diffusion_decoder_of_its_depth(depth: int) -> None:
+def test_a_head_is_the_diffusion_decoder_without_the_embedding_of_the_noisy_patch(depth: int) -> None:
     mse, diffusion = (
         darl.create_model("nano", image_size=32, patch_size=4, objective=objective)
         for objective in (Mse(head_depth=depth), Diffusion(decoder_depth=depth))

@@ -21,6 +21,7 @@ from darl.model.darl import Darl
 from darl.model.encoder_config import EncoderConfig, TrunkConfig
 from darl.model.noise import Noise
 from darl.model.objectives.base import Draws, Objective
+from darl.model.objectives.mse import Mse
 from darl.model.trunk import Trunk
 from darl.training.checkpoint import load_pretrained
 from darl.training.events import Stepped
@@ -31,10 +32,9 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class Masked(Objective):
-    """A mask token replaces `masked` of each image's patches; all tokens read each other; the loss is on the masked."""
+    """A mask token replaces half of each image's patches; all tokens read each other; the loss is on the masked."""
 
     kind: ClassVar[str] = "example_masked"
-    masked: float = 0.5
 
     def build(self, config: TrunkConfig) -> nn.Module:
         width = config.size.width
@@ -47,7 +47,7 @@ class Masked(Objective):
         return {"rank": rank}
 
     def loss(self, encoder: Trunk, decoder: Any, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        hidden = (draws["rank"] < self.masked * patches.shape[1]).unsqueeze(-1)
+        hidden = (draws["rank"] < 0.5 * patches.shape[1]).unsqueeze(-1)
         tokens = torch.where(hidden, decoder["mask"].weight, encoder.project(patches))
         tokens = encoder.add_positions(tokens, encoder.grid)
         prediction = decoder["head"](encoder.trunk(tokens, encoder.grid, causal=False)[:, 1:])
@@ -74,8 +74,8 @@ def losses(experiment: Experiment, digits: Dataset, **options: Any) -> list[floa
 
 
 def test_it_is_found_by_its_name() -> None:
-    assert Objective.parse("example_masked:0.75") == Masked(masked=0.75)
-    assert experiment().changed({"objective": "example_masked:masked=0.25"}).objective == Masked(masked=0.25)
+    assert Objective.parse("example_masked") == Masked()
+    assert experiment(objective=Mse()).changed({"objective": "example_masked"}).objective == Masked()
 
 
 def test_it_trains_resumes_exactly_and_its_checkpoint_loads(digits: Dataset, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_its_loss_reads_in_both_directions_and_counts_on_masked_patches_only() -
     assert torch.equal(model(last, {"rank": rank})["prediction"], out["prediction"])
 
 
-def test_what_belongs_to_next_patch_prediction_is_refused_by_name(digits: Dataset) -> None:
+def test_generation_and_denoising_are_refused_naming_the_objective(digits: Dataset) -> None:
     model = experiment().build()
     with pytest.raises(UserError, match=r"^objective must predict the next patch for generation, got 'exam"):
         model.generate(1)
