@@ -84,7 +84,7 @@ class Sweep(ABC):
         require(self.trials is None or self.trials >= 1, "trials", "be at least 1", self.trials)
         require(self.seeds >= 1, "seeds", "be at least 1", self.seeds)
         require(self.evaluations >= 1, "evaluations", "be at least 1", self.evaluations)
-        require(self.metric in JUDGES, "objective-metric", f"be one of {', '.join(JUDGES)}", self.metric)
+        require(self.metric in JUDGES, "metric", f"be one of {', '.join(JUDGES)}", self.metric)
 
     @property
     def mode(self) -> str:

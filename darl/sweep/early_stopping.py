@@ -31,7 +31,7 @@ class Pilot:
     @property
     def rungs(self) -> frozenset[int]:
         """The rungs whose results predict the final ones: trials are stopped only at these."""
-        return frozenset(epoch for epoch, tau in self.taus.items() if tau.foretells)
+        return frozenset(epoch for epoch, tau in self.taus.items() if tau.predicts)
 
     def describe(self) -> str:
         """The taus and the decision in one sentence."""

@@ -82,7 +82,7 @@ class Kendall:
     n: int
 
     @property
-    def foretells(self) -> bool:
+    def predicts(self) -> bool:
         """Whether tau is at least 0.5 and its interval lies above zero."""
         return self.tau >= 0.5 and self.low > 0
 

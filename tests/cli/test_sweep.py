@@ -240,7 +240,7 @@ def test_the_transfer_matrix_has_fresh_seeds_and_distinct_schedules() -> None:
         for data in ("digits:0-4", "digits:5-9")
     ]  # fmt: skip
 
-    def found(points: list[dict[str, float]]) -> list[str]:
+    def cells_of(points: list[dict[str, float]]) -> list[str]:
         rows = [
             {"status": "finished", "config": one.experiment(point).to_json(), "probe_top1": 0.5}
             for one, point in zip(searches, points, strict=True)
@@ -252,9 +252,9 @@ def test_the_transfer_matrix_has_fresh_seeds_and_distinct_schedules() -> None:
         return list(matrix.cells)
 
     other = {"noise.a": 0.5, "noise.b": 0.5}
-    assert found([transfer["PAPER"]] * 2) == ["paper on digits:0-4", "paper on digits:5-9"]
-    assert len(found([other, other])) == 4
-    assert len(found([other, {"noise.a": 0.2, "noise.b": 0.5}])) == 6
+    assert cells_of([transfer["PAPER"]] * 2) == ["paper on digits:0-4", "paper on digits:5-9"]
+    assert len(cells_of([other, other])) == 4
+    assert len(cells_of([other, {"noise.a": 0.2, "noise.b": 0.5}])) == 6
 
 
 def test_help_names_every_flag_of_the_contract_and_every_kind(

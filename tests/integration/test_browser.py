@@ -175,8 +175,12 @@ def test_every_picture_is_shown_and_has_a_caption(browser: Browser) -> None:
 
 def test_every_control_has_a_name(browser: Browser) -> None:
     tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    told = [(one.get("role", {}).get("value"), one.get("name", {}).get("value")) for one in tree if not one["ignored"]]
-    named = [(role, name) for role, name in told if role in ("button", "image", "region", "columnheader", "heading")]
+    accessible = [
+        (node.get("role", {}).get("value"), node.get("name", {}).get("value")) for node in tree if not node["ignored"]
+    ]
+    named = [
+        (role, name) for role, name in accessible if role in ("button", "image", "region", "columnheader", "heading")
+    ]
     assert {"button", "image", "region", "columnheader", "heading"} <= {role for role, _ in named}
     assert [role for role, name in named if not name] == []
 

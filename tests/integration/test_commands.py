@@ -74,7 +74,7 @@ def test_optuna_dashboard_shows_the_search(results: Path) -> None:
     log, program = results / "noise_schedule" / "optuna.log", Path(sys.executable).with_name("optuna-dashboard")
     running = subprocess.Popen([program, log, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
 
-    def told(path: str) -> Any:
+    def answer_of(path: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{path}", timeout=5) as answer:
             return json.load(answer)
 
@@ -82,12 +82,12 @@ def test_optuna_dashboard_shows_the_search(results: Path) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
-                told("studies")
+                answer_of("studies")
                 break
             time.sleep(0.2)
-        (study,) = told("studies")["study_summaries"]
+        (study,) = answer_of("studies")["study_summaries"]
         assert study["study_name"].startswith("noise_schedule on ")
-        trials = told(f"studies/{study['study_id']}")["trials"]
+        trials = answer_of(f"studies/{study['study_id']}")["trials"]
     finally:
         running.kill()
         running.wait()
@@ -243,8 +243,8 @@ def test_a_run_out_of_memory_is_a_failed_row_and_is_retried_by_the_next_call(com
     for more in ([], ["--no-ray"]):
         said = command(*flags, *more, code=1)
         assert said.stderr.endswith("failed: MemoryError: cannot allocate 1 TiB\n")
-        (told,) = [line for line in said.stdout.splitlines() if line.startswith("epoch")]
-        assert told.startswith("epoch    0 of 2 | val loss")
+        (epoch_line,) = [line for line in said.stdout.splitlines() if line.startswith("epoch")]
+        assert epoch_line.startswith("epoch    0 of 2 | val loss")
         assert said.stderr.count("workers ended: MemoryError: cannot allocate 1 TiB\n") == (0 if more else 4)
     trials = pd.read_parquet(tmp_path / "pretrain" / "trials")
     assert trials[["attempt", "status", "error"]].to_numpy().tolist() == [

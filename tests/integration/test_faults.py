@@ -217,6 +217,6 @@ def the_sampler_knows(folder: Path, trials: pd.DataFrame) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
     study = optuna.load_study(study_name=None, storage=storage)
-    told = {trial.user_attrs["trial_id"]: trial.state.name for trial in study.trials}
+    recorded = {trial.user_attrs["trial_id"]: trial.state.name for trial in study.trials}
     states = {"finished": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
-    assert told == {row["trial_id"]: states[row["status"]] for row in trials.to_dict("records")}
+    assert recorded == {row["trial_id"]: states[row["status"]] for row in trials.to_dict("records")}

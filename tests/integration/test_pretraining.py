@@ -53,7 +53,7 @@ def test_a_run_continues_with_and_without_ray_and_repeats_no_epoch(ray_address: 
     assert steps == sorted(set(steps))
     assert steps[0] >= 10 * 22
     for earlier, later in itertools.pairwise(progress):
-        told = len(earlier["history"])
-        assert later["history"][:told] == earlier["history"]  # times and all: none was made again
+        earlier_events = len(earlier["history"])
+        assert later["history"][:earlier_events] == earlier["history"]  # times and all: none was made again
         epochs = [row["epoch"] for row in later["history"]]
         assert epochs == list(range(0, 10 * len(epochs), 10))

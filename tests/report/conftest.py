@@ -1,4 +1,4 @@
-"""Trials by way of the files that a sweep writes."""
+"""Trials written to files as by a sweep, and read back."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ Make = Callable[..., pd.DataFrame]
 
 @pytest.fixture(params=["load", "pandas"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    """A frame by way of the files: by our reader, and by pandas alone."""
+    """A function that writes rows to files and reads them back, by this project's reader and by pandas alone."""
 
     def make(*rows: list[Row]) -> pd.DataFrame:
         results = Results(str(tmp_path), "orders")

@@ -1,4 +1,4 @@
-"""What a report says: a table as it is printed, a column by cell."""
+"""Parts of a report for tests: a table as printed, and a column by cell."""
 
 from collections.abc import Mapping
 from typing import Any

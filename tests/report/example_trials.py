@@ -34,7 +34,7 @@ NOISES = {"paper": PAPER, "a=0.1, b=2": {"noise.a": 0.1, "noise.b": 2.0}, "a=3, 
 
 
 def row(experiment: Experiment, probe: float | None, **values: Any) -> Row:
-    """As a sweep writes it."""
+    """A row of `trials` as a sweep writes it."""
     measured = {
         "attempt": 0, "status": "finished", "epochs": 5, "probe_top1": probe, "knn_top1": 0.5, "val_loss": 0.2,
         "init_probe_top1": 0.3, "init_knn_top1": 0.2, "seconds": 12.0, "darl_version": "0.1.0",
@@ -44,7 +44,7 @@ def row(experiment: Experiment, probe: float | None, **values: Any) -> Row:
 
 
 def cell(name: str, *probes: float | None, sweep: Sweep = ORDERS, first: int = 0, **values: Any) -> list[Row]:
-    """A cell's trials on the seeds from the base's + `first` on."""
+    """A cell's trials on consecutive seeds, beginning with the base's + `first`."""
     point = sweep.cells[name] if isinstance(sweep, Design) else NOISES[name]
     return [row(sweep.experiment(point, first + place), probe, **values) for place, probe in enumerate(probes)]
 
@@ -54,4 +54,4 @@ def lost(name: str, repeat: int, error: str, **values: Any) -> list[Row]:
 
 
 THREE = (cell("raster", 0.60, 0.61, 0.62), cell("hilbert", 0.61, 0.63, 0.65), cell("spiral", 0.5, 0.53, 0.53))
-"""Every cell with all its seeds."""
+"""Rows of a complete design: every cell with all its seeds."""

@@ -1,4 +1,4 @@
-"""The words: numbers as people read them, and answers as far as the numbers go."""
+"""The words of a report: numbers as text, and the sentences of answers."""
 
 from dataclasses import replace
 
@@ -15,8 +15,8 @@ from tests.report.example_trials import ORDERS, THREE, Row, cell, lost
 
 
 def frame(*rows: list[Row]) -> pd.DataFrame:
-    """As pandas reads it."""
-    return pd.DataFrame([one for some in rows for one in some], columns=trials_schema().names)
+    """The rows as a frame, as pandas reads it."""
+    return pd.DataFrame([trial for cells in rows for trial in cells], columns=trials_schema().names)
 
 
 class TestSentence:
@@ -107,10 +107,10 @@ class TestSentence:
         sweep = replace(ORDERS, cells=cells, baseline="absent", seeds=2, metric="val_loss")
         nothing = {"knn_top1": None, "init_probe_top1": None, "init_knn_top1": None}
         rows = [
-            one
+            trial
             for name, losses in (("absent", (0.2, 0.21)), ("rope2d", (0.18, 0.2)), ("learned", (0.3, 0.3)))
             for place, loss in enumerate(losses)
-            for one in cell(name, None, sweep=sweep, first=place, val_loss=loss, **nothing)
+            for trial in cell(name, None, sweep=sweep, first=place, val_loss=loss, **nothing)
         ]
         assert self.of(frame(rows), sweep) == (
             "rope2d leads with 0.19 ± 0.127 (2 seeds), 0.015 below absent (95 % interval -0.0785 to 0.0485). With 2 "

@@ -1,4 +1,4 @@
-"""Trials are compared only by what is comparable between them."""
+"""Trials are compared only by metrics that are comparable between them."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Rows on other data are told apart, never averaged with a sweep's own."""
+"""Rows on other data are kept separate, never averaged with a sweep's own."""
 
 from dataclasses import replace
 
@@ -20,10 +20,10 @@ OTHER = replace(ORDERS, contents={"digits": CHANGED})
 def test_rows_on_other_data_are_left_out_with_a_note(make: Make):
     own = [trial for name in ORDERS.cells for trial in cell(name, 0.6, 0.6, 0.6, sweep=KNOWING)]
     trials = make(own, cell("raster", 0.9, 0.9, sweep=OTHER))
-    (found,) = findings_of([KNOWING], trials, trials.head(0))
-    assert column(found, "mean")["raster"] == pytest.approx(0.6)
-    assert len(found.trials) == 9
-    assert found.notes[-1] == (
+    (finding,) = findings_of([KNOWING], trials, trials.head(0))
+    assert column(finding, "mean")["raster"] == pytest.approx(0.6)
+    assert len(finding.trials) == 9
+    assert finding.notes[-1] == (
         "rows of other settings lie here too, and are not counted: 2 (data of other content: 81 + 20 images, 2 "
         "classes, fingerprint bbbbbbbbbbbbbbbb); the sweep run with those settings reports them"
     )
@@ -32,17 +32,17 @@ def test_rows_on_other_data_are_left_out_with_a_note(make: Make):
 def test_rows_of_older_versions_and_of_moved_data_count(make: Make):
     moved = [row(replace(KNOWING.experiment({"order": "raster"}, 1), data="/moved"), 0.8)]
     trials = make(cell("raster", 0.6), moved, cell("hilbert", 0.7, sweep=KNOWING))
-    (found,) = findings_of([KNOWING], trials, trials.head(0))
-    assert column(found, "mean")["raster"] == pytest.approx(0.7)
-    assert len(found.trials) == 3
-    assert not any("other settings" in note for note in found.notes)
+    (finding,) = findings_of([KNOWING], trials, trials.head(0))
+    assert column(finding, "mean")["raster"] == pytest.approx(0.7)
+    assert len(finding.trials) == 3
+    assert not any("other settings" in note for note in finding.notes)
 
 
 def test_losses_compare_rows_with_and_without_content(make: Make):
     trials = make(cell("raster", 0.6, val_loss=0.3), cell("raster", 0.6, first=1, sweep=KNOWING, val_loss=0.3))
     only = replace(KNOWING, cells={"raster": ORDERS.cells["raster"]})
-    (found,) = findings_of([only], trials, trials.head(0), "val_loss")
-    assert column(found, "mean")["raster"] == pytest.approx(0.3)
+    (finding,) = findings_of([only], trials, trials.head(0), "val_loss")
+    assert column(finding, "mean")["raster"] == pytest.approx(0.3)
 
 
 class TestRank:

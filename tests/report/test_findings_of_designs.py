@@ -1,4 +1,4 @@
-"""From the trials of a design to its comparison, and to the table of it."""
+"""Findings on the trials of a design, and their summary for the terminal."""
 
 from dataclasses import replace
 
@@ -14,11 +14,11 @@ from tests.report.example_trials import ORDERS, THREE, cell, lost
 
 class TestDesign:
     def test_the_comparison(self, make: Make):
-        (found,) = find(ORDERS, make(*THREE))
-        assert found.table["cell"].tolist() == ["hilbert", "raster", "spiral"]
-        assert found.table["rank"].tolist() == [1, 2, 3]
-        assert found.table["complete"].all()
-        best = found.table.iloc[0]
+        (finding,) = find(ORDERS, make(*THREE))
+        assert finding.table["cell"].tolist() == ["hilbert", "raster", "spiral"]
+        assert finding.table["rank"].tolist() == [1, 2, 3]
+        assert finding.table["complete"].all()
+        best = finding.table.iloc[0]
         assert best[["mean", "difference", "gain", "knn_top1"]].tolist() == pytest.approx([0.63, 0.02, 0.33, 0.5])
         # by hand: t is 4.302653; differences of 1, 2 and 3 points have a standard deviation of 1 point
         half = 0.01 * 4.302653 / 3**0.5
@@ -26,9 +26,9 @@ class TestDesign:
         assert best[["low", "high"]].tolist() == pytest.approx([0.63 - 2 * half, 0.63 + 2 * half])
         assert best[["seeds", "planned", "pairs"]].tolist() == [3, 3, 3]
         assert best[["seconds", "trials_seconds"]].tolist() == [12.0, 36.0]
-        assert column(found, "verdict") == {"hilbert": "inconclusive", "raster": "baseline", "spiral": "inconclusive"}
-        assert found.counts == {"finished": 9, "stopped": 0, "failed": 0, "missing": 0}
-        assert (found.metric, found.notes, found.found.empty) == ("probe_top1", [], True)
+        assert column(finding, "verdict") == {"hilbert": "inconclusive", "raster": "baseline", "spiral": "inconclusive"}
+        assert finding.counts == {"finished": 9, "stopped": 0, "failed": 0, "missing": 0}
+        assert (finding.metric, finding.notes, finding.found.empty) == ("probe_top1", [], True)
 
     def test_six_seeds_can_decide(self, make: Make):
         noise = [0.00, 0.01, -0.01, 0.005, 0.0, 0.01]
@@ -37,79 +37,79 @@ class TestDesign:
             cell("hilbert", *(0.65 + value for value in noise)),
             cell("spiral", *[0.6] * 6),
         )
-        (found,) = find(replace(ORDERS, seeds=6), make(*rows))
-        assert column(found, "verdict") == {"hilbert": "better", "raster": "baseline", "spiral": "inconclusive"}
+        (finding,) = find(replace(ORDERS, seeds=6), make(*rows))
+        assert column(finding, "verdict") == {"hilbert": "better", "raster": "baseline", "spiral": "inconclusive"}
         assert "above raster (95 % interval 4.5 to 6.0). The difference is significant (Holm-corrected p < 0.001)." in (
-            found.sentence
+            finding.sentence
         )
-        assert "Significantly better than raster: 1 of 2 cells; significantly worse: 0." in found.sentence
+        assert "Significantly better than raster: 1 of 2 cells; significantly worse: 0." in finding.sentence
 
     def test_an_incomplete_cell_is_not_ranked(self, make: Make):
         trials = make(*THREE[:2], cell("spiral", 0.99, 0.98))
-        (found,) = find(ORDERS, trials)
-        assert found.table["cell"].tolist() == ["hilbert", "raster", "spiral"]
-        assert found.table["rank"].isna().tolist() == [False, False, True]
-        assert column(found, "complete")["spiral"] is False
-        assert found.notes == ["spiral: 2 of 3 seeds"]
-        assert found.counts["missing"] == 1
-        assert found.sentence.startswith(
+        (finding,) = find(ORDERS, trials)
+        assert finding.table["cell"].tolist() == ["hilbert", "raster", "spiral"]
+        assert finding.table["rank"].isna().tolist() == [False, False, True]
+        assert column(finding, "complete")["spiral"] is False
+        assert finding.notes == ["spiral: 2 of 3 seeds"]
+        assert finding.counts["missing"] == 1
+        assert finding.sentence.startswith(
             "spiral has a better mean, 98.5 % ± 6.4, but only 2 of 3 seeds. Of the others, hilbert leads with "
             "63.0 % ± 5.0 (3 seeds), 2.0 points above raster"
         )
 
     def test_a_trivial_bound_on_accuracies_is_not_reported(self, make: Make):
-        (found,) = find(replace(ORDERS, seeds=2), make(cell("raster", 0.3, 0.5), cell("hilbert", 0.45, 0.5)))
-        assert found.sentence.startswith(
+        (finding,) = find(replace(ORDERS, seeds=2), make(cell("raster", 0.3, 0.5), cell("hilbert", 0.45, 0.5)))
+        assert finding.sentence.startswith(
             "hilbert leads with 47.5 % ± 31.8 (2 seeds), 7.5 points above raster (95 % interval -87.8 to "
         )
-        assert "No cell differs" not in found.sentence
+        assert "No cell differs" not in finding.sentence
 
     def test_an_incomplete_cell_below_the_leader_is_not_mentioned(self, make: Make):
-        (found,) = find(ORDERS, make(*THREE[:2], cell("spiral", 0.5, 0.4)))
-        assert found.sentence.startswith("hilbert leads with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster")
+        (finding,) = find(ORDERS, make(*THREE[:2], cell("spiral", 0.5, 0.4)))
+        assert finding.sentence.startswith("hilbert leads with 63.0 % ± 5.0 (3 seeds), 2.0 points above raster")
 
     def test_cells_without_any_result_are_in_the_table(self, make: Make):
         rows = [lost("spiral", repeat, "OutOfMemoryError: too wide") for repeat in range(3)]
-        (found,) = find(replace(ORDERS, cells={**ORDERS.cells, "snake": {"order": "snake"}}), make(*THREE[:2], *rows))
-        assert found.table["cell"].tolist() == ["hilbert", "raster", "spiral", "snake"]
-        assert found.table["mean"].isna().tolist() == [False, False, True, True]
-        assert column(found, "seeds")["spiral"] == 0
-        assert column(found, "trials_seconds") == {"hilbert": 36, "raster": 36, "spiral": 6, "snake": 0}
-        assert found.counts == {"finished": 6, "stopped": 0, "failed": 3, "missing": 3}
-        assert found.notes == ["spiral: 0 of 3 seeds", "snake: 0 of 3 seeds", "failed: OutOfMemoryError: too wide"]
+        (finding,) = find(replace(ORDERS, cells={**ORDERS.cells, "snake": {"order": "snake"}}), make(*THREE[:2], *rows))
+        assert finding.table["cell"].tolist() == ["hilbert", "raster", "spiral", "snake"]
+        assert finding.table["mean"].isna().tolist() == [False, False, True, True]
+        assert column(finding, "seeds")["spiral"] == 0
+        assert column(finding, "trials_seconds") == {"hilbert": 36, "raster": 36, "spiral": 6, "snake": 0}
+        assert finding.counts == {"finished": 6, "stopped": 0, "failed": 3, "missing": 3}
+        assert finding.notes == ["spiral: 0 of 3 seeds", "snake: 0 of 3 seeds", "failed: OutOfMemoryError: too wide"]
 
     def test_at_most_three_distinct_errors_are_noted(self, make: Make):
         rows = [lost("spiral", repeat, f"E{repeat // 2}") for repeat in range(3)]
         more = [lost("hilbert", repeat, f"H{repeat}") for repeat in range(3)]
-        (found,) = find(ORDERS, make(*rows, *more))
-        told = [note for note in found.notes if "seeds" not in note]
-        assert len(told) == 4
-        assert len({note for note in told if note.startswith("failed: ")}) == 3
-        assert told[-1] == "and 2 other errors"
+        (finding,) = find(ORDERS, make(*rows, *more))
+        errors = [note for note in finding.notes if "seeds" not in note]
+        assert len(errors) == 4
+        assert len({note for note in errors if note.startswith("failed: ")}) == 3
+        assert errors[-1] == "and 2 other errors"
 
     def test_only_the_last_attempt_counts(self, make: Make):
         first = cell("raster", None, status="failed", error="E")
-        (found,) = find(ORDERS, make(first, cell("raster", 0.6, attempt=1)))
-        assert (found.counts["failed"], found.counts["finished"], len(found.trials)) == (0, 1, 1)
-        assert found.notes[-1] != "failed: E"
+        (finding,) = find(ORDERS, make(first, cell("raster", 0.6, attempt=1)))
+        assert (finding.counts["failed"], finding.counts["finished"], len(finding.trials)) == (0, 1, 1)
+        assert finding.notes[-1] != "failed: E"
 
     def test_stopped_trials_are_counted_and_not_averaged(self, make: Make):
-        (found,) = find(ORDERS, make(cell("raster", 0.6), cell("raster", 0.9, first=1, status="stopped")))
-        assert column(found, "mean")["raster"] == pytest.approx(0.6)
-        assert found.counts["stopped"] == 1
+        (finding,) = find(ORDERS, make(cell("raster", 0.6), cell("raster", 0.9, first=1, status="stopped")))
+        assert column(finding, "mean")["raster"] == pytest.approx(0.6)
+        assert finding.counts["stopped"] == 1
 
     def test_trials_of_other_settings_and_seeds_are_left_out(self, make: Make):
         longer = replace(ORDERS, base=Experiment(epochs=6))
-        (found,) = find(ORDERS, make(*THREE, cell("raster", 0.9, sweep=longer), cell("raster", 0.9, first=3)))
-        assert column(found, "mean")["raster"] == pytest.approx(0.61)
-        assert len(found.trials) == 9
-        assert found.notes == ["trials on seeds other than 0 to 2 are left out: 1"]
-        assert set(found.trials["cell"]) == set(ORDERS.cells)
+        (finding,) = find(ORDERS, make(*THREE, cell("raster", 0.9, sweep=longer), cell("raster", 0.9, first=3)))
+        assert column(finding, "mean")["raster"] == pytest.approx(0.61)
+        assert len(finding.trials) == 9
+        assert finding.notes == ["trials on seeds other than 0 to 2 are left out: 1"]
+        assert set(finding.trials["cell"]) == set(ORDERS.cells)
 
     def test_several_versions_of_the_code_are_noted(self, make: Make):
-        (found,) = find(ORDERS, make(*THREE[1:], cell("raster", 0.6, 0.61, 0.62, git_commit="abc")))
-        assert found.notes == ["from 2 versions of the code"]
-        assert "9 finished, 0 stopped early, 0 failed; from 2 versions of the code" in shown(summary(found))
+        (finding,) = find(ORDERS, make(*THREE[1:], cell("raster", 0.6, 0.61, 0.62, git_commit="abc")))
+        assert finding.notes == ["from 2 versions of the code"]
+        assert "9 finished, 0 stopped early, 0 failed; from 2 versions of the code" in shown(summary(finding))
 
     def test_each_group_is_compared_with_its_own_baseline(self, make: Make):
         design = replace(
@@ -136,14 +136,16 @@ class TestDesign:
         assert column(across, "difference")["hilbert"] == pytest.approx(0.02)
         assert across.sentence.startswith("shape: hilbert leads with 63.0 %")
         alone = replace(design, groups={name: name for name in ORDERS.cells})  # losses compare within groups only
-        assert [one.table["group"].iloc[0] for one in find(alone, make(*THREE), "val_loss")] == list(ORDERS.cells)
+        assert [finding.table["group"].iloc[0] for finding in find(alone, make(*THREE), "val_loss")] == list(
+            ORDERS.cells
+        )
 
     def test_findings_by_another_metric(self, make: Make):
         rows = cell("raster", 0.6, probe_top1_enlarged=0.5), cell("hilbert", 0.5, probe_top1_enlarged=0.55)
-        (found,) = find(replace(ORDERS, seeds=1), make(*rows), "probe_top1_enlarged")
-        assert found.table["cell"].tolist()[0] == "hilbert"
-        assert found.table["mean"].tolist()[:2] == [0.55, 0.5]
-        assert found.sentence == (  # random initialisation is not measured on enlarged images
+        (finding,) = find(replace(ORDERS, seeds=1), make(*rows), "probe_top1_enlarged")
+        assert finding.table["cell"].tolist()[0] == "hilbert"
+        assert finding.table["mean"].tolist()[:2] == [0.55, 0.5]
+        assert finding.sentence == (  # random initialisation is not measured on enlarged images
             "hilbert leads with 55.0 % (one seed), 5.0 points above raster. One seed decides nothing, and the best of "
             "many looks better than it is: set seeds to 6 or more."
         )
@@ -151,11 +153,11 @@ class TestDesign:
 
 class TestSummary:
     def test_summary_of_a_design(self, make: Make):
-        (found,) = find(ORDERS, make(*THREE))
-        less, some, text = (shown(summary(found, width=width)) for width in (80, 100, 132))
-        assert ["(Holm)" in one for one in (less, some, text)] == [False, True, True]
-        assert ["kNN" in one for one in (less, some, text)] == [False, False, True]
-        assert ["wider terminal" in one for one in (less, some, text)] == [True, True, False]
+        (finding,) = find(ORDERS, make(*THREE))
+        less, some, text = (shown(summary(finding, width=width)) for width in (80, 100, 132))
+        assert ["(Holm)" in text_of for text_of in (less, some, text)] == [False, True, True]
+        assert ["kNN" in text_of for text_of in (less, some, text)] == [False, False, True]
+        assert ["wider terminal" in text_of for text_of in (less, some, text)] == [True, True, False]
         first, second, third = (line for line in text.splitlines() if " s " in line)
         parts = (
             "hilbert",

@@ -1,4 +1,4 @@
-"""The page: one file, everything escaped, nothing fetched, words for every picture."""
+"""The HTML page: one file, all texts escaped, no network requests, alternative text for every picture."""
 
 import base64
 import hashlib
@@ -58,7 +58,7 @@ class Read(HTMLParser):
 
 
 def frame(*rows: Sequence[Row]) -> pd.DataFrame:
-    return pd.DataFrame([one for some in rows for one in some]).reindex(columns=trials_schema().names)
+    return pd.DataFrame([trial for cells in rows for trial in cells]).reindex(columns=trials_schema().names)
 
 
 def rendered(*findings: Findings, shown: Sequence[ReportFigure] | None = ()) -> str:
@@ -74,8 +74,8 @@ def design() -> Findings:
 @pytest.fixture(scope="module")
 def search() -> Findings:
     race = [row(SEARCH.experiment(PAPER, repeat), 0.7) for repeat in (1, 2, 3)]
-    found = [row(SEARCH.experiment({"noise.a": a, "noise.b": 1.0}), 0.5 + a / 10) for a in (0.03, 0.3, 1.5)]
-    return find(SEARCH, frame(race, found))[0]
+    search_rows = [row(SEARCH.experiment({"noise.a": a, "noise.b": 1.0}), 0.5 + a / 10) for a in (0.03, 0.3, 1.5)]
+    return find(SEARCH, frame(race, search_rows))[0]
 
 
 def test_the_answer_comes_first(design: Findings) -> None:
@@ -99,11 +99,11 @@ def test_headers_sort_and_keys_are_numbers(design: Findings) -> None:
     read = Read(rendered(design))
     buttons = read.text("button")
     assert buttons[:4] == ["rank", "cell", "linear probe (95\u00a0%)", "seeds"]
-    assert [one.get("aria-sort") for one in read.of("th") if "data-first" in one] == [
+    assert [attributes.get("aria-sort") for attributes in read.of("th") if "data-first" in attributes] == [
         "ascending",
         *[None] * (len(buttons) - 1),
     ]
-    keys = [one["data-key"] for one in read.of("td") if "data-key" in one]
+    keys = [attributes["data-key"] for attributes in read.of("td") if "data-key" in attributes]
     means = [key for key in keys if key.startswith("0.6")]
     assert float(means[0]) == pytest.approx(0.63)
     assert "" in keys  # the incomplete cell has no rank
@@ -134,7 +134,7 @@ def test_users_texts_are_escaped(design: Findings) -> None:
 
 def test_the_page_makes_no_network_request(design: Findings, search: Findings) -> None:
     read = Read(html.render([design, search], NO_CURVES))
-    sources = [one.get(name, "") for _, one in read.tags for name in ("src", "href", "data", "action")]
+    sources = [attributes.get(name, "") for _, attributes in read.tags for name in ("src", "href", "data", "action")]
     assert all(source.startswith(("data:", "#")) for source in sources if source)
     assert [source for source in sources if source.startswith("data:image/svg")]
     (style,) = [text for tag, text in read.texts if tag == "style"]
@@ -144,13 +144,21 @@ def test_the_page_makes_no_network_request(design: Findings, search: Findings) -
 
 def test_the_policy_allows_the_pages_own_script_and_style(design: Findings) -> None:
     read = Read(rendered(design))
-    (policy,) = [one["content"] for one in read.of("meta") if one.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        attributes["content"]
+        for attributes in read.of("meta")
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy.startswith("default-src 'none'; img-src data:;")
     for tag in ("style", "script"):
         (text,) = [text for name, text in read.texts if name == tag]
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
-    assert not [one for _, one in read.tags if "style" in one or any(name.startswith("on") for name in one)]
+    assert not [
+        attributes
+        for _, attributes in read.tags
+        if "style" in attributes or any(name.startswith("on") for name in attributes)
+    ]
 
 
 def test_heading_levels_and_ids_are_valid(design: Findings, search: Findings) -> None:
@@ -159,10 +167,10 @@ def test_heading_levels_and_ids_are_valid(design: Findings, search: Findings) ->
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
-    identifiers = [one["id"] for _, one in read.tags if "id" in one]
+    identifiers = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
     assert len(set(identifiers)) == len(identifiers)
-    assert {one["href"].removeprefix("#") for one in read.of("a")} <= set(identifiers)
-    assert {one["aria-labelledby"] for one in read.of("section")} <= set(identifiers)
+    assert {attributes["href"].removeprefix("#") for attributes in read.of("a")} <= set(identifiers)
+    assert {attributes["aria-labelledby"] for attributes in read.of("section")} <= set(identifiers)
 
 
 def test_every_picture_has_alternative_text_and_a_size(design: Findings) -> None:

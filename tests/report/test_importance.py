@@ -1,4 +1,4 @@
-"""Importances on functions whose answer is known."""
+"""Importances on functions whose importances are known."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def search(**space: Any) -> Search:
 
 
 def points(count: int = 24) -> list[Point]:
-    """Spread over a and the learning rate, unrelated to each other."""
+    """Points that vary in a, b and the learning rate independently."""
     draws = np.random.default_rng(0).uniform(size=(count, 3))
     return [{"noise.a": 0.003 * 3000**x, "noise.b": 0.03 * 300**z, "learning_rate": 1e-4 * 100**y} for x, y, z in draws]
 
@@ -37,11 +37,11 @@ BOTH = search(noise=BetaByShape(), learning_rate=RATES)
 
 
 def test_the_decisive_parameter_weighs_most() -> None:
-    found = importances(BOTH, frame(BOTH, points(), by_a))
-    assert found.index[0] == "noise.a"
-    assert found["noise.a"] > 0.8
-    assert found.sum() == pytest.approx(1)
-    assert set(found.index) == {"noise.a", "noise.b", "learning_rate"}
+    weights = importances(BOTH, frame(BOTH, points(), by_a))
+    assert weights.index[0] == "noise.a"
+    assert weights["noise.a"] > 0.8
+    assert weights.sum() == pytest.approx(1)
+    assert set(weights.index) == {"noise.a", "noise.b", "learning_rate"}
     rate = importances(BOTH, frame(BOTH, points(), lambda point: np.log10(point["learning_rate"])))
     assert rate.index[0] == "learning_rate"
 
@@ -61,9 +61,9 @@ def test_only_finished_trials_on_the_own_seed_count() -> None:
     pd.testing.assert_series_equal(importances(BOTH, pd.concat([trials, *against])), importances(BOTH, trials))
 
 
-@pytest.mark.parametrize(("count", "told"), [(7, False), (8, True)])
-def test_few_trials_give_no_importances(count: int, told: bool) -> None:
-    assert importances(BOTH, frame(BOTH, points(count), by_a)).empty is not told
+@pytest.mark.parametrize(("count", "enough"), [(7, False), (8, True)])
+def test_few_trials_give_no_importances(count: int, enough: bool) -> None:
+    assert importances(BOTH, frame(BOTH, points(count), by_a)).empty is not enough
 
 
 def test_equal_values_give_no_importances() -> None:

@@ -1,4 +1,4 @@
-"""From tables to typed verdicts: what leads, and what that is worth."""
+"""Verdicts from tables: the leader, and the significance of its lead."""
 
 import math
 from dataclasses import replace
@@ -18,7 +18,7 @@ NEAR = cell("hilbert", 0.6, 0.62, 0.59, 0.61, 0.6, 0.6)
 
 
 def verdicts(sweep: Sweep, *rows: list[Row]) -> tuple[object, ...]:
-    trials = pd.DataFrame([one for some in rows for one in some], columns=trials_schema().names)
+    trials = pd.DataFrame([trial for cells in rows for trial in cells], columns=trials_schema().names)
     return find(sweep, trials)[0].verdicts
 
 
@@ -109,15 +109,15 @@ def test_a_better_mean_over_fewer_seeds_is_reported() -> None:
 
 
 def test_a_search_has_two_verdicts_until_its_race_ends() -> None:
-    found = cell("paper", 0.6, sweep=SEARCH), cell("a=0.1, b=2", 0.7, sweep=SEARCH)
-    (alone,) = verdicts(replace(SEARCH, seeds=1), *found)
+    searched = cell("paper", 0.6, sweep=SEARCH), cell("a=0.1, b=2", 0.7, sweep=SEARCH)
+    (alone,) = verdicts(replace(SEARCH, seeds=1), *searched)
     assert isinstance(alone, Selected)
     assert (alone.next_step, alone.more_seeds, alone.ahead) == (NextStep.NO_RACE, 7, pytest.approx(0.1))
-    search, race = verdicts(SEARCH, *found, fresh("paper", 0.6, 0.61, 0.62))
+    search, race = verdicts(SEARCH, *searched, fresh("paper", 0.6, 0.61, 0.62))
     assert isinstance(search, Selected)
     assert search.next_step == NextStep.RACE_AHEAD
     assert isinstance(race, Compared)
-    (over,) = verdicts(SEARCH, *found, fresh("paper", 0.6, 0.61, 0.62), fresh("a=0.1, b=2", 0.6, 0.6, 0.6))
+    (over,) = verdicts(SEARCH, *searched, fresh("paper", 0.6, 0.61, 0.62), fresh("a=0.1, b=2", 0.6, 0.6, 0.6))
     assert isinstance(over, Compared)
 
 

@@ -1,4 +1,4 @@
-"""What a folder of several sweeps says: in which order, and what stands beside the answers."""
+"""The findings on a folder of several sweeps: their order and their notes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,17 +36,21 @@ OTHER = Search(
 
 
 def rows() -> pd.DataFrame:
-    """Of a search, of another one that has just begun, and of the design that was made of both."""
+    """Rows of a search, of another that has just begun, and of the design that was built from both."""
     final = [*cell("paper", 0.8, 0.8, sweep=FINAL), *cell("other", 0.9, 0.9, sweep=FINAL)]
     return table([*search_rows(3), row(OTHER.experiment(PAPER), 0.7), *final])
 
 
 def test_a_concluding_design_comes_before_its_searches() -> None:
     trials = rows()
-    found = findings_of(from_json(to_json([FIRST, OTHER, FINAL])), trials, curves(trials))
-    assert [one.sweep.question for one in found] == ["Which is it?", SEARCH.question, "Which noise on others?"]
-    assert not found[0].notes  # the searches' own trials are nobody's that were left out
-    page = html.render(found, curves(trials), ())
+    findings = findings_of(from_json(to_json([FIRST, OTHER, FINAL])), trials, curves(trials))
+    assert [finding.sweep.question for finding in findings] == [
+        "Which is it?",
+        SEARCH.question,
+        "Which noise on others?",
+    ]
+    assert not findings[0].notes  # the searches' own trials are nobody's that were left out
+    page = html.render(findings, curves(trials), ())
     assert "<title>search: Which is it?</title>" in page
 
 
@@ -62,27 +66,27 @@ def test_a_search_has_a_note_on_its_pilot() -> None:
 def test_trials_of_other_settings_are_noted() -> None:
     others = [row(FINAL.experiment(PAPER).changed({"epochs": 9}), 0.7)]
     trials = table([*cell("paper", 0.8, 0.8, sweep=FINAL), *cell("other", 0.9, 0.9, sweep=FINAL), *others])
-    (found,) = findings_of([FINAL], trials, curves(trials))
+    (finding,) = findings_of([FINAL], trials, curves(trials))
     said = "rows of other settings lie here too, and are not counted"
-    tells = "the sweep run with those settings reports them"
-    assert found.notes == [f"{said}: 1 (epochs 9); {tells}"]
+    remedy = "the sweep run with those settings reports them"
+    assert finding.notes == [f"{said}: 1 (epochs 9); {remedy}"]
     many = [FINAL.base.changed({"epochs": epochs, "batch_size": 64, "seed": epochs}) for epochs in (7, 8, 9)]
-    trials = table([*others, *(row(one, 0.7) for one in many)])
-    (found,) = findings_of([FINAL], trials, curves(trials))
-    assert found.notes[-1] == f"{said}: 4 (3 other values of epochs, batch_size 64); {tells}"
+    trials = table([*others, *(row(experiment, 0.7) for experiment in many)])
+    (finding,) = findings_of([FINAL], trials, curves(trials))
+    assert finding.notes[-1] == f"{said}: 4 (3 other values of epochs, batch_size 64); {remedy}"
     trials["config"] = '{"noise": {"kind": "of later"}}'
-    (found,) = findings_of([FINAL], trials, curves(trials))
-    assert found.notes[-1] == f"{said}: 4"
+    (finding,) = findings_of([FINAL], trials, curves(trials))
+    assert finding.notes[-1] == f"{said}: 4"
 
 
 def test_a_design_has_a_note_on_enlarged_images() -> None:
     design = replace(FINAL, enlarged=True)
     trials = rows()
-    (found,) = findings_of([design], trials, curves(trials))
-    assert not [note for note in found.notes if "as large" in note]
+    (finding,) = findings_of([design], trials, curves(trials))
+    assert not [note for note in finding.notes if "as large" in note]
     trials["probe_top1_enlarged"] = trials["probe_top1"] - 0.1
-    (found,) = findings_of([design], trials, curves(trials))
-    (note,) = [note for note in found.notes if "as large" in note]
+    (finding,) = findings_of([design], trials, curves(trials))
+    (note,) = [note for note in finding.notes if "as large" in note]
     assert note.startswith("on images 1.5 times as large: other leads with 80.0 % (2 seeds), 10.0 points")
     assert "random initialisation" not in note  # of enlarged images, that is not measured
 

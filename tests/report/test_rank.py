@@ -1,4 +1,4 @@
-"""Trials of no known sweep: ranked, answered plainly, and counted."""
+"""Trials without a sweep's record: ranked by configuration, answered, and counted."""
 
 import pytest
 

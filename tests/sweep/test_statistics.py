@@ -200,18 +200,18 @@ class TestKendall:
     def test_close_rankings_predict_and_reversed_ones_do_not(self):
         generator = np.random.default_rng(9)
         final = generator.normal(size=10)
-        assert kendall((final + generator.normal(0, 0.1, 10)).tolist(), final.tolist()).foretells
-        assert not kendall((-final).tolist(), final.tolist()).foretells
+        assert kendall((final + generator.normal(0, 0.1, 10)).tolist(), final.tolist()).predicts
+        assert not kendall((-final).tolist(), final.tolist()).predicts
 
     def test_random_scores_seldom_predict(self):
         generator = np.random.default_rng(10)
         scores = generator.normal(size=(200, 2, 8)).tolist()
-        assert np.mean([kendall(early, final, resamples=200).foretells for early, final in scores]) < 0.05
+        assert np.mean([kendall(early, final, resamples=200).predicts for early, final in scores]) < 0.05
 
     def test_three_trials_in_the_same_order_do_not_predict(self):
         correlation = kendall([1, 2, 3], [1, 2, 3])
-        assert (correlation.tau, correlation.low, correlation.foretells) == (1.0, 0.0, False)
-        assert kendall(range(8), range(8)).foretells
+        assert (correlation.tau, correlation.low, correlation.predicts) == (1.0, 0.0, False)
+        assert kendall(range(8), range(8)).predicts
 
     def test_a_trial_without_a_score_is_left_out(self):
         assert kendall([1, 2, math.nan, 4, 5], [1, 2, 3, math.nan, 5]).n == 3
@@ -220,7 +220,7 @@ class TestKendall:
     def test_tau_is_nan_without_an_order(self, early: list[float], final: list[float]):
         correlation = kendall(early, final)
         assert math.isnan(correlation.tau)
-        assert not correlation.foretells
+        assert not correlation.predicts
 
 
 class TestFallen:

@@ -1,4 +1,4 @@
-"""Small sweeps as frames, and the pictures and axes that are drawn of them."""
+"""Small sweeps as frames, and their figures and axes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,37 +19,37 @@ GAMMAS = {name: 0.2 for name in trials_schema().names if name.startswith("val_lo
 
 
 def table(rows: Sequence[Row]) -> pd.DataFrame:
-    """As it is read from a folder: with every column."""
+    """A table with every column, as read from a folder."""
     return pd.DataFrame(list(rows)).reindex(columns=trials_schema().names)
 
 
 def orders(*cells: list[Row], sweep: Design = ORDERS) -> Findings:
-    (found,) = find(sweep, table([one for rows in cells for one in rows]))
-    return found
+    (finding,) = find(sweep, table([trial for rows in cells for trial in rows]))
+    return finding
 
 
 def curves(trials: pd.DataFrame, epochs: Sequence[int] = (0, 2, 5)) -> pd.DataFrame:
-    """Straight to the final probe; a trial that was stopped has its last report after epoch 2."""
+    """Curves that rise linearly to the final probe; a stopped trial reports last after epoch 2."""
     rows = [
-        {"trial_id": one["trial_id"], "attempt": 0, "epoch": epoch, "knn_top1": 0.1 * epoch}
-        | {"probe_top1": 0.3 + epoch / 5 * ((0.5 if pd.isna(one["probe_top1"]) else one["probe_top1"]) - 0.3)}
-        for one in trials.to_dict("records")
+        {"trial_id": trial["trial_id"], "attempt": 0, "epoch": epoch, "knn_top1": 0.1 * epoch}
+        | {"probe_top1": 0.3 + epoch / 5 * ((0.5 if pd.isna(trial["probe_top1"]) else trial["probe_top1"]) - 0.3)}
+        for trial in trials.to_dict("records")
         for epoch in epochs
-        if one["status"] == "finished" or epoch <= 2
+        if trial["status"] == "finished" or epoch <= 2
     ]
     return pd.DataFrame(rows).reindex(columns=curves_schema().names)
 
 
 def by_noise(a: float, b: float) -> float:
-    """Best at a = 0.1, b = 1."""
+    """A score whose best value is at a = 0.1, b = 1."""
     return 0.9 - 0.01 * np.log10(a / 0.1) ** 2 - 0.02 * np.log10(b) ** 2
 
 
 def search_rows(side: int = 5, **values: Any) -> list[Row]:
-    """The paper's point, and a grid of side² places."""
+    """Rows at the paper's point and on a grid of side² points."""
     places = [(a, b) for a in np.geomspace(0.01, 4, side) for b in np.geomspace(0.1, 8, side)]
     points = [PAPER, *({"noise.a": float(f"{a:.4g}"), "noise.b": float(f"{b:.4g}")} for a, b in places)]
-    return [row(SEARCH.experiment(one), by_noise(*one.values()), **{**GAMMAS, **values}) for one in points]
+    return [row(SEARCH.experiment(point), by_noise(*point.values()), **{**GAMMAS, **values}) for point in points]
 
 
 MODULES = {
@@ -58,10 +58,10 @@ MODULES = {
 }  # fmt: skip
 
 
-def drawn_figure(name: str, found: Findings) -> ReportFigure:
-    """One of the pictures."""
+def drawn_figure(name: str, finding: Findings) -> ReportFigure:
+    """The picture of this name."""
     with applied():
-        picture = MODULES[name].draw(found, curves(found.trials))
+        picture = MODULES[name].draw(finding, curves(finding.trials))
     assert picture is not None
     assert picture.name == name
     return picture

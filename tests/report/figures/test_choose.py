@@ -1,4 +1,4 @@
-"""Which pictures a sweep has, what they say, and the files they become."""
+"""The choice of pictures for a sweep, their texts, and their files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,24 +22,26 @@ class TestGallery:
     SEARCHED = ("map", "schedules", "importance", "learning", "denoising")
 
     def test_figures_are_chosen_by_what_varies(self) -> None:
-        found = orders(*(cell(name, 0.5, 0.6, 0.7, **GAMMAS) for name in ORDERS.cells))
-        assert tuple(one.name for one in pictures([found], curves(found.trials))) == self.ORDERED
-        (found,) = find(SEARCH, table(search_rows()))
-        assert tuple(one.name for one in pictures([found], curves(found.trials))) == self.SEARCHED
-        renamed = replace(found, sweep=replace(SEARCH, name="patch_order"))
-        assert tuple(one.name for one in pictures([renamed], curves(found.trials))) == self.SEARCHED
+        finding = orders(*(cell(name, 0.5, 0.6, 0.7, **GAMMAS) for name in ORDERS.cells))
+        assert tuple(picture.name for picture in pictures([finding], curves(finding.trials))) == self.ORDERED
+        (finding,) = find(SEARCH, table(search_rows()))
+        assert tuple(picture.name for picture in pictures([finding], curves(finding.trials))) == self.SEARCHED
+        renamed = replace(finding, sweep=replace(SEARCH, name="patch_order"))
+        assert tuple(picture.name for picture in pictures([renamed], curves(finding.trials))) == self.SEARCHED
 
     def test_a_grid_has_a_map(self) -> None:
         space = [(a, b) for a in (0.03, 0.3, 3.0) for b in (0.1, 1.0)]
         grid = replace(ORDERS, cells={f"{a}, {b}": {"noise.a": a, "noise.b": b} for a, b in space}, baseline=None)
-        found = orders(*(cell(f"{a}, {b}", by_noise(a, b), sweep=grid, **GAMMAS) for a, b in space), sweep=grid)
-        assert {"cells", "map", "schedules"} <= {one.name for one in pictures([found], curves(found.trials))}
+        finding = orders(*(cell(f"{a}, {b}", by_noise(a, b), sweep=grid, **GAMMAS) for a, b in space), sweep=grid)
+        assert {"cells", "map", "schedules"} <= {
+            picture.name for picture in pictures([finding], curves(finding.trials))
+        }
 
     def test_enlarged_images(self) -> None:
-        found = orders(
+        finding = orders(
             cell("raster", 0.6, probe_top1_enlarged=0.5), cell("hilbert", 0.7, probe_top1_enlarged=0.4)
         )  # fmt: skip
-        alt = drawn_figure("enlarged", found).alt
+        alt = drawn_figure("enlarged", finding).alt
         assert alt == "Linear probe at 8 and at 12 pixels: raster 60.0 to 50.0 %; hilbert 70.0 to 40.0 %."
 
     def test_enlarged_images_of_incomplete_cells_stand_last_and_are_named(self) -> None:
@@ -53,58 +55,64 @@ class TestGallery:
     def test_losses_that_are_not_comparable_are_not_drawn(self) -> None:
         both = [row(Experiment(epochs=5).changed({"model.patch_size": size}), 0.6, **GAMMAS) for size in (2, 4)]
         sizes = replace(ORDERS, cells={"2": {"model.patch_size": 2}, "4": {"model.patch_size": 4}}, baseline="2")
-        (found,) = find(sizes, table(both))
-        assert set(found.trials["cell"]) == {"2", "4"}
-        assert "denoising" not in {picture.name for picture in pictures([found], curves(found.trials))}
+        (finding,) = find(sizes, table(both))
+        assert set(finding.trials["cell"]) == {"2", "4"}
+        assert "denoising" not in {picture.name for picture in pictures([finding], curves(finding.trials))}
 
     def test_a_race_before_all_known_points_have_run(self) -> None:
         known = {"other": {"noise.a": 0.7, "noise.b": 0.7}, **SEARCH.first}
         trials = table([*search_rows(2), *cell("paper", 0.6, sweep=SEARCH, first=1)])
-        (found,) = find(replace(SEARCH, first=known), trials)
-        assert "other" in set(found.table["cell"])
-        assert pictures([found], curves(found.trials))
+        (finding,) = find(replace(SEARCH, first=known), trials)
+        assert "other" in set(finding.table["cell"])
+        assert pictures([finding], curves(finding.trials))
 
     @pytest.mark.parametrize("metric", ["probe_top1", "knn_top1", "val_loss"])
     def test_every_picture_has_numbers_and_units(self, metric: str) -> None:
-        searched, ordered = table(search_rows()), table([one for rows in THREE for one in rows])
+        searched, ordered = table(search_rows()), table([trial for rows in THREE for trial in rows])
         # losses do not compare across orders
         asked = ((SEARCH, searched), *(((ORDERS, ordered),) if metric != "val_loss" else ()))
         for sweep, trials in asked:
             probe = trials["probe_top1"].astype(float)
-            found = find(sweep, trials.assign(knn_top1=probe / 2, val_loss=1 - probe), metric)
-            for picture in pictures(found, curves(trials)):
+            findings = find(sweep, trials.assign(knn_top1=probe / 2, val_loss=1 - probe), metric)
+            for picture in pictures(findings, curves(trials)):
                 assert any(character.isdigit() for character in picture.alt), picture.name
                 assert picture.caption.endswith(".")
                 assert picture.title
 
     def test_few_trials_give_few_pictures(self) -> None:
-        one = orders(cell("raster", 0.6))
-        assert {picture.name for picture in pictures([one], curves(one.trials))} == {"learning"}
+        finding = orders(cell("raster", 0.6))
+        assert {picture.name for picture in pictures([finding], curves(finding.trials))} == {"learning"}
         failed = orders(lost("raster", 0, "boom"))
         assert pictures([failed], curves(failed.trials).head(0)) == []
         (stopped,) = find(SEARCH, table(search_rows(3, status="stopped")))
-        assert {one.name for one in pictures([stopped], curves(stopped.trials))} == {"map", "schedules", "learning"}
+        assert {picture.name for picture in pictures([stopped], curves(stopped.trials))} == {
+            "map",
+            "schedules",
+            "learning",
+        }
         (empty,) = find(SEARCH, table(search_rows()).head(0))
         assert pictures([empty], curves(failed.trials).head(0)) == []
 
     def test_only_the_reports_own_files_are_recognised(self) -> None:
-        found = orders(*THREE), *find(SEARCH, table(search_rows()))
-        names = [picture.name for one in (found[:1], found) for picture in pictures(one, curves(one[-1].trials))]
+        findings = orders(*THREE), *find(SEARCH, table(search_rows()))
+        names = [
+            picture.name for some in (findings[:1], findings) for picture in pictures(some, curves(some[-1].trials))
+        ]
         assert len(names) > 8
         assert all(is_ours(f"{name}.png") for name in names)
         assert not any(map(is_ours, ("mine.png", "cells.svg", "cells.png.bak", "mapped.png", "my-cells.png")))
 
     def test_matplotlibs_style_is_restored(self) -> None:
         before = dict(matplotlib.rcParams)
-        found = orders(*THREE)
-        pictures([found], curves(found.trials))
+        finding = orders(*THREE)
+        pictures([finding], curves(finding.trials))
         assert dict(matplotlib.rcParams) == before
 
 
 class TestFiles:
     def test_each_picture_is_saved_on_a_light_background(self, tmp_path: Path) -> None:
-        found = orders(*THREE)
-        drawn = [drawn_figure(name, found) for name in ("cells", "orders")]
+        finding = orders(*THREE)
+        drawn = [drawn_figure(name, finding) for name in ("cells", "orders")]
         paths = save(drawn, tmp_path / "new" / "folder")
         assert [path.name for path in paths] == [f"{picture.name}.png" for picture in drawn]
         with Image.open(paths[0]) as image:
@@ -112,10 +120,10 @@ class TestFiles:
             assert image.convert("RGBA").getpixel((0, 0)) == (254, 254, 253, 255)
 
     def test_an_svg_follows_the_readers_colour_scheme(self) -> None:
-        found = orders(*THREE)
-        picture = drawn_figure("cells", found)
+        finding = orders(*THREE)
+        picture = drawn_figure("cells", finding)
         drawn = picture.svg()
-        assert drawn == drawn_figure("cells", found).svg()  # the same findings give the same file
+        assert drawn == drawn_figure("cells", finding).svg()  # the same findings give the same file
         head, _, body = drawn.partition("</style>")
         assert "prefers-color-scheme:dark" in head
         assert all(dark in head for dark in DARK.values())
@@ -129,5 +137,5 @@ def test_a_search_without_noise_has_no_map() -> None:
     space = {"learning_rate": LogUniform(low=1e-4, high=1e-2)}
     search = Search(name="s", question="?", base=Experiment(epochs=5), space=space)
     rows = [row(search.experiment({"learning_rate": rate}), 0.5 + rate, **GAMMAS) for rate in (1e-3, 2e-3, 3e-3)]
-    (found,) = find(search, table(rows))
-    assert {one.name for one in pictures([found], curves(found.trials))} == {"learning", "denoising"}
+    (finding,) = find(search, table(rows))
+    assert {picture.name for picture in pictures([finding], curves(finding.trials))} == {"learning", "denoising"}

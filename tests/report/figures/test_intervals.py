@@ -1,4 +1,4 @@
-"""Means and differences, each with its interval."""
+"""The figure of means and differences with their intervals."""
 
 from dataclasses import replace
 
@@ -15,11 +15,11 @@ from tests.report.figures.example_figures import GAMMAS, drawn_figure, orders, s
 
 class TestIntervals:
     def test_rows_lines_and_dots(self) -> None:
-        found = orders(*THREE)
-        single = found.trials[["cell", "seed", "probe_top1"]]
+        finding = orders(*THREE)
+        single = finding.trials[["cell", "seed", "probe_top1"]]
         means, apart = new_figure(7, 3).subplots(1, 2)
-        draw_means(found.table, single, means, "probe_top1", looks(found))
-        draw_differences(found.table, apart, "probe_top1", looks(found))
+        draw_means(finding.table, single, means, "probe_top1", looks(finding))
+        draw_differences(finding.table, apart, "probe_top1", looks(finding))
         assert [text.get_text() for text in means.get_yticklabels()] == ["hilbert", "raster", "spiral"]
         assert means.get_ylim()[0] > means.get_ylim()[1]  # the first above
         assert sum(len(np.asarray(dots.get_offsets())) for dots in means.collections) == 9
@@ -32,8 +32,8 @@ class TestIntervals:
         assert "points" in apart.get_xlabel()
 
     def test_an_incomplete_cell_is_hollow_and_says_so(self) -> None:
-        found = orders(THREE[0], THREE[1], cell("spiral", 0.7, 0.71))
-        shown = drawn_figure("cells", found)
+        finding = orders(THREE[0], THREE[1], cell("spiral", 0.7, 0.71))
+        shown = drawn_figure("cells", finding)
         labels = [text.get_text() for text in shown.figure.axes[0].get_yticklabels()]
         assert labels[-1].startswith("spiral\n2 of 3")
         hollow = [line for line in shown.figure.axes[0].lines if line.get_markerfacecolor() == "none"]
@@ -41,15 +41,17 @@ class TestIntervals:
         assert "Hollow" in shown.caption
 
     def test_one_seed_has_no_intervals(self) -> None:
-        found = orders(cell("raster", 0.6), cell("hilbert", 0.7), sweep=replace(ORDERS, seeds=1))
-        shown = drawn_figure("cells", found)
+        finding = orders(cell("raster", 0.6), cell("hilbert", 0.7), sweep=replace(ORDERS, seeds=1))
+        shown = drawn_figure("cells", finding)
         assert "no intervals" in shown.caption
-        assert all(np.isfinite(np.asarray(line.get_xdata())).all() for one in shown.figure.axes for line in one.lines)
+        assert all(
+            np.isfinite(np.asarray(line.get_xdata())).all() for panel in shown.figure.axes for line in panel.lines
+        )
 
     def test_the_selection_seed_is_not_shown(self) -> None:
         race = [row(SEARCH.experiment(point, repeat), 0.8 + 0.01 * repeat, **GAMMAS)
                 for point in (PAPER, {"noise.a": 0.2, "noise.b": 0.8944}) for repeat in (1, 2, 3)]  # fmt: skip
-        (found,) = find(SEARCH, table(search_rows() + race))
-        shown = drawn_figure("cells", found)
+        (finding,) = find(SEARCH, table(search_rows() + race))
+        shown = drawn_figure("cells", finding)
         assert "fresh seeds" in shown.caption
         assert sum(len(np.asarray(dots.get_offsets())) for dots in shown.figure.axes[0].collections) == 6

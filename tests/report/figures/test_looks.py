@@ -1,4 +1,4 @@
-"""A variant is known by its look, in every picture and on both grounds."""
+"""A variant has the same look in every picture, legible on light and dark backgrounds."""
 
 from dataclasses import replace
 
@@ -14,49 +14,49 @@ from tests.report.figures.example_figures import GAMMAS, drawn_figure, orders, s
 
 class TestLooks:
     def test_a_variant_looks_the_same_in_every_picture(self) -> None:
-        found = orders(*(cell(name, 0.5, 0.6, 0.7, **GAMMAS) for name in ORDERS.cells))
-        raster = looks(found)["raster"]
-        lines = [line for one in drawn_figure("learning", found).figure.axes for line in one.lines]
+        finding = orders(*(cell(name, 0.5, 0.6, 0.7, **GAMMAS) for name in ORDERS.cells))
+        raster = looks(finding)["raster"]
+        lines = [line for panel in drawn_figure("learning", finding).figure.axes for line in panel.lines]
         assert {to_hex(str(line.get_color())) for line in lines if line.get_label() == "raster"} == {raster.color}
         design = replace(ORDERS, cells={name: {"position": name} for name in ("absent", "rope2d")}, baseline="absent")
         placed = orders(*(cell(name, 0.5, sweep=design, **GAMMAS) for name in design.cells), sweep=design)
         for picture in ("learning", "denoising"):
-            lines = [line for one in drawn_figure(picture, placed).figure.axes for line in one.lines]
+            lines = [line for panel in drawn_figure(picture, placed).figure.axes for line in panel.lines]
             seen = {to_hex(str(line.get_color())) for line in lines if line.get_label() == "rope2d"}
             assert seen == {looks(placed)["rope2d"].color}
-        assert to_hex(drawn_figure("orders", found).figure.axes[0].spines["left"].get_edgecolor()) == raster.color
+        assert to_hex(drawn_figure("orders", finding).figure.axes[0].spines["left"].get_edgecolor()) == raster.color
         marks = [
-            line for line in drawn_figure("cells", found).figure.axes[0].lines if line.get_marker() == raster.marker
+            line for line in drawn_figure("cells", finding).figure.axes[0].lines if line.get_marker() == raster.marker
         ]
         assert {line.get_markeredgecolor() for line in marks} == {raster.color}
 
     def test_a_variant_looks_the_same_in_another_sweep(self) -> None:
         cells = {name: {"order": name} for name in ("spiral", "random", "raster", "hilbert")}
         other = replace(ORDERS, cells=cells)
-        found = orders(*(cell(name, 0.5, sweep=other) for name in cells), sweep=other)
+        finding = orders(*(cell(name, 0.5, sweep=other) for name in cells), sweep=other)
         own = looks(orders(*THREE))
-        assert {name: looks(found)[name] for name in own} == own
+        assert {name: looks(finding)[name] for name in own} == own
 
     def test_every_order_has_a_colour_of_its_own(self) -> None:
         every = replace(ORDERS, cells={name: {"order": name} for name in Order.kinds()})
-        found = orders(*(cell(name, 0.5, sweep=every) for name in every.cells), sweep=every)
-        assert len({look.color for look in looks(found).values()}) == len(Order.kinds())
-        assert len({look.marker for look in looks(found).values()}) == len(Order.kinds())
+        finding = orders(*(cell(name, 0.5, sweep=every) for name in every.cells), sweep=every)
+        assert len({look.color for look in looks(finding).values()}) == len(Order.kinds())
+        assert len({look.marker for look in looks(finding).values()}) == len(Order.kinds())
 
     def test_masks_of_one_encoding_differ_in_dashes(self) -> None:
         cells = {f"{name} {causal}": {"position": name, "causal": causal}
                  for name in ("absent", "rope2d") for causal in (True, False)}  # fmt: skip
         design = replace(ORDERS, cells=cells, baseline=None)
-        found = looks(orders(*(cell(name, 0.5, sweep=design) for name in cells), sweep=design))
-        one, other = found["rope2d True"], found["rope2d False"]
-        assert (one.color, one.marker) == (other.color, other.marker)
-        assert one.dashes != other.dashes
+        by_cell = looks(orders(*(cell(name, 0.5, sweep=design) for name in cells), sweep=design))
+        causal_look, full_look = by_cell["rope2d True"], by_cell["rope2d False"]
+        assert (causal_look.color, causal_look.marker) == (full_look.color, full_look.marker)
+        assert causal_look.dashes != full_look.dashes
 
     def test_the_paper_has_its_star_in_a_search_and_in_a_design(self) -> None:
         design = replace(ORDERS, cells={"paper": PAPER, "other": {"noise.a": 2.0}}, baseline="paper")
         designed = looks(orders(*(cell(name, 0.5, sweep=design) for name in design.cells), sweep=design))
-        (found,) = find(SEARCH, table(search_rows(3)))
-        assert looks(found)["paper"] == designed["paper"]
+        (finding,) = find(SEARCH, table(search_rows(3)))
+        assert looks(finding)["paper"] == designed["paper"]
         assert designed["paper"].marker == "*"
 
     def test_text_is_legible_on_light_and_dark(self) -> None:
@@ -65,8 +65,8 @@ class TestLooks:
             linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
             return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-        def contrast(one: str, other: str) -> float:
-            low, high = sorted((luminance(one), luminance(other)))
+        def contrast(panel: str, other: str) -> float:
+            low, high = sorted((luminance(panel), luminance(other)))
             return (high + 0.05) / (low + 0.05)
 
         (ink, muted, _, ground), dark = DARK, list(DARK.values())

@@ -1,4 +1,4 @@
-"""Cells that recur in every group, in one matrix and in pictures of their own."""
+"""Cells that recur in every group, in one matrix and in separate pictures."""
 
 import numpy as np
 import pandas as pd
@@ -23,17 +23,17 @@ def transfer() -> tuple[Design, pd.DataFrame]:
     baselines = {data: f"paper on {data}" for data in sets}
     design = Design(name="t", question="?", base=Experiment(epochs=5), cells=cells, groups=groups, baselines=baselines)
     rows = [cell(label, 0.5 + 0.1 * place, sweep=design) for place, label in enumerate(cells)]
-    return design, table([one for some in rows for one in some])
+    return design, table([trial for cells in rows for trial in cells])
 
 
 class TestMatrix:
     def test_choices_by_group(self) -> None:
         design, trials = transfer()
-        rows = pd.concat([one.table for one in find(design, trials)])
-        found = matrix(design, rows)
-        assert found.index.tolist() == ["paper", "best of digits"]
-        assert found.columns.tolist() == ["digits:0-4", "digits:5-9"]
-        assert found.to_numpy().tolist() == pytest.approx(np.array([[0.5, 0.6], [0.7, 0.8]]))
+        rows = pd.concat([finding.table for finding in find(design, trials)])
+        values = matrix(design, rows)
+        assert values.index.tolist() == ["paper", "best of digits"]
+        assert values.columns.tolist() == ["digits:0-4", "digits:5-9"]
+        assert values.to_numpy().tolist() == pytest.approx(np.array([[0.5, 0.6], [0.7, 0.8]]))
 
     @pytest.mark.parametrize(("metric", "best"), [("probe_top1", 1), ("val_loss", 0)])
     def test_values_and_the_best(self, metric: str, best: int) -> None:
@@ -57,11 +57,11 @@ class TestMatrix:
 
     def test_each_group_has_its_own_pictures(self) -> None:
         design, trials = transfer()
-        found = find(design, trials)
-        drawn = pictures(found, curves(trials))
+        findings = find(design, trials)
+        drawn = pictures(findings, curves(trials))
         names = [picture.name for picture in drawn]
         assert names[0] == "matrix"
         assert {"cells-digits-0-4", "cells-digits-5-9"} <= set(names)
         assert len(set(names)) == len(names)
-        assert headings(found) == ["digits:0-4", "digits:5-9"]
-        assert {picture.heading for picture in drawn} == {"", *headings(found)}
+        assert headings(findings) == ["digits:0-4", "digits:5-9"]
+        assert {picture.heading for picture in drawn} == {"", *headings(findings)}

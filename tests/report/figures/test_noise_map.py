@@ -1,4 +1,4 @@
-"""The surface over the noise parameters, and the map it is drawn on."""
+"""The surface over the noise parameters, and its map."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -76,10 +76,10 @@ class TestMap:
         assert (map_of.get_xscale(), map_of.get_yscale()) == ("log", "log")
         assert map_of.get_xlabel().startswith("a ")
         assert map_of.get_ylabel().startswith("b ")
-        told = {shown.get_label(): len(np.asarray(shown.get_offsets())) for shown in map_of.collections}
-        assert told["stopped early"] == told["failed"] == told["paper (0.03, 1)"] == 1
-        assert told["finished"] == 7
-        assert {"uniform (1, 1): not run", "cosine (0.5, 0.5): not run", "best: 89.9 %"} <= set(told)
+        sizes = {shown.get_label(): len(np.asarray(shown.get_offsets())) for shown in map_of.collections}
+        assert sizes["stopped early"] == sizes["failed"] == sizes["paper (0.03, 1)"] == 1
+        assert sizes["finished"] == 7
+        assert {"uniform (1, 1): not run", "cosine (0.5, 0.5): not run", "best: 89.9 %"} <= set(sizes)
         assert map_of.figure.axes[1].get_xlabel() == "linear probe, top-1 (%)"
 
     def test_best_follows_the_metrics_direction(self) -> None:
@@ -93,18 +93,18 @@ class TestMap:
 
     @pytest.mark.parametrize(("side", "surface"), [(1, False), (5, True), (11, True)], ids=["2", "26", "122"])
     def test_any_number_of_trials(self, side: int, surface: bool) -> None:
-        (found,) = find(SEARCH, table(search_rows(side)))
-        shown = drawn_figure("map", found)
-        assert any(one.get_title(loc="left") == "How sure it is" for one in shown.figure.axes) is surface
+        (finding,) = find(SEARCH, table(search_rows(side)))
+        shown = drawn_figure("map", finding)
+        assert any(panel.get_title(loc="left") == "How sure it is" for panel in shown.figure.axes) is surface
         assert ("Gaussian process" in shown.caption) is surface
         assert ("No surface" in shown.caption) is not surface
         assert "best at about" in shown.alt or not surface
 
     def test_a_flat_surface_is_reported_as_no_pattern(self) -> None:
         noise = np.random.default_rng(2).normal(0.9, 0.01, size=26)
-        rows = [one | {"probe_top1": value} for one, value in zip(search_rows(5), noise, strict=True)]
-        (found,) = find(SEARCH, table(rows))
-        shown = drawn_figure("map", found)
+        rows = [trial | {"probe_top1": value} for trial, value in zip(search_rows(5), noise, strict=True)]
+        (finding,) = find(SEARCH, table(rows))
+        shown = drawn_figure("map", finding)
         mean = f"{100 * noise.mean():.1f} % ± {196 * noise.std(ddof=1) / 26**0.5:.2g} points"
         title = shown.figure.axes[0].get_title(loc="left")
         assert title == f"No pattern is seen between the trials: their mean is {mean}"
@@ -121,14 +121,16 @@ class TestMap:
         lucky = [lucky[0] | {"probe_top1": 0.99}]
         shown = drawn_figure("map", orders(lucky, *others, sweep=grid))
         assert "Best linear probe 89.8 % at a = 0.3, b = 1;" in shown.alt
-        told = {str(one.get_label()): np.asarray(one.get_offsets()) for one in shown.figure.axes[0].collections}
-        assert told["best: 89.8 %"].tolist() == [[0.3, 1.0]]
-        assert told["lacks seeds"].tolist() == [[0.03, 0.1]]
+        offsets = {
+            str(artist.get_label()): np.asarray(artist.get_offsets()) for artist in shown.figure.axes[0].collections
+        }
+        assert offsets["best: 89.8 %"].tolist() == [[0.3, 1.0]]
+        assert offsets["lacks seeds"].tolist() == [[0.03, 0.1]]
         assert "Small: cells that lack some of their seeds" in shown.caption
         paper = [row(grid.experiment(PAPER), 0.99)]
         starred = drawn_figure("map", orders(cell("0.03, 0.1", 0.8, 0.8, sweep=grid), paper, *others[1:], sweep=grid))
         assert "99" not in starred.alt  # nor does the surface run through it
-        (star,) = [one for one in starred.figure.axes[0].collections if one.get_label() == "paper (0.03, 1)"]
+        (star,) = [artist for artist in starred.figure.axes[0].collections if artist.get_label() == "paper (0.03, 1)"]
         assert star.get_sizes().tolist() == pytest.approx([260 / 3])
         assert (
             "Small"
@@ -137,5 +139,5 @@ class TestMap:
 
     def test_the_map_leaves_out_fresh_seeds(self) -> None:
         fresh = [row(SEARCH.experiment(PAPER, 1), 0.1, **GAMMAS)]
-        (found,) = find(SEARCH, table(search_rows(3) + fresh))
-        assert "The paper's point (0.03, 1) has 89.7 %" in drawn_figure("map", found).alt
+        (finding,) = find(SEARCH, table(search_rows(3) + fresh))
+        assert "The paper's point (0.03, 1) has 89.7 %" in drawn_figure("map", finding).alt

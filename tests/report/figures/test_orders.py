@@ -1,4 +1,4 @@
-"""The path drawn is the path taken."""
+"""The figure of patch orders draws the orders' own paths."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ class TestOrders:
         order, drawn = Order.parse(kind), axes()
         draw_order(order, grid, drawn)
         path = order.permutation(*grid).numpy()
-        line = max(drawn.lines, key=lambda one: one.get_zorder() if len(np.asarray(one.get_xdata())) > 1 else -1)
+        line = max(drawn.lines, key=lambda own: own.get_zorder() if len(np.asarray(own.get_xdata())) > 1 else -1)
         visited = np.asarray(line.get_ydata()) * grid[1] + np.asarray(line.get_xdata())
         assert visited.tolist() == path.tolist()
         start, end = (next(line for line in drawn.lines if line.get_marker() == mark) for mark in "os")

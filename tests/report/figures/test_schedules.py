@@ -1,4 +1,4 @@
-"""Noise schedules as shares of signal, and over its logit."""
+"""The figure of noise schedules: shares of patches by signal, and distributions over its logit."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ class TestSchedules:
             assert y[np.argmax(x > 1e-6)] < 67  # the left edge is reached: no curve starts in mid air
 
     def test_an_unnamed_best_schedule_is_labelled_best(self) -> None:
-        (found,) = find(SEARCH, table(search_rows()))
-        told = drawn_figure("schedules", found).alt
-        assert "best: Beta(" in told
-        assert "paper (baseline) 93 %" in told
+        (finding,) = find(SEARCH, table(search_rows()))
+        alt = drawn_figure("schedules", finding).alt
+        assert "best: Beta(" in alt
+        assert "paper (baseline) 93 %" in alt
