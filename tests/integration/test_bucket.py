@@ -70,11 +70,11 @@ def test_pretraining_into_a_bucket(command: Command, bucket: Address, tmp_path: 
 
 def test_a_bucket_that_does_not_answer(command: Command) -> None:
     away = "s3://key:secret@bucket/results?scheme=http&endpoint_override=127.0.0.1:1&region=us-east-1"
-    for words in (
-        ("-m", "darl.cli", "report", away),
-        ("-m", "darl.cli", "pretrain", "--results", away),
-        (*SWEEP, "--dry-run", "--results", away),
+    for field, words in (
+        ("results", ("-m", "darl.cli", "report", away)),
+        ("--results", ("-m", "darl.cli", "pretrain", "--results", away)),
+        ("--results", (*SWEEP, "--dry-run", "--results", away)),
     ):
         error = command(*words, code=2).stderr
-        assert error.startswith("error: results must be a place that can be read, got 's3://key:secret@bucket/results")
+        assert error.startswith(f"error: {field} must be a place that can be read, got 's3://key:secret@bucket/results")
         assert len(error.splitlines()) == 1
