@@ -27,7 +27,7 @@ def apply_rotary(qkv_BTCHD: Tensor, table: "Float[Tensor, 'tokens 1 1 two_head_w
         sine, cosine = (half[..., ::2] for half in table.to(qkv_BTCHD.dtype).chunk(2, -1))
         pairs = torch.view_as_complex(qkv_BTCHD.unflatten(-1, (-1, 2)))
         return torch.view_as_real(pairs * torch.complex(cosine, sine)).flatten(-2)
-    return apply_rot_embed_cat(qkv_BTCHD, table)
+    return apply_rot_embed_cat(qkv_BTCHD, table).to(qkv_BTCHD.dtype)  # older timm returns the table's dtype
 
 
 class Attention(nn.Module):

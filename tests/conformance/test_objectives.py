@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from darl.errors import UserError
 from darl.model.config import ModelConfig
@@ -12,6 +11,7 @@ from darl.model.noise import Beta
 from darl.model.objectives.base import Objective
 from darl.model.orders import Hilbert
 from darl.model.positions import Rotary2d
+from tests.model.counted_operations import counted_operations
 
 OPTIONS = ["mse:head_depth=2", "mse:normalize_target=true", "diffusion:decoder_depth=2,gamma_conditioning=true"]
 OBJECTIVES = [*(objective() for objective in Objective.kinds().values()), *map(Objective.parse, OPTIONS)]
@@ -70,9 +70,7 @@ def test_a_row_draws_the_same_in_any_share_of_the_batch(objective: Objective):
 @every_objective
 def test_operations_are_those_that_torch_counts(objective: Objective):
     model = model_of(objective)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(images(3))
-    assert counter.get_total_flops() == 3 * model.flops() == 3 * model.config.flops()
+    assert counted_operations(model, images(3)) == 3 * model.flops() == 3 * model.config.flops()
 
 
 @every_objective

@@ -6,7 +6,6 @@ import itertools
 import pytest
 import timm
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import darl
 from darl.errors import UserError
@@ -19,6 +18,7 @@ from darl.model.objectives.mse import Mse
 from darl.model.orders import Order, inverse
 from darl.model.patches import unpatchify
 from darl.model.positions import Position
+from tests.model.counted_operations import counted_operations
 from tests.model.reference_model import reference_context, reference_denoise
 from tests.model.saved_memory import bytes_per_token_and_layer, square_tensors
 from tests.model.small_models import SMALL, context, images, small
@@ -184,9 +184,7 @@ def test_a_learned_position_adds_one_vector_per_patch() -> None:
 @pytest.mark.parametrize("size", ["nano", "tiny"])
 def test_flops_are_those_of_the_documented_formula(objective: str, size: str) -> None:
     model = darl.create_model(size, image_size=32, patch_size=4, objective=objective)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.randn(2, 3, 32, 32))
-    assert counter.get_total_flops() == 2 * model.flops()
+    assert counted_operations(model, torch.randn(2, 3, 32, 32)) == 2 * model.flops()
 
 
 def test_paired_models_start_from_the_same_weights() -> None:
