@@ -71,10 +71,13 @@ def seeds(row: Any) -> str:
 
 
 def value(field: Any) -> str:
-    """A number to four significant digits; nothing for a missing value."""
+    """A setting: whole numbers in full, others to four significant digits; nothing for a missing value."""
     if isinstance(field, str | bool):
         return str(field)
-    return "" if pd.isna(field) else f"{field:.4g}"
+    if pd.isna(field):
+        return ""
+    is_whole = abs(field) < 1e15 and field == int(field)  # also of a column that pandas made floats of
+    return str(int(field)) if is_whole else f"{field:.4g}"
 
 
 def amount(difference: float, metric: str) -> str:

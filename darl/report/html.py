@@ -218,7 +218,7 @@ def _about(findings: Sequence[Findings], trials: pd.DataFrame) -> list[Facts]:
     for sweep in sweeps:
         of = f": {sweep.question}" if len(sweeps) > 1 else ""
         facts.append(Facts(f"{sweep.settings_title}{of}", sweep.settings_rows()))
-        settings = [(name, _setting(value)) for name, value in flatten(sweep.base.to_record()).items()]
+        settings = [(name, format.value(value)) for name, value in flatten(sweep.base.to_record()).items()]
         facts.append(Facts(f"Settings where a cell or point sets no other{of}", settings))
     return facts
 
@@ -240,10 +240,6 @@ def _provenance(trials: pd.DataFrame) -> dict[str, str]:
     if len(started):
         shown["started"] = f"{min(started):%Y-%m-%d %H:%M} to {max(started):%Y-%m-%d %H:%M} UTC"
     return shown
-
-
-def _setting(value: Any) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _failures(trials: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -147,6 +148,14 @@ NAN = float("nan")
         (probability(0.0123), "0.012"),
         (probability(NAN), ""),
         (value(0.0300001), "0.03"),
+        (value(0.00312345), "0.003123"),
+        (value(50000), "50000"),
+        (value(16384.0), "16384"),
+        (value(np.int64(123456)), "123456"),
+        (value(float("inf")), "inf"),
+        (value(1.0), "1"),
+        (value("digits"), "digits"),
+        (value(None), ""),
         (value(True), "True"),
         (value(pd.NA), ""),
         (seconds(12.4), "12 s"),
