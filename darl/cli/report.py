@@ -9,36 +9,36 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl report`."""
     parser.add_argument("folder", metavar="results", help="a sweep's folder, RESULTS/SWEEP; also at s3:// or gs://")
     parser.add_argument("--metric", help="metric to rank trials by (default: the metric that decided in the sweep)")
-    parser.add_argument("--html", metavar="FILE", help="also write the report as one HTML file, pictures included")
-    parser.add_argument("--figures", metavar="FOLDER", help="also write its pictures, as PNG files")
+    parser.add_argument("--html", metavar="FILE", help="also write the report as one HTML file, figures included")
+    parser.add_argument("--figures", metavar="FOLDER", help="also write its figures, as PNG files")
 
 
 def run(flags: argparse.Namespace) -> None:
     """Print the answer that a sweep's tables give; `--html` and `--figures` also write files."""
     from darl.metrics import PROBE
     from darl.report.collect import findings_of, stages_of
-    from darl.report.terminal import print_findings, print_plain, wide_console
+    from darl.report.terminal import print_findings, print_ranking, wide_console
     from darl.results.tables import Results, load, require_sweep
     from darl.storage.address import parent_and_name
 
     results = Results(*parent_and_name(flags.folder))
     require_sweep(results.path)
     trials, console = load(results.trials_path), wide_console()
-    stages, pictured = stages_of(results), flags.html or flags.figures
+    stages, files = stages_of(results), flags.html or flags.figures
     if not stages:
-        require(not pictured, "results", "be of a sweep: only its report has pictures", flags.folder)
-        return print_plain(console, trials, flags.metric or PROBE.column)
+        require(not files, "results", "be of a sweep: only its report has figures", flags.folder)
+        return print_ranking(console, trials, flags.metric or PROBE.column)
     curves = results.curves()
     findings = findings_of(stages, trials, curves, flags.metric)
     print_findings(console, findings)
-    if not pictured:
+    if not files:
         return None
-    from darl.report.figures import pictures
-    from darl.report.publish import write_page, write_pictures
+    from darl.report.figures import draw_all
+    from darl.report.publish import write_figures, write_page
 
-    drawn = pictures(findings, curves)
+    drawn = draw_all(findings, curves)
     if flags.figures:
-        write_pictures(drawn, flags.figures)
+        write_figures(drawn, flags.figures)
         print(flags.figures)
     if flags.html:
         write_page(findings, curves, flags.html, drawn, results)

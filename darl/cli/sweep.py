@@ -188,7 +188,8 @@ def _report(stages: Stages, flags: argparse.Namespace, *, of_last_run: bool) -> 
     asked = stages_of(results)
     contents = _contents(stages, asked)
     shown = asked if of_last_run and asked else [replace(stage, contents=contents) for stage in stages]
-    present(shown, results, files=False)
+    if not present(shown, results, files=False):
+        sys.exit(1)
 
 
 def _check(stage: Sweep, flags: argparse.Namespace) -> None:
@@ -261,11 +262,12 @@ def _run(
         cluster.require_shared(results.path)
         searches = any(stage.searched_space for stage in stages)
         shared = session.begin(results, datasets, workers_of(flags), flags, searches=searches)
-        results.keep(SWEEP_FILE, to_json(stages).encode())
+        results.write_file(SWEEP_FILE, to_json(stages).encode())
         if session.run_all(stages, shared):
             final = last(results.trials())
-            results.keep(SWEEP_FILE, to_json([*stages, *final]).encode())
+            results.write_file(SWEEP_FILE, to_json([*stages, *final]).encode())
             session.run_all(final, shared)
         if shared.budget.ended_by:
             print(f"ended by --{shared.budget.ended_by}; the same command goes on", file=sys.stderr)
-        present(stages_of(results), results)
+        if not present(stages_of(results), results):
+            sys.exit(1)

@@ -85,7 +85,7 @@ def _search(sweep: Search, run: Run) -> None:
     known = known_trials(sweep, state, run.results)
     missing = sweep.trials - len(known)
     proposals = _proposals(sweep, run, state, known)
-    run.results.keep(SAMPLER_FILE, json.dumps(proposals.study.user_attrs["sampler"], indent=1).encode())
+    run.results.write_file(SAMPLER_FILE, json.dumps(proposals.study.user_attrs["sampler"], indent=1).encode())
     progress = ProgressDisplay(sweep, len(known), max(len(known), sweep.trials))
     if missing > 0:
         scheduler = Asha(sweep, known) if sweep.stops_early else FIFOScheduler()

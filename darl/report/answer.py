@@ -33,7 +33,7 @@ __all__ = ["LACKS", "answer", "counted", "failures", "sentences", "shortfalls", 
 LACKS = {
     "dropped": "dropped by the race after {seeds} of {planned} seeds",
     "overtaken": "{seeds} of {planned} seeds, and no longer among the best of the search",
-    "spent": "{seeds} of {planned} seeds, and the others gave no result",
+    "spent": "{seeds} of {planned} seeds; the other trials have no result",
     "incomplete": "{seeds} of {planned} seeds",
 }
 """Why a cell has fewer seeds than planned, in a note."""
@@ -82,13 +82,13 @@ TOO_FEW = {
 
 REMEDY = ": set seeds to {more} or more."
 
-UNFINISHED = ": {planned} are planned, and the same command goes on with them."
+UNFINISHED = ": {planned} are planned; run the same command to continue."
 
 SELECTED = "{cell} is the best of {points} points by {metric} with {value} (one seed)"
 
 NEXT = {
-    NextStep.NO_RACE: "With {more} seeds the best run again on {fewest} fresh ones.",
-    NextStep.RACE_AHEAD: "The best have yet to run again on all fresh seeds; the same command goes on with them.",
+    NextStep.NO_RACE: "Set seeds to {more} to run the best points again on {fewest} fresh seeds.",
+    NextStep.RACE_AHEAD: "The best points still have to run on all fresh seeds; run the same command to continue.",
     NextStep.RACE_WITHOUT_RESULT: "No trial on a fresh seed gave a result.",
 }
 
@@ -220,8 +220,9 @@ def _gain(verdict: Selected | Compared | Ranked, whose: str = "It") -> str:
     """The gain over random initialisation."""
     if pd.isna(verdict.gain):
         return ""
-    probe = "" if verdict.metric in ("probe_top1", "knn_top1") else " by linear probe"
-    return f"{whose} is {above(verdict.gain, 'probe_top1')} random initialisation{probe}."
+    other = METRICS[verdict.metric].gain_by
+    by = f" by {METRICS[other].name}" if other else ""
+    return f"{whose} is {above(verdict.gain, other or verdict.metric)} random initialisation{by}."
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -18,7 +18,7 @@ __all__ = ["findings_of", "stages_of"]
 
 def stages_of(results: Results) -> list[Sweep]:
     """The sweeps that the last command in a folder of results asked for; none without such a record."""
-    text = results.text(SWEEP_FILE)
+    text = results.read_text(SWEEP_FILE)
     return [] if text is None else from_json(text)
 
 
@@ -29,6 +29,7 @@ def findings_of(
     findings: list[Findings] = []
     for stage in stages:
         earlier = {trial for finding in findings for trial in finding.trials["trial_id"]}
+        # a concluding sweep may repeat cells of the earlier ones on other seeds: those rows are not its own
         own = trials["seed"].isin(stage.all_seeds)
         findings += find(stage, trials.loc[own | ~trials["trial_id"].isin(list(earlier))], metric)
     for finding in findings:
@@ -52,8 +53,9 @@ def _left_out(stages: Sequence[Sweep], configs: list[str]) -> str:
         f"{name} {next(iter(others))}" if len(others) == 1 else f"{len(others)} other values of {name}"
         for name, others in values.items()
     ]
-    which = f" ({', '.join(named)}); the sweep run with those settings reports them" if named else ""
-    return f"rows of other settings lie here too, and are not counted: {len(configs)}{which}"
+    rows, them = ("row of other settings is", "it") if len(configs) == 1 else ("rows of other settings are", "them")
+    which = f" ({', '.join(named)}); run the sweep with those settings to report {them}" if named else ""
+    return f"{len(configs)} {rows} left out{which}"
 
 
 def _apart(stage: Sweep, experiment: Experiment) -> Record:
@@ -79,13 +81,22 @@ def _other_data(base: Experiment, experiment: Experiment) -> Record:
 
 def _beside_the_answer(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
     """Notes on the pilot if trials may be stopped early, and on enlarged images if they were measured."""
+    return [*_on_the_pilot(finding, trials, curves), *_on_enlarged_images(finding, trials)]
+
+
+def _on_the_pilot(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
     sweep = finding.sweep
-    if sweep.stops_early and len(finding.trials):
-        pilot, number = pilot_of(sweep, trials, curves), sweep.pilot_trials
-        few = f"fewer than {number} trials have finished whole, too few for a pilot: none was stopped early"
-        return [few if pilot is None else pilot.describe()]
-    enlarged = ENLARGED_PROBE.column
-    if sweep.enlarged and finding.metric == sweep.metric and not finding.trials[enlarged].dropna().empty:
-        same = [other for other in find(sweep, trials, enlarged) if other.comparison == finding.comparison]
-        return [f"on images 1.5 times as large: {other.sentence}" for other in same]
-    return []
+    if not sweep.stops_early or not len(finding.trials):
+        return []
+    if pilot := pilot_of(sweep, trials, curves):
+        return [pilot.describe()]
+    few = f"fewer than {sweep.pilot_trials} have run all their epochs, too few for the pilot"
+    return [f"no trial was stopped early: {few}"]
+
+
+def _on_enlarged_images(finding: Findings, trials: pd.DataFrame) -> list[str]:
+    sweep, enlarged = finding.sweep, ENLARGED_PROBE.column
+    if not sweep.enlarged or finding.metric != sweep.metric or finding.trials[enlarged].dropna().empty:
+        return []
+    same = [other for other in find(sweep, trials, enlarged) if other.comparison == finding.comparison]
+    return [f"on images 1.5 times as large: {other.sentence}" for other in same]

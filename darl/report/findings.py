@@ -54,6 +54,12 @@ class Findings:
     """Notes that accompany the answer."""
 
     @property
+    def baseline(self) -> str | None:
+        """The cell that the others are compared with; None if it has no trial."""
+        name = self.comparison.baseline
+        return name if name in set(self.trials["cell"]) else None
+
+    @property
     def sentence(self) -> str:
         """The answer in words."""
         return answer.answer(self.verdicts, self.comparison.group)
@@ -134,7 +140,7 @@ def gained(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _compared(sweep: Sweep, rows: pd.DataFrame, metric: str, comparison: Comparison) -> Findings:
-    rows, notes = _planned(sweep, rows, metric)
+    rows, notes = _on_own_seeds(sweep, rows, metric)
     compared = rows.loc[rows["seed"].isin(sweep.compared_seeds)]
     found = _found(rows.loc[rows["seed"].isin(sweep.selection_seeds)], metric)
     table = _table(compared, comparison, metric, len(sweep.compared_seeds))
@@ -218,7 +224,7 @@ def _found(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return done.reset_index(drop=True).loc[:, columns]
 
 
-def _planned(sweep: Sweep, rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, list[str]]:
+def _on_own_seeds(sweep: Sweep, rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, list[str]]:
     """The rows on the sweep's seeds, and a note on rows of other seeds, such as another search's own seed."""
     own = rows.loc[rows["seed"].isin(sweep.all_seeds)]
     experiments = sweep.experiments(own["config"])

@@ -1,6 +1,6 @@
 """The report as one HTML file that loads nothing from the network.
 
-The order is: answer, ranked cells, notes, pictures, settings and versions. `darl.report.answer` has the words. The
+The order is: answer, ranked cells, notes, figures, settings and versions. `darl.report.answer` has the words. The
 template engine escapes every text of a user or a trial, and the page's content security policy allows no script but the
 page's own, which it identifies by hash.
 """
@@ -20,8 +20,7 @@ from darl import __version__
 from darl.experiment import flatten
 from darl.metrics import KNN, METRICS, Metric
 from darl.report import answer, format
-from darl.report.figures import ReportFigure, headings, pictures
-from darl.report.figures.looks import baseline_of
+from darl.report.figures import ReportFigure, draw_all, headings
 from darl.report.findings import Findings
 from darl.variants import Record
 
@@ -73,7 +72,7 @@ class Section:
     counts: str
     notes: list[str]
     tables: list[Table]
-    pictures: list[ReportFigure] = field(default_factory=list[ReportFigure])
+    figures: list[ReportFigure] = field(default_factory=list[ReportFigure])
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,10 @@ def render(
 ) -> str:
     """The whole page.
 
-    findings: the findings on all sweeps of a folder, at least one. shown: the pictures, if they are drawn already.
+    findings: the findings on all sweeps of a folder, at least one. shown: the figures, if they are drawn already.
     folder: the folder of the tables as the page names it (default `results/NAME`).
     """
-    drawn = pictures(findings, curves) if shown is None else shown
+    drawn = draw_all(findings, curves) if shown is None else shown
     trials = pd.concat([finding.trials for finding in findings]).drop_duplicates(["trial_id", "attempt"])
     names = headings(findings)
     last = findings[0].sweep  # the other sweeps led to this one
@@ -103,7 +102,7 @@ def render(
     return template.render(
         name=last.name,
         question=last.question,
-        overview=[picture for picture in drawn if len(findings) > 1 and not picture.heading],
+        overview=[figure for figure in drawn if len(findings) > 1 and not figure.heading],
         sections=[_section(*pair, last.question, drawn) for pair in zip(findings, names, strict=True)],
         about=_about(findings, trials),
         failures=_failures(trials),
@@ -134,13 +133,12 @@ def _section(finding: Findings, heading: str, question: str, drawn: Iterable[Rep
         counts=f"{answer.counted(finding.counts)}.",
         notes=finding.notes,
         tables=tables,
-        pictures=[picture for picture in drawn if picture.heading == heading],
+        figures=[figure for figure in drawn if figure.heading == heading],
     )
 
 
 def _comparison(finding: Findings) -> Table:
-    measure, against = METRICS[finding.metric], baseline_of(finding)
-    better = "descending" if measure.higher_is_better else "ascending"
+    measure = METRICS[finding.metric]
     columns = [
         Column("rank", lambda row: format.value(row["rank"]), lambda row: row["rank"], first="ascending"),
         _name("cell"),
@@ -148,27 +146,33 @@ def _comparison(finding: Findings) -> Table:
             f"{measure.name} (95\u00a0%)",
             lambda row: format.measured(row, measure.column),
             lambda row: row["mean"],
-            first=better,
+            first=_better_first(measure),
         ),
         Column("seeds", format.seeds, lambda row: row["seeds"], number=False),
+        *(_differences(finding.baseline, measure) if finding.baseline else []),
+        *_costs(),
+        Column("in all", lambda row: format.seconds(row["trials_seconds"]), lambda row: row["trials_seconds"]),
     ]
-    if against:
-        columns += [
-            Column(
-                f"to {against} (95\u00a0%)",
-                lambda row: format.difference(row, measure.column),
-                lambda row: row["difference"],
-                first=better,
-            ),
-            Column(
-                "p (Holm)", lambda row: format.probability(row["p_holm"]), lambda row: row["p_holm"], first="ascending"
-            ),
-            Column("verdict", lambda row: row["verdict"], lambda row: row["verdict"], number=False, first="ascending"),
-        ]
-    spent = Column("in all", lambda row: format.seconds(row["trials_seconds"]), lambda row: row["trials_seconds"])
-    columns += [*_costs(), spent]
-    caption = f"{'On fresh seeds, b' if finding.comparison.race else 'B'}est first, by {measure.name}"
+    caption = (
+        f"On fresh seeds, best first, by {measure.name}"
+        if finding.comparison.race
+        else f"Best first, by {measure.name}"
+    )
     return Table(caption, columns, [_row(row, columns) for row in finding.table.to_dict("records")])
+
+
+def _differences(baseline: str, measure: Metric) -> list[Column]:
+    """The columns on each cell's difference to the baseline."""
+    return [
+        Column(
+            f"to {baseline} (95\u00a0%)",
+            lambda row: format.difference(row, measure.column),
+            lambda row: row["difference"],
+            first=_better_first(measure),
+        ),
+        Column("p (Holm)", lambda row: format.probability(row["p_holm"]), lambda row: row["p_holm"], first="ascending"),
+        Column("verdict", lambda row: row["verdict"], lambda row: row["verdict"], number=False, first="ascending"),
+    ]
 
 
 def _found(finding: Findings, *, folded: bool) -> Table:
@@ -180,7 +184,7 @@ def _found(finding: Findings, *, folded: bool) -> Table:
         *_costs(),
     ]
     rows = found.assign(rank=range(1, len(found) + 1)).head(_FOUND).to_dict("records")
-    caption = f"Found by the search, on one seed: the best {len(rows)} of {len(found)}, by {measure.name}"
+    caption = f"Search by {measure.name}, one seed each: the best {len(rows)} of {len(found)}"
     return Table(caption, columns, [_row(row, columns) for row in rows], folded)
 
 
@@ -189,8 +193,13 @@ def _name(title: str) -> Column:
 
 
 def _value(measure: Metric) -> Column:
-    better = "descending" if measure.higher_is_better else "ascending"
-    return Column(measure.name, lambda row: measure.text(row["value"]), lambda row: row["value"], first=better)
+    return Column(
+        measure.name, lambda row: measure.text(row["value"]), lambda row: row["value"], first=_better_first(measure)
+    )
+
+
+def _better_first(measure: Metric) -> str:
+    return "descending" if measure.higher_is_better else "ascending"
 
 
 def _costs() -> list[Column]:
@@ -219,7 +228,7 @@ def _about(findings: Sequence[Findings], trials: pd.DataFrame) -> list[Facts]:
         of = f": {sweep.question}" if len(sweeps) > 1 else ""
         facts.append(Facts(f"{sweep.settings_title}{of}", sweep.settings_rows()))
         settings = [(name, format.value(value)) for name, value in flatten(sweep.base.to_record()).items()]
-        facts.append(Facts(f"Settings where a cell or point sets no other{of}", settings))
+        facts.append(Facts(f"Base settings, which a cell or point may override{of}", settings))
     return facts
 
 
@@ -252,7 +261,7 @@ def _snippet(finding: Findings, folder: str) -> str:
     return (
         "import pandas as pd\n\n"
         f"trials = pd.read_parquet({json.dumps(f'{folder}/trials')})   # one row per attempt of a trial\n"
-        f"curves = pd.read_parquet({json.dumps(f'{folder}/curves')})   # one row per report\n"
+        f"curves = pd.read_parquet({json.dumps(f'{folder}/curves')})   # one row per evaluation\n"
         'finished = trials[trials.status == "finished"]\n'
         f"finished.sort_values({json.dumps(finding.metric)}, ascending={not METRICS[finding.metric].higher_is_better})"
     )

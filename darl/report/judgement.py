@@ -13,7 +13,7 @@ from darl.metrics import METRICS
 from darl.report.verdict import Compared, Difference, Mean, NextStep, Ranked, Selected, Significance, Standing
 from darl.sweep.statistics import FEWEST
 
-__all__ = ["baseline_of", "compare", "rank_best", "select"]
+__all__ = ["compare", "rank_best", "select"]
 
 
 def select(found: pd.DataFrame, metric: str, baseline: str | None, next_step: NextStep, more_seeds: int) -> Selected:
@@ -42,26 +42,26 @@ def compare(
     standing: the standing if the leader has all its seeds. more_seeds: the setting of `seeds` that gives each cell
     `FEWEST` seeds to compare.
     """
-    known = table.loc[table["mean"].notna()]
-    first, baseline = known.iloc[0], baseline_of(table)
+    valued = table.loc[table["mean"].notna()]
+    first, baseline = valued.iloc[0], _baseline_of(table)
     if pd.isna(first["rank"]):
         standing = Standing.INCOMPLETE if any(table["lacks"] == "incomplete") else Standing.SPENT
     leads_as_baseline = first["cell"] == baseline
-    rival = known.iloc[int(leads_as_baseline)] if len(known) > 1 and baseline in set(known["cell"]) else None
-    cells = known.loc[known["verdict"] != "baseline"]
+    rival = valued.iloc[int(leads_as_baseline)] if len(valued) > 1 and baseline in set(valued["cell"]) else None
+    cells = valued.loc[valued["verdict"] != "baseline"]
     return Compared(
         metric=metric,
         seed_noun=seed_noun,
         leader=_mean(first),
         leads_as_baseline=leads_as_baseline,
         standing=standing,
-        significance=_untested(table, known, baseline) if rival is None else _tested(rival),
+        significance=_untested(table, valued, baseline) if rival is None else _tested(rival),
         difference=None if rival is None or not rival["pairs"] else _difference(rival, str(baseline)),
         rival=None if rival is None else _mean(rival),
         rival_is_ranked=rival is not None and bool(rival["complete"] or pd.isna(first["rank"])),
         baseline=baseline,
-        second=_second(known),
-        ahead_on_fewer=_ahead_on_fewer(known, metric, baseline),
+        second=_second(valued),
+        ahead_on_fewer=_ahead_on_fewer(valued, metric, baseline),
         others=len(cells),
         better=int((cells["verdict"] == "better").sum()),
         worse=int((cells["verdict"] == "worse").sum()),
@@ -88,7 +88,7 @@ def rank_best(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], metric: 
     )
 
 
-def baseline_of(table: pd.DataFrame) -> str | None:
+def _baseline_of(table: pd.DataFrame) -> str | None:
     """The baseline of a comparison; None without one. table: as in `Findings.table`."""
     return next(iter(table.loc[table["verdict"] == "baseline", "cell"]), None)
 
@@ -124,29 +124,29 @@ def _tested(row: Any) -> Significance:
     }[row["verdict"]]
 
 
-def _untested(table: pd.DataFrame, known: pd.DataFrame, baseline: str | None) -> Significance:
+def _untested(table: pd.DataFrame, valued: pd.DataFrame, baseline: str | None) -> Significance:
     """Why no difference to the baseline can be tested."""
     if len(table) == 1:
         return Significance.NO_RIVAL
-    if len(known) == 1:
+    if len(valued) == 1:
         return Significance.RIVALS_WITHOUT_RESULT
     return Significance.NO_BASELINE if baseline is None else Significance.BASELINE_WITHOUT_RESULT
 
 
-def _second(known: pd.DataFrame) -> Mean | None:
+def _second(valued: pd.DataFrame) -> Mean | None:
     """The cell behind the leader; None if it lacks seeds that the leader has."""
-    if len(known) < 2:
+    if len(valued) < 2:
         return None
-    alike = pd.isna(known["rank"].iloc[0]) or pd.notna(known["rank"].iloc[1])
-    return _mean(known.iloc[1]) if alike else None
+    alike = pd.isna(valued["rank"].iloc[0]) or pd.notna(valued["rank"].iloc[1])
+    return _mean(valued.iloc[1]) if alike else None
 
 
-def _ahead_on_fewer(known: pd.DataFrame, metric: str, baseline: str | None) -> Mean | None:
+def _ahead_on_fewer(valued: pd.DataFrame, metric: str, baseline: str | None) -> Mean | None:
     """A cell that lacks seeds and has a better mean than the leader, which has all of them.
 
     If the baseline leads, the cell must also be better on the seeds that both have.
     """
-    first, rest = known.iloc[0], known.loc[~known["complete"]]
+    first, rest = valued.iloc[0], valued.loc[~valued["complete"]]
     apart = rest["mean"] - first["mean"]
     if first["cell"] == baseline:
         apart = apart.where((rest["pairs"] == 0) | (rest["difference"] * apart > 0), 0.0)

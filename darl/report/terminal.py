@@ -10,11 +10,11 @@ from rich.table import Table
 from darl.metrics import KNN, METRICS, PROBE
 from darl.report import answer, format
 from darl.report.findings import Findings, counts, gained, rank
-from darl.report.judgement import baseline_of, rank_best
+from darl.report.judgement import rank_best
 from darl.report.verdict import Nothing, Verdict
 from darl.variants import Record
 
-__all__ = ["WIDE", "plain", "print_findings", "print_plain", "search_summary", "summary", "wide_console"]
+__all__ = ["WIDE", "print_findings", "print_ranking", "ranking", "search_summary", "summary", "wide_console"]
 
 WIDE = 132
 """The width in characters of a table with all its columns."""
@@ -30,8 +30,8 @@ def summary(findings: Findings, *, width: int = WIDE) -> Table:
     only the columns that the answer is based on.
     """
     metric, side = findings.metric, _side(findings.metric) if width >= WIDE else {}
-    tested = baseline_of(findings.table) is not None
-    against = ("difference\n(95 %)", *(("p\n(Holm)", "verdict") if width >= _TESTED else ())) if tested else ()
+    tests = ("p\n(Holm)", "verdict") if width >= _TESTED else ()
+    against = ("difference\n(95 %)", *tests) if findings.baseline else ()
     headers = ("", "cell", METRICS[metric].name, "seeds", *against, *side)
     more = "" if width >= WIDE else "; a wider terminal shows more"
     table = _empty(f"{findings.comparison.title} by {METRICS[metric].name}", _caption(findings) + more, headers)
@@ -51,7 +51,7 @@ def summary(findings: Findings, *, width: int = WIDE) -> Table:
 def search_summary(findings: Findings, top: int = 10) -> Table:
     """The best points of a search on its one seed; finished trials only."""
     metric, found, side = findings.metric, findings.found, _side(findings.metric)
-    title = f"Found by {METRICS[metric].name}, one seed each: the best {min(top, len(found))} of {len(found)}"
+    title = f"Search by {METRICS[metric].name}, one seed each: the best {min(top, len(found))} of {len(found)}"
     table = _empty(title, _caption(findings), ("", "cell", METRICS[metric].name, *side))
     for rank_of, row in enumerate(found.head(top).to_dict("records"), start=1):
         table.add_row(
@@ -63,20 +63,20 @@ def search_summary(findings: Findings, top: int = 10) -> Table:
     return table
 
 
-def plain(trials: pd.DataFrame, metric: str = PROBE.column, top: int = 10) -> tuple[Table, str]:
+def ranking(trials: pd.DataFrame, metric: str = PROBE.column, top: int = 10) -> tuple[Table, str]:
     """The ranking by configuration for the terminal, and the answer, for a folder without a sweep's record."""
     ranked, side = rank(trials, metric), _side(metric)
     fields = list(ranked.columns[1 : list(ranked.columns).index(metric)])
     rows = gained(ranked, metric).assign(planned=ranked["seeds"].max()).to_dict("records")
     title = f"Configurations by {METRICS[metric].name}: the best {min(top, len(rows))} of {len(rows)}"
-    caption = "; ".join([answer.counted(counts(trials)), *answer.versions(trials)])
+    number = counts(trials)
+    caption = "; ".join([answer.counted(number), *answer.versions(trials)])
     table = _empty(title, caption, ("", *fields, METRICS[metric].name, "seeds", *side))
     for row in rows[:top]:
         shown = [format.value(row[name]) for name in ("rank", *fields)]
         table.add_row(
             *shown, format.score(row[metric], metric), format.seeds(row), *(show(row) for show in side.values())
         )
-    number = counts(trials)
     nothing = Nothing(failed=number["failed"], stopped=number["stopped"])
     verdict: Verdict = rank_best(rows, fields, metric) if rows else nothing
     return table, answer.sentences(verdict)
@@ -127,8 +127,8 @@ def print_findings(console: Console, findings: Sequence[Findings]) -> None:
         console.print(finding.sentence, highlight=False, markup=False, style="bold")
 
 
-def print_plain(console: Console, trials: pd.DataFrame, metric: str) -> None:
+def print_ranking(console: Console, trials: pd.DataFrame, metric: str) -> None:
     """Print the ranking of a folder without a sweep's record."""
-    table, sentence = plain(trials, metric)
+    table, sentence = ranking(trials, metric)
     console.print(table)
     console.print(sentence, highlight=False, markup=False)

@@ -71,15 +71,21 @@ def trial_row(
         "started_at": started_at,
         "error": error,
     }
-    if evaluations:
-        first, last = evaluations[0]["metrics"], evaluations[-1]
-        row |= {name: last[name] for name in ("images_seen", "train_loss", "seconds", "images_per_second")}
-        row |= dict(last["metrics"]) | {
-            "epochs": last["epoch"],
-            **{metric.initial_column: first.get(metric.column) for metric in METRICS.values() if metric.initial},
-            "flops": 3 * flops * last["images_seen"] if flops else None,
-        }
-    return row
+    return row | _measured(evaluations, flops)
+
+
+def _measured(evaluations: Sequence[Mapping[str, Any]], flops: float | None) -> dict[str, Any]:
+    """The columns that a run's evaluations give; none of a run that ended before the first."""
+    if not evaluations:
+        return {}
+    first, last = evaluations[0]["metrics"], evaluations[-1]
+    row = {name: last[name] for name in ("images_seen", "train_loss", "seconds", "images_per_second")}
+    return row | {
+        **last["metrics"],
+        "epochs": last["epoch"],
+        **{metric.initial_column: first.get(metric.column) for metric in METRICS.values() if metric.initial},
+        "flops": 3 * flops * last["images_seen"] if flops else None,
+    }
 
 
 def _darl_version() -> str | None:

@@ -55,7 +55,7 @@ def trials_schema() -> pa.Schema:
 
 
 def curves_schema() -> pa.Schema:
-    """One row per report of an attempt."""
+    """One row per evaluation in an attempt."""
     judging, others = _metric_columns()
     whole = {**CURVE, **dict.fromkeys([*judging, *others], float), "seconds": float, "schema_version": int}
     return stamped([(name, ARROW[kind]) for name, kind in whole.items()])

@@ -1,7 +1,7 @@
 """The result tables: the one writer of a sweep's Parquet files, and their reader.
 
     RESULTS/SWEEP/trials/TRIAL-ATTEMPT.parquet    one row: the experiment, its metrics, its cost
-    RESULTS/SWEEP/curves/TRIAL-ATTEMPT.parquet    one row per report of that attempt
+    RESULTS/SWEEP/curves/TRIAL-ATTEMPT.parquet    one row per evaluation in that attempt
 
 Any reader reads such a folder as one table, at any moment. Three things make that so:
 
@@ -91,22 +91,22 @@ class Results:
             yield
         except OSError as error:
             raise UserError(
-                f"must be a place that can be written, got {self.path!r} ({reason(error)}); "
-                "give another one or mend its permissions",
+                f"must be a writable folder, got {self.path!r} ({reason(error)}); "
+                "choose another folder or change its permissions",
                 field="results",
             ) from None
 
-    def keep(self, name: str, data: bytes) -> None:
+    def write_file(self, name: str, data: bytes) -> None:
         """Write a file next to the tables. Raises TableWriteError."""
         self._put(name, data)
 
-    def drop(self, folder: str, is_old: Callable[[str], bool]) -> None:
+    def delete_files(self, folder: str, is_old: Callable[[str], bool]) -> None:
         """Delete the files in a folder next to the tables whose names `is_old` holds for."""
         for name in self._folder.files_in(folder):
             if is_old(name):
                 self._folder.delete(f"{folder}/{name}")
 
-    def text(self, name: str) -> str | None:
+    def read_text(self, name: str) -> str | None:
         """The text of a file next to the tables; None where there is no such file."""
         with _readable(self.path):
             data = self._folder.get(name)
@@ -122,7 +122,7 @@ class Results:
             self._write(TRIALS, name, self._table(TRIALS, [row]))
 
     def add_curve(self, trial_id: str, attempt: int, rows: list[dict[str, Any]]) -> None:
-        """Write all reports of an attempt so far, replacing earlier ones. Raises as `add_trial` does."""
+        """Write all evaluations of an attempt so far, replacing earlier ones. Raises as `add_trial` does."""
         own = {"trial_id": trial_id, "attempt": attempt}
         self._write(CURVES, f"{trial_id}-{attempt}", self._table(CURVES, [row | own for row in rows]))
 
@@ -131,7 +131,7 @@ class Results:
         return _frame(self._folder, TRIALS, self.path)
 
     def curves(self) -> pd.DataFrame:
-        """Every report so far; see `load`."""
+        """Every evaluation so far; see `load`."""
         return _frame(self._folder, CURVES, self.path)
 
     def _table(self, table: str, rows: list[dict[str, Any]]) -> pa.Table:
@@ -189,7 +189,7 @@ def _readable(path: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"must be a place that can be read, got {path!r} ({reason(error)})", field="results") from None
+        raise UserError(f"must be readable, got {path!r} ({reason(error)})", field="results") from None
 
 
 def _frame(folder: ResultsFolder, table: str, named: str) -> pd.DataFrame:
@@ -213,7 +213,9 @@ def _read(folder: ResultsFolder, table: str) -> list[pa.Table]:
         try:
             part = pq.ParquetFile(pa.BufferReader(data)).read()
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path} must be whole ({reason(error)}); move it away") from None
+            raise UserError(
+                f"{path} must be a complete Parquet file ({reason(error)}); move it out of the folder"
+            ) from None
         remedy = f"be of schema version {SCHEMA_VERSION} or older (pip install --upgrade darl reads newer ones)"
         require(_version(part) <= SCHEMA_VERSION, path, remedy, _version(part))
         return part

@@ -141,7 +141,9 @@ def test_clicks_sort_numerically_in_alternating_directions(browser: Browser) -> 
     header(browser, "time").find_element(By.TAG_NAME, "button").click()
     assert first_column(browser, "time") == ["100 s", "12 s", "9 s"]
     assert header(browser, "time").get_attribute("aria-sort") == "descending"
-    assert browser.execute_script("return document.getElementById('told').textContent") == "sorted by time, descending"
+    assert (
+        browser.execute_script("return document.getElementById('status').textContent") == "sorted by time, descending"
+    )
 
 
 @pytest.mark.parametrize("key", [Keys.ENTER, Keys.SPACE], ids=["enter", "space"])
@@ -165,7 +167,7 @@ def test_missing_values_sort_last_in_both_directions(browser: Browser) -> None:
         assert first_column(browser, "cell")[-1] == "spiral"
 
 
-def test_every_picture_is_shown_and_has_a_caption(browser: Browser) -> None:
+def test_every_figure_is_shown_and_has_a_caption(browser: Browser) -> None:
     images = browser.find_elements(By.TAG_NAME, "img")
     assert len(images) >= 3
     for image in images:
@@ -186,7 +188,7 @@ def test_every_control_has_a_name(browser: Browser) -> None:
 
 
 def test_light_and_dark_differ_and_are_legible(browser: Browser) -> None:
-    grounds, pictures = [], []
+    grounds, figures = [], []
     for scheme in ("light", "dark"):
         emulate(browser, width=1280, scheme=scheme)
         for selector in (
@@ -210,9 +212,9 @@ def test_light_and_dark_differ_and_are_legible(browser: Browser) -> None:
             ink = browser.execute_script("return getComputedStyle(arguments[0]).color", element)
             assert contrast(ink, ground) >= 4.5, (scheme, selector, ink, ground)
         grounds.append(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
-        pictures.append(browser.find_element(By.TAG_NAME, "img").screenshot_as_base64)
+        figures.append(browser.find_element(By.TAG_NAME, "img").screenshot_as_base64)
     assert contrast(*grounds) > 10
-    assert pictures[0] != pictures[1]  # the pictures follow, too
+    assert figures[0] != figures[1]  # the figures follow, too
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -76,5 +76,5 @@ def test_a_bucket_that_does_not_answer(command: Command) -> None:
         ("--results", (*SWEEP, "--dry-run", "--results", away)),
     ):
         error = command(*words, code=2).stderr
-        assert error.startswith(f"error: {field} must be a place that can be read, got 's3://key:secret@bucket/results")
+        assert error.startswith(f"error: {field} must be readable, got 's3://key:secret@bucket/results")
         assert len(error.splitlines()) == 1

@@ -38,7 +38,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_sweep_ends_with_an_answer_and_its_tables(command: Command, pictures: Path, results: Path) -> None:
     said = command(*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--trials", 4,
                    "--results", results).stdout  # fmt: skip
-    assert "Found by linear probe" in said
+    assert "Search by linear probe" in said
     assert "random initialisation" in said
     assert "one seed" in said
     assert f'pandas.read_parquet("{results}/noise_schedule/trials")' in said
@@ -119,7 +119,7 @@ def test_the_same_command_runs_nothing_again_and_more_trials_run_the_rest(
     assert len(after) == 5
     assert before.items() <= after.items()
     report = command(*flags, "--report").stdout
-    assert "Found by linear probe" in report
+    assert "Search by linear probe" in report
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ class TestSentence:
 
     def test_planned_seeds_are_run_before_more_are_asked_for(self):
         text = self.of(frame(cell("raster", 0.6, 0.61), cell("hilbert", 0.62, 0.64)), replace(ORDERS, seeds=8))
-        assert "no difference counts as significant: 8 are planned, and the same command goes on with them." in text
+        assert "no difference counts as significant: 8 are planned; run the same command to continue." in text
 
     def test_differences_that_do_not_vary_bound_nothing(self):
         raster, hilbert = cell("raster", *[0.6] * 6), cell("hilbert", 0.6, 0.62, 0.59, 0.61, 0.6, 0.6)

@@ -24,8 +24,8 @@ def test_rows_on_other_data_are_left_out_with_a_note(make: Make):
     assert column(finding, "mean")["raster"] == pytest.approx(0.6)
     assert len(finding.trials) == 9
     assert finding.notes[-1] == (
-        "rows of other settings lie here too, and are not counted: 2 (data of other content: 81 + 20 images, 2 "
-        "classes, fingerprint bbbbbbbbbbbbbbbb); the sweep run with those settings reports them"
+        "2 rows of other settings are left out (data of other content: 81 + 20 images, 2 classes, fingerprint "
+        "bbbbbbbbbbbbbbbb); run the sweep with those settings to report them"
     )
 
 

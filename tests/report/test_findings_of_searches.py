@@ -36,10 +36,13 @@ class TestSearch:
         assert finding.counts == {"finished": 2, "stopped": 1, "failed": 0, "missing": 0}
         assert finding.sentence == (
             "a=0.1, b=2 is the best of 2 points by linear probe with 70.0 % (one seed), 10.0 points above paper. One "
-            "seed decides nothing, and the best of many looks better than it is. With 7 seeds the best run again on 6 "
-            "fresh ones. The best is 40.0 points above random initialisation."
+            "seed decides nothing, and the best of many looks better than it is. Set seeds to 7 to run the best "
+            "points again on 6 fresh seeds. The best is 40.0 points above random initialisation."
         )
-        assert "The best have yet to run again on all fresh seeds; the same command" in find(SEARCH, make())[0].sentence
+        assert (
+            "The best points still have to run on all fresh seeds; run the same command"
+            in find(SEARCH, make())[0].sentence
+        )
 
     def test_the_baseline_leads_before_the_race(self, make: Make):
         (finding,) = find(SEARCH, make(cell("a=0.1, b=2", 0.5, sweep=SEARCH), self.FOUND[0]))
@@ -117,7 +120,7 @@ class TestSearch:
         (finding,) = find(SEARCH, make(*self.FOUND, *rows, *lost))
         assert f"paper, the baseline, {sentence}" in finding.sentence
         assert (finding.counts["failed"], finding.counts["missing"]) == (1, 0)
-        why = ", and the others gave no result" if failures == 3 else ""
+        why = "; the other trials have no result" if failures == 3 else ""
         assert finding.notes == [f"a=0.1, b=2: 2 of 3 seeds{why}", "failed: E"]
 
     def test_a_dropped_contender_does_not_lead(self, make: Make):
@@ -151,7 +154,7 @@ class TestSearch:
     def test_the_table(self, make: Make):
         (finding,) = find(SEARCH, make(*self.FOUND))
         text = shown(search_summary(finding))
-        assert "Found by linear probe, one seed each: the best 2 of 2" in text
+        assert "Search by linear probe, one seed each: the best 2 of 2" in text
         first, second = (line for line in text.splitlines() if " s " in line)
         assert all(part in first for part in ("1", "a=0.1, b=2", "70.0 %", "50.0 %", "+40.0", "12 s"))
         assert "paper" in second

@@ -1,4 +1,4 @@
-"""The HTML page: one file, all texts escaped, no network requests, alternative text for every picture."""
+"""The HTML page: one file, all texts escaped, no network requests, alternative text for every figure."""
 
 import base64
 import hashlib
@@ -112,7 +112,7 @@ def test_headers_sort_and_keys_are_numbers(design: Findings) -> None:
 def test_a_search_shows_its_points_and_its_race(search: Findings) -> None:
     text = rendered(search)
     assert "On fresh seeds, best first" in text
-    assert "Found by the search, on one seed: the best 3 of 3" in text
+    assert "Search by linear probe, one seed each: the best 3 of 3" in text
     assert text.index("a=1.5, b=1") < text.index("a=0.3, b=1")
     assert "known point: paper" in text
     assert str(search.sweep.space["noise"]) in text  # pyright: ignore
@@ -121,8 +121,8 @@ def test_a_search_shows_its_points_and_its_race(search: Findings) -> None:
 def test_users_texts_are_escaped(design: Findings) -> None:
     named = replace(ORDERS, name="orders", question=f"Which {EVIL}?")
     evil = replace(design, sweep=named, comparison=replace(design.comparison, group=EVIL), notes=[EVIL])
-    picture = ReportFigure("p", EVIL, EVIL, EVIL, new_figure(2, 1))
-    read = Read(rendered(evil, shown=[picture]))
+    figure = ReportFigure("p", EVIL, EVIL, EVIL, new_figure(2, 1))
+    read = Read(rendered(evil, shown=[figure]))
     assert len(list(read.of("script"))) == 1
     assert [image["alt"] for image in read.of("img")] == [EVIL]
     assert not [attributes for _, attributes in read.tags if "onerror" in attributes]
@@ -173,7 +173,7 @@ def test_heading_levels_and_ids_are_valid(design: Findings, search: Findings) ->
     assert {attributes["aria-labelledby"] for attributes in read.of("section")} <= set(identifiers)
 
 
-def test_every_picture_has_alternative_text_and_a_size(design: Findings) -> None:
+def test_every_figure_has_alternative_text_and_a_size(design: Findings) -> None:
     read = Read(rendered(design, shown=None))
     images = list(read.of("img"))
     assert len(images) == len(list(read.of("figure"))) >= 2
@@ -188,8 +188,6 @@ def test_each_finding_has_its_own_section(design: Findings, search: Findings) ->
 
 def test_settings_and_versions_are_shown(design: Findings) -> None:
     read = Read(rendered(design))
-    settings = dict(zip(read.text("th")[-40:], read.text("td")[-40:], strict=False))
-    assert settings
     assert {"model_width", "learning_rate", "trials", "darl"} <= set(read.text("th"))
     assert {"64", "0.002", "order=spiral"} <= set(read.text("td"))
     assert 'pd.read_parquet("results/orders/trials")' in "".join(read.text("code"))

@@ -60,23 +60,26 @@ def test_a_search_has_a_note_on_its_pilot() -> None:
     _, whole, begun = findings_of([FIRST, OTHER, FINAL], trials, reported)
     (note,) = [note for note in whole.notes if "Kendall" in note]
     assert "over 8 pilot trials: after epoch 1: not defined" in note
-    assert begun.notes[-1] == "fewer than 8 trials have finished whole, too few for a pilot: none was stopped early"
+    assert begun.notes[-1] == (
+        "no trial was stopped early: fewer than 8 have run all their epochs, too few for the pilot"
+    )
 
 
 def test_trials_of_other_settings_are_noted() -> None:
     others = [row(FINAL.experiment(PAPER).changed({"epochs": 9}), 0.7)]
     trials = table([*cell("paper", 0.8, 0.8, sweep=FINAL), *cell("other", 0.9, 0.9, sweep=FINAL), *others])
     (finding,) = findings_of([FINAL], trials, curves(trials))
-    said = "rows of other settings lie here too, and are not counted"
-    remedy = "the sweep run with those settings reports them"
-    assert finding.notes == [f"{said}: 1 (epochs 9); {remedy}"]
+    remedy = "run the sweep with those settings to report"
+    assert finding.notes == [f"1 row of other settings is left out (epochs 9); {remedy} it"]
     many = [FINAL.base.changed({"epochs": epochs, "batch_size": 64, "seed": epochs}) for epochs in (7, 8, 9)]
     trials = table([*others, *(row(experiment, 0.7) for experiment in many)])
     (finding,) = findings_of([FINAL], trials, curves(trials))
-    assert finding.notes[-1] == f"{said}: 4 (3 other values of epochs, batch_size 64); {remedy}"
+    assert finding.notes[-1] == (
+        f"4 rows of other settings are left out (3 other values of epochs, batch_size 64); {remedy} them"
+    )
     trials["config"] = '{"noise": {"kind": "of later"}}'
     (finding,) = findings_of([FINAL], trials, curves(trials))
-    assert finding.notes[-1] == f"{said}: 4"
+    assert finding.notes[-1] == "4 rows of other settings are left out"
 
 
 def test_a_design_has_a_note_on_enlarged_images() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from darl.experiment import Experiment
 from darl.report.findings import counts, rank
-from darl.report.terminal import plain
+from darl.report.terminal import ranking
 from tests.report.conftest import Make
 from tests.report.example_answers import shown
 from tests.report.example_trials import SEARCH, THREE, cell, lost, row
@@ -57,7 +57,7 @@ class TestRank:
 
 class TestPlain:
     def test_the_answer(self, make: Make):
-        table, answer = plain(make(cell("raster", 0.6), cell("hilbert", 0.65)))
+        table, answer = ranking(make(cell("raster", 0.6), cell("hilbert", 0.65)))
         assert answer == (
             "Best of 2 by linear probe: order hilbert with 65.0 % (one seed). One seed decides nothing, and the best "
             "of many looks better than it is. It is 35.0 points above random initialisation."
@@ -67,28 +67,28 @@ class TestPlain:
         assert "2 finished, 0 stopped early, 0 failed" in text
 
     def test_seeds(self, make: Make):
-        table, answer = plain(make(cell("raster", 0.6, 0.7), cell("hilbert", 0.9)))
+        table, answer = ranking(make(cell("raster", 0.6, 0.7), cell("hilbert", 0.9)))
         assert "order hilbert with 90.0 % (one seed). The differences are not tested." in answer
         assert "1 of 2" in shown(table)
 
     def test_title_counts_the_hidden_configurations(self, make: Make):
-        text = shown(plain(make(*THREE), top=2)[0])
+        text = shown(ranking(make(*THREE), top=2)[0])
         assert "the best 2 of 3" in text
         assert sum(" s " in line for line in text.splitlines()) == 2
 
     def test_one_configuration(self, make: Make):
-        answer = plain(make(cell("raster", 0.6)))[1]
+        answer = ranking(make(cell("raster", 0.6)))[1]
         assert answer.startswith("The only configuration has 60.0 % (one seed). There is nothing to compare it with.")
 
     def test_by_loss_without_labels(self, make: Make):
         rows = cell("raster", None, init_probe_top1=None, knn_top1=None)
-        table, answer = plain(make(rows), "val_loss")
+        table, answer = ranking(make(rows), "val_loss")
         assert answer == "The only configuration has 0.2 (one seed). There is nothing to compare it with."
         assert "nan" not in shown(table).lower()
 
     def test_nothing_finished(self, make: Make):
-        assert plain(make())[1] == "No trial has finished yet, so there is nothing to compare."
-        assert plain(make(lost("raster", 0, "E")))[1].startswith("No trial has finished (1 failed)")
+        assert ranking(make())[1] == "No trial has finished yet, so there is nothing to compare."
+        assert ranking(make(lost("raster", 0, "E")))[1].startswith("No trial has finished (1 failed)")
 
 
 def test_counts_trials_by_their_last_attempt(make: Make):

@@ -55,20 +55,20 @@ class TestPlaces:
             with pytest.raises(UserError) as caught:
                 begin()
             text = str(caught.value)
-            assert text.startswith(f"results must be a place that can be written, got '{root}/noise' (")
-            assert text.endswith("); give another one or mend its permissions")
+            assert text.startswith(f"results must be a writable folder, got '{root}/noise' (")
+            assert text.endswith("); choose another folder or change its permissions")
             assert "\n" not in text
 
     def test_a_read_only_table_is_refused(self, results: Results, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(os, "access", lambda path, _: not str(path).endswith("curves"))  # root may write anything
-        with pytest.raises(UserError, match=r"curves is read-only\); give another one"):
+        with pytest.raises(UserError, match=r"curves is read-only\); choose another folder"):
             results.prepare()
 
     def test_old_files_are_dropped_and_no_others(self, results: Results):
         results.prepare()
         for name in ("figures/old.png", "figures/new.png"):
-            results.keep(name, b"x")
-        results.drop("figures", lambda name: name == "old.png")
+            results.write_file(name, b"x")
+        results.delete_files("figures", lambda name: name == "old.png")
         assert [path.name for path in Path(results.path, "figures").iterdir()] == ["new.png"]
 
 

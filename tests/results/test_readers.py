@@ -65,7 +65,9 @@ class TestReaders:
         results.add_trial(row())
         part = Path(results.trials_path, "aa-0.parquet")
         part.write_bytes(part.read_bytes()[:-40])
-        with pytest.raises(UserError, match=r"^/.*aa-0\.parquet must be whole \(.*\); move it away$"):
+        with pytest.raises(
+            UserError, match=r"^/.*aa-0\.parquet must be a complete Parquet file \(.*\); move it out of the folder$"
+        ):
             results.trials()
 
 

@@ -105,9 +105,9 @@ def test_tables_are_not_written_after_the_lease_is_lost(tmp_path: Path, monkeypa
     results.prepare()
     results._folder.local = False
     with results.claimed():
-        results.keep("one", b"1")
+        results.write_file("one", b"1")
         sign_of(results._folder).unlink()
         monkeypatch.setattr("darl.storage.lease._SILENCE", -1.0)
         with pytest.raises(TableWriteError, match="another process, which has ended since, has taken over"):
-            results.keep("one", b"2")
+            results.write_file("one", b"2")
     assert (tmp_path / "noise" / "one").read_bytes() == b"1"

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import chain, count
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
@@ -24,18 +25,26 @@ from darl.report.figures.style import applied
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["headings", "is_ours", "pictures"]
+__all__ = ["FIGURE_MODULES", "draw_all", "headings", "is_ours"]
 
-_FIGURES = (
-    intervals.draw, noise_map.draw, schedules.draw, orders.draw, importances.draw, enlarged.draw, learning.draw,
-    denoising.draw,
+
+class FigureModule(Protocol):
+    """A module of this package that draws one kind of figure."""
+
+    NAME: str
+    """The name of its figures' files."""
+
+    def draw(self, findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
+        """The figure; None if it does not suit the sweep's trials."""
+
+
+FIGURE_MODULES: Sequence[FigureModule] = (
+    intervals, noise_map, schedules, orders, importances, enlarged, learning, denoising,
 )  # fmt: skip
-"""The figures in the order of presentation."""
-
-_NAMES = ("cells", "map", "schedules", "orders", "importance", "enlarged", "learning", "denoising", "matrix")
+"""The figures of one of the findings, in the order of presentation; `matrix` shows several findings in one figure."""
 
 
-def pictures(findings: "Sequence[Findings]", curves: pd.DataFrame) -> list[ReportFigure]:
+def draw_all(findings: "Sequence[Findings]", curves: pd.DataFrame) -> list[ReportFigure]:
     """The figures that the trials suffice for; for a design with several groups the matrix first, then each group's.
 
     curves: the table `curves`; it may hold other trials, too.
@@ -45,8 +54,10 @@ def pictures(findings: "Sequence[Findings]", curves: pd.DataFrame) -> list[Repor
         for sweep in {id(finding.sweep): finding.sweep for finding in findings}.values():
             whole = matrix.draw([finding for finding in findings if finding.sweep is sweep])
             drawn += [whole] if whole else []
-        for finding, heading in zip(findings, headings(findings), strict=True):
-            drawn += [_headed(picture, heading) for draw in _FIGURES if (picture := draw(finding, curves))]
+        titles = headings(findings)
+        for finding, heading, slug in zip(findings, titles, _slugs(titles), strict=True):
+            figures = [module.draw(finding, curves) for module in FIGURE_MODULES]
+            drawn += [_headed(figure, heading, slug) for figure in figures if figure]
     return drawn
 
 
@@ -62,12 +73,22 @@ def headings(findings: "Sequence[Findings]") -> list[str]:
 
 
 def is_ours(file: str) -> bool:
-    """Whether a file of this name may be a picture of an earlier report, and not the user's own."""
-    return re.fullmatch(rf"({'|'.join(_NAMES)})(-[a-z0-9-]+)?\.png", file) is not None
+    """Whether a file of this name may be a figure of an earlier report, and not the user's own."""
+    names = "|".join(module.NAME for module in (*FIGURE_MODULES, matrix))
+    return re.fullmatch(rf"({names})(-[a-z0-9-]+)?\.png", file) is not None
 
 
-def _headed(picture: ReportFigure, heading: str) -> ReportFigure:
+def _slugs(headings: Sequence[str]) -> list[str]:
+    """Headings as parts of file names, numbered where letters and digits of ASCII do not distinguish them."""
+    slugs: list[str] = []
+    for heading in headings:
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", heading).strip("-").lower()
+        numbered = (f"{slug}-{number}".strip("-") for number in count(2))
+        slugs.append(next(name for name in chain([slug], numbered) if name and name not in slugs))
+    return slugs
+
+
+def _headed(figure: ReportFigure, heading: str, slug: str) -> ReportFigure:
     if not heading:
-        return picture
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", heading).strip("-").lower()
-    return replace(picture, name=f"{picture.name}-{slug}", title=f"{picture.title}: {heading}", heading=heading)
+        return figure
+    return replace(figure, name=f"{figure.name}-{slug}", title=f"{figure.title}: {heading}", heading=heading)

@@ -8,13 +8,25 @@ from matplotlib.axes import Axes
 from darl.errors import UserError
 from darl.experiment import flatten
 from darl.metrics import GAMMA_LOSSES, VALIDATION_LOSS
+from darl.report.figures.cells import experiments, finished, notable, roles
 from darl.report.figures.figure import ReportFigure
-from darl.report.figures.looks import experiments, finished, looks, notable, roles
+from darl.report.figures.looks import looks
 from darl.report.figures.style import Look, new_figure, wrapped
 from darl.report.findings import Findings
 from darl.sweep.comparability import require_comparable
 
-__all__ = ["by_gamma", "draw", "draw_losses"]
+__all__ = ["NAME", "by_gamma", "draw", "draw_losses"]
+
+NAME: str = "denoising"
+
+_CAPTION = (
+    "{what}, of the same images with the same noise whatever schedule a model was trained with. At gamma = 0 a patch "
+    "is predicted from the patches before it alone."
+)
+
+_MEANS = "Means over the finished seeds"
+
+_ON_ONE_SEED = "Each line is one trial, on the search's own seed"
 
 
 def draw(findings: Findings, curves: pd.DataFrame) -> ReportFigure | None:
@@ -25,7 +37,8 @@ def draw(findings: Findings, curves: pd.DataFrame) -> ReportFigure | None:
         require_comparable(VALIDATION_LOSS.column, records)
     except UserError:
         return None
-    losses = by_gamma(finished(findings))
+    done = finished(findings)
+    losses = by_gamma(done.loc[done["seed"].isin(findings.sweep.explored_seeds)])
     named = {cell: looks(findings)[cell] for cell in notable(findings) if cell in losses.index}
     if not named or losses.shape[1] < 2:
         return None
@@ -33,13 +46,10 @@ def draw(findings: Findings, curves: pd.DataFrame) -> ReportFigure | None:
     axes = figure.subplots()
     draw_losses(losses, axes, named)
     figure.legend(loc="outside right upper")
-    caption = (
-        "Means over the finished seeds, of the same images with the same noise whatever schedule a model was trained "
-        "with. At gamma = 0 a patch is predicted from the patches before it alone."
-    )
+    caption = _CAPTION.format(what=_ON_ONE_SEED if findings.sweep.selection_seeds else _MEANS)
     if len(named) < len(experiments(findings)):
         caption += f" {len(named)} of {len(experiments(findings))} cells are shown."
-    return ReportFigure("denoising", "Validation loss by signal fraction", _alt(losses, findings), caption, figure)
+    return ReportFigure(NAME, "Validation loss by signal fraction", _alt(losses, findings), caption, figure)
 
 
 def by_gamma(trials: pd.DataFrame) -> pd.DataFrame:

@@ -8,14 +8,17 @@ from matplotlib.axes import Axes
 
 from darl.evaluation.linear import enlarged_size
 from darl.metrics import ENLARGED_PROBE, PROBE
+from darl.report.figures.cells import finished
 from darl.report.figures.figure import ReportFigure
-from darl.report.figures.looks import finished, looks
+from darl.report.figures.looks import looks
 from darl.report.figures.style import MUTED, Look, new_figure, wrapped
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw", "draw_enlarged"]
+__all__ = ["NAME", "draw", "draw_enlarged"]
+
+NAME: str = "enlarged"
 
 _BOTH = [PROBE.column, ENLARGED_PROBE.column]
 
@@ -23,15 +26,15 @@ _MOST = 24
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
-    """The figure; None if fewer than two cells have the measurement."""
-    done = finished(findings)
+    """The figure, of the seeds that are compared; None if fewer than two cells have the measurement on them."""
+    done, compared = finished(findings), findings.sweep.compared_seeds
     if _BOTH[1] not in done:
         return None
-    done = done.dropna(subset=_BOTH)
+    done = done.loc[done["seed"].isin(compared)].dropna(subset=_BOTH)
     means = done.groupby("cell", sort=False)[_BOTH].agg("mean")
     if len(means) < 2:
         return None
-    seeds, planned = done["cell"].value_counts(), findings.sweep.seeds
+    seeds, planned = done["cell"].value_counts(), len(compared)
     means = means.assign(short=seeds < planned).sort_values(["short", _BOTH[1]], ascending=[True, False])
     base, shown = findings.sweep.base, means.head(_MOST)
     larger = enlarged_size(base.image_size, base.model.patch_size)
@@ -44,14 +47,14 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     caption = f"The probe is trained at {size} × {size} pixels; validation images are enlarged to {larger} × {larger}."
     if short := [f"{cell} has {seeds[cell]} of {planned}" for cell in means.loc[means["short"]].index]:
         caption += f" In brackets, and last: cells that lack some of their seeds ({', '.join(short)})."
-    return ReportFigure("enlarged", "Images larger than in training", alt, caption, figure)
+    return ReportFigure(NAME, "Images larger than in training", alt, caption, figure)
 
 
-def draw_enlarged(means: pd.DataFrame, axes: Axes, looks: Mapping[str, Look]) -> None:
+def draw_enlarged(means: pd.DataFrame, axes: Axes, by_cell: Mapping[str, Look]) -> None:
     """Draw a line per cell from the usual size (filled) to the larger (hollow); names of `short` cells in brackets."""
     for height, (cell, row) in enumerate(means.iterrows()):
         usual, larger = (100 * row[name] for name in _BOTH)
-        look = looks[str(cell)]
+        look = by_cell[str(cell)]
         axes.plot([usual, larger], [height, height], color=look.color, linewidth=2)
         axes.plot(usual, height, marker=look.marker, color=look.color, markersize=8)
         axes.plot(larger, height, marker=look.marker, color=look.color, markersize=8, markerfacecolor="none")

@@ -51,15 +51,15 @@ class ReportFigure:
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg().encode()).decode()
 
 
-def save(pictures: Iterable[ReportFigure], folder: str | Path, *, dots: int = 150) -> list[Path]:
+def save(figures: Iterable[ReportFigure], folder: str | Path, *, dots: int = 150) -> list[Path]:
     """Write each as NAME.png on a light background, legible on any page. Creates the folder; returns the paths."""
     directory = Path(folder)
     directory.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
-    for picture in pictures:
-        paths.append(directory / f"{picture.name}.png")
+    for drawn in figures:
+        paths.append(directory / f"{drawn.name}.png")
         with applied():
-            picture.figure.savefig(paths[-1], dpi=dots)
+            drawn.figure.savefig(paths[-1], dpi=dots)
     return paths
 
 

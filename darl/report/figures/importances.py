@@ -6,15 +6,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from darl.metrics import METRICS
+from darl.report.figures.cells import finished
 from darl.report.figures.figure import ReportFigure
-from darl.report.figures.looks import finished
 from darl.report.figures.style import BLUE, SKY, new_figure
 from darl.report.importance import conditional_importances, importances
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw", "draw_importances"]
+__all__ = ["NAME", "draw", "draw_importances"]
+
+NAME: str = "importance"
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
@@ -43,7 +45,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
         "these are few. The shares add up to 100 % even where trials differ by chance alone: see whether the map "
         "shows a pattern. A parameter that the search hardly varied seems to matter little."
     )
-    return ReportFigure("importance", "What matters", alt, caption, figure)
+    return ReportFigure(NAME, "What matters", alt, caption, figure)
 
 
 def draw_importances(weights: pd.Series, axes: Axes, color: str = BLUE) -> None:

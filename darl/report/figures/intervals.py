@@ -8,18 +8,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from darl.metrics import METRICS, Metric
+from darl.report.figures.cells import finished
 from darl.report.figures.figure import ReportFigure
-from darl.report.figures.looks import finished, looks
+from darl.report.figures.looks import looks
 from darl.report.figures.style import MUTED, Look, new_figure, wrapped
 from darl.report.format import above, seeds
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw", "draw_differences", "draw_means"]
+__all__ = ["NAME", "draw", "draw_differences", "draw_means"]
+
+NAME: str = "cells"
 
 _MOST = 24
-"""Largest number of cells in one picture."""
+"""Largest number of cells in one figure."""
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
@@ -39,14 +42,14 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     if paired:
         draw_differences(table, axes[1], findings.metric, looks(findings))
     title = f"{measure.name.capitalize()} by cell"
-    return ReportFigure("cells", title, _alt(table, measure), _caption(table, findings, paired), figure)
+    return ReportFigure(NAME, title, _alt(table, measure), _caption(table, findings, paired), figure)
 
 
-def draw_means(table: pd.DataFrame, single: pd.DataFrame, axes: Axes, metric: str, looks: Mapping[str, Look]) -> None:
+def draw_means(table: pd.DataFrame, single: pd.DataFrame, axes: Axes, metric: str, by_cell: Mapping[str, Look]) -> None:
     """Draw means with intervals, the best on top; single seeds as small dots, and a line at the baseline's mean."""
     measure = METRICS[metric]
     for height, row in enumerate(table.to_dict("records")):
-        look, own = looks[row["cell"]], measure.unit.factor * single.loc[single["cell"] == row["cell"], metric]
+        look, own = by_cell[row["cell"]], measure.unit.factor * single.loc[single["cell"] == row["cell"], metric]
         axes.scatter(own, [height + 0.24] * len(own), s=9, color=MUTED, zorder=2, linewidths=0)
         _draw_interval(
             axes, height, [measure.unit.factor * row[name] for name in ("mean", "low", "high")], look, row["complete"]
@@ -62,14 +65,14 @@ def draw_means(table: pd.DataFrame, single: pd.DataFrame, axes: Axes, metric: st
         axes.set_xlim(max(low, 0), min(high, measure.unit.factor * measure.unit.highest))
 
 
-def draw_differences(table: pd.DataFrame, axes: Axes, metric: str, looks: Mapping[str, Look]) -> None:
+def draw_differences(table: pd.DataFrame, axes: Axes, metric: str, by_cell: Mapping[str, Look]) -> None:
     """Draw paired differences with intervals, and a line at zero."""
     measure = METRICS[metric]
     axes.axvline(0, color=MUTED, linewidth=1.0, dashes=(4, 2), zorder=1)
     for height, row in enumerate(table.to_dict("records")):
         values = [measure.unit.factor * row[name] for name in ("difference", "difference_low", "difference_high")]
         if row["verdict"] != "baseline":
-            _draw_interval(axes, height, values, looks[row["cell"]], row["complete"])
+            _draw_interval(axes, height, values, by_cell[row["cell"]], row["complete"])
     better = "right: better" if measure.higher_is_better else "left: better"
     axes.set(xlabel=f"difference in {measure.unit.differences}  ({better})", title="Paired difference to the baseline")
     axes.tick_params(axis="y", length=0)
@@ -130,7 +133,7 @@ def _caption(table: pd.DataFrame, findings: "Findings", paired: bool) -> str:
     if not all(table["complete"]):
         parts += ["Hollow marks: not all seeds have finished."]
     if findings.comparison.race:
-        parts += ["On fresh seeds: the search's own seed chose these cells, and flatters them."]
+        parts += ["On fresh seeds only: on the search's own seed, the selected cells look better than they are."]
     if len(findings.table) > len(table):
         parts += [f"{len(table)} of {len(findings.table)} cells are shown."]
     return " ".join(parts)

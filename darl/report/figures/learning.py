@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from darl.metrics import KNN, METRICS, Metric
+from darl.report.figures.cells import experiments, notable, roles
 from darl.report.figures.figure import ReportFigure
-from darl.report.figures.looks import experiments, looks, notable, roles
+from darl.report.figures.looks import looks
 from darl.report.figures.style import INK, MUTED, Look, new_figure, wrapped
 from darl.sweep.early_stopping import pilot_of
 from darl.sweep.wording import several
@@ -16,12 +17,14 @@ from darl.sweep.wording import several
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw", "draw_cells", "draw_rungs", "draw_trials", "reports"]
+__all__ = ["NAME", "draw", "draw_cells", "draw_rungs", "draw_trials", "evaluations_of"]
+
+NAME: str = "learning"
 
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """The figure: a line per trial on a search's own seed, or per cell of a design, its mean over seeds."""
-    rows = reports(findings.trials, curves)
+    rows = evaluations_of(findings.trials, curves)
     rows = rows.loc[rows["seed"].isin(findings.sweep.explored_seeds)]
     panels = [
         name
@@ -37,12 +40,10 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     lines = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     across = 4 if max(map(len, lines), default=0) < 18 else 3 if max(map(len, lines)) < 26 else 2
     figure.legend(lines.values(), map(wrapped, lines), loc="outside lower center", ncols=across)
-    return ReportFigure(
-        "learning", "Learning curves", _alt(findings, rows, METRICS[panels[0]]), _caption(findings), figure
-    )
+    return ReportFigure(NAME, "Learning curves", _alt(findings, rows, METRICS[panels[0]]), _caption(findings), figure)
 
 
-def reports(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+def evaluations_of(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """The rows of `curves` of these trials, for each epoch of the last attempt, with `cell`, `seed` and `status`."""
     rows = curves.loc[curves["trial_id"].isin(trials["trial_id"])].sort_values(["trial_id", "epoch", "attempt"])
     rows = rows.drop_duplicates(["trial_id", "epoch"], keep="last")

@@ -17,7 +17,9 @@ from darl.sweep.base import Sweep, describe
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw", "draw_matrix", "matrix"]
+__all__ = ["NAME", "draw", "draw_matrix", "matrix"]
+
+NAME: str = "matrix"
 
 
 def draw(findings: "Sequence[Findings]") -> ReportFigure | None:
@@ -35,13 +37,11 @@ def draw(findings: "Sequence[Findings]") -> ReportFigure | None:
     draw_matrix(table, figure.subplots(), measure, half, complete)
     caption = (
         "Means over seeds ± the half-widths of their 95 % intervals. The colour is by how far a cell is behind the "
-        "best of its column, which is framed; whether that is more than noise, the tables below say."
+        "best of its column, which is framed. The tables below say which differences are significant."
     )
     if (table.notna() & ~complete).to_numpy().any():
         caption += " In brackets: cells that lack some of their seeds; they are never framed."
-    return ReportFigure(
-        "matrix", f"{measure.name.capitalize()} by cell and group", _alt(table, measure), caption, figure
-    )
+    return ReportFigure(NAME, f"{measure.name.capitalize()} by cell and group", _alt(table, measure), caption, figure)
 
 
 def matrix(sweep: Sweep, table: pd.DataFrame, column: str = "mean") -> pd.DataFrame:

@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from darl.metrics import METRICS, Metric
 from darl.model.noise import Beta
+from darl.report.figures.cells import finished
 from darl.report.figures.figure import ReportFigure
-from darl.report.figures.looks import KNOWN, finished
+from darl.report.figures.looks import KNOWN
 from darl.report.figures.style import INK, VALUES, VERMILLION, new_figure, plain_log
 from darl.report.figures.surface import LEAST, Surface, fit_surface
 from darl.sweep.wording import several
@@ -20,7 +21,9 @@ from darl.sweep.wording import several
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw", "draw_map", "draw_uncertainty"]
+__all__ = ["NAME", "draw", "draw_map", "draw_uncertainty"]
+
+NAME: str = "map"
 
 _POINT = ["noise_a", "noise_b"]
 
@@ -54,7 +57,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     draw_map(trials, axes, findings.metric, surface, missing=alone)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     title = f"{measure.name.capitalize()} over the noise schedule"
-    return ReportFigure("map", title, _alt(done, trials, measure, surface), _caption(surface, trials, done), figure)
+    return ReportFigure(NAME, title, _alt(done, trials, measure, surface), _caption(surface, trials, done), figure)
 
 
 def draw_map(

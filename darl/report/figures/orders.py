@@ -9,14 +9,17 @@ from matplotlib.axes import Axes
 
 from darl.model.orders import Order, inverse
 from darl.model.patches import Grid, grid_of
+from darl.report.figures.cells import experiments
 from darl.report.figures.figure import ReportFigure
-from darl.report.figures.looks import experiments, look_of
+from darl.report.figures.looks import look_of
 from darl.report.figures.style import INK, VALUES, new_figure
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["draw", "draw_order"]
+__all__ = ["NAME", "draw", "draw_order"]
+
+NAME: str = "orders"
 
 _ACROSS = 4
 
@@ -43,7 +46,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     for axes in panels[len(orders) :]:
         axes.set_axis_off()
     caption = "Dark patches are predicted first, bright ones last; the ring is the start, the square the end."
-    return ReportFigure("orders", "The patch orders", _alt(orders, grid), caption, figure)
+    return ReportFigure(NAME, "The patch orders", _alt(orders, grid), caption, figure)
 
 
 def draw_order(order: Order, grid: Grid, axes: Axes, frame: str = INK) -> None:

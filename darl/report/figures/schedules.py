@@ -16,14 +16,17 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from darl.model.noise import Beta, Noise
+from darl.report.figures.cells import experiments, roles
 from darl.report.figures.figure import ReportFigure
-from darl.report.figures.looks import KNOWN, experiments, known_look, looks, roles
+from darl.report.figures.looks import KNOWN, known_look, looks
 from darl.report.figures.style import MUTED, Look, new_figure
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["BANDS", "draw", "draw_distributions", "draw_shares", "shares"]
+__all__ = ["BANDS", "NAME", "draw", "draw_distributions", "draw_shares", "shares"]
+
+NAME: str = "schedules"
 
 BANDS = {"pure noise": 1e-3, "mostly noise": 0.1, "half and half": 0.9, "mostly signal": 0.999, "clean": 1.0}
 """Names for the noisiness of a patch, and the largest gamma of each."""
@@ -52,7 +55,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
         "Above: how many patches have at most this signal fraction gamma, which is 1 for a clean patch and 0 for pure "
         "noise; a curve that starts high has most of its patches nearly without signal. Below: the same as shares."
     )
-    return ReportFigure("schedules", "What the schedules do to a patch", _alt(shown), caption, figure)
+    return ReportFigure(NAME, "What the schedules do to a patch", _alt(shown), caption, figure)
 
 
 def _title(noise: Noise) -> str:

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from darl.report.figures import ReportFigure, denoising, enlarged, intervals, learning, noise_map, schedules
-from darl.report.figures import orders as order_paths
+from darl.report.figures import ReportFigure
+from darl.report.figures.choose import FIGURE_MODULES
 from darl.report.figures.style import applied, new_figure
 from darl.report.findings import Findings, find
 from darl.results.schema import curves_schema, trials_schema
@@ -52,19 +52,14 @@ def search_rows(side: int = 5, **values: Any) -> list[Row]:
     return [row(SEARCH.experiment(point), by_noise(*point.values()), **{**GAMMAS, **values}) for point in points]
 
 
-MODULES = {
-    "cells": intervals, "map": noise_map, "schedules": schedules, "orders": order_paths, "enlarged": enlarged,
-    "learning": learning, "denoising": denoising,
-}  # fmt: skip
-
-
 def drawn_figure(name: str, finding: Findings) -> ReportFigure:
-    """The picture of this name."""
+    """The figure of this name."""
+    (module,) = [module for module in FIGURE_MODULES if name == module.NAME]
     with applied():
-        picture = MODULES[name].draw(finding, curves(finding.trials))
-    assert picture is not None
-    assert picture.name == name
-    return picture
+        figure = module.draw(finding, curves(finding.trials))
+    assert figure is not None
+    assert figure.name == name
+    return figure
 
 
 def axes() -> Axes:

@@ -1,4 +1,4 @@
-"""The choice of pictures for a sweep, their texts, and their files."""
+"""The choice of figures for a sweep, their texts, and their files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from darl.experiment import Experiment
-from darl.report.figures import is_ours, pictures, save
+from darl.report.figures import draw_all, is_ours, save
 from darl.report.figures.style import DARK
 from darl.report.findings import find
 from darl.sweep.search import Search
@@ -23,19 +23,17 @@ class TestGallery:
 
     def test_figures_are_chosen_by_what_varies(self) -> None:
         finding = orders(*(cell(name, 0.5, 0.6, 0.7, **GAMMAS) for name in ORDERS.cells))
-        assert tuple(picture.name for picture in pictures([finding], curves(finding.trials))) == self.ORDERED
+        assert tuple(figure.name for figure in draw_all([finding], curves(finding.trials))) == self.ORDERED
         (finding,) = find(SEARCH, table(search_rows()))
-        assert tuple(picture.name for picture in pictures([finding], curves(finding.trials))) == self.SEARCHED
+        assert tuple(figure.name for figure in draw_all([finding], curves(finding.trials))) == self.SEARCHED
         renamed = replace(finding, sweep=replace(SEARCH, name="patch_order"))
-        assert tuple(picture.name for picture in pictures([renamed], curves(finding.trials))) == self.SEARCHED
+        assert tuple(figure.name for figure in draw_all([renamed], curves(finding.trials))) == self.SEARCHED
 
     def test_a_grid_has_a_map(self) -> None:
         space = [(a, b) for a in (0.03, 0.3, 3.0) for b in (0.1, 1.0)]
         grid = replace(ORDERS, cells={f"{a}, {b}": {"noise.a": a, "noise.b": b} for a, b in space}, baseline=None)
         finding = orders(*(cell(f"{a}, {b}", by_noise(a, b), sweep=grid, **GAMMAS) for a, b in space), sweep=grid)
-        assert {"cells", "map", "schedules"} <= {
-            picture.name for picture in pictures([finding], curves(finding.trials))
-        }
+        assert {"cells", "map", "schedules"} <= {figure.name for figure in draw_all([finding], curves(finding.trials))}
 
     def test_enlarged_images(self) -> None:
         finding = orders(
@@ -46,9 +44,9 @@ class TestGallery:
 
     def test_enlarged_images_of_incomplete_cells_stand_last_and_are_named(self) -> None:
         few = cell("hilbert", 0.7, probe_top1_enlarged=0.6)
-        picture = drawn_figure("enlarged", orders(cell("raster", 0.6, 0.6, 0.6, probe_top1_enlarged=0.5), few))
-        assert "pixels: raster 60.0 to 50.0 %; hilbert 70.0 to 60.0 %." in picture.alt
-        assert picture.caption.endswith(
+        figure = drawn_figure("enlarged", orders(cell("raster", 0.6, 0.6, 0.6, probe_top1_enlarged=0.5), few))
+        assert "pixels: raster 60.0 to 50.0 %; hilbert 70.0 to 60.0 %." in figure.alt
+        assert figure.caption.endswith(
             "In brackets, and last: cells that lack some of their seeds (hilbert has 1 of 3)."
         )
 
@@ -57,47 +55,45 @@ class TestGallery:
         sizes = replace(ORDERS, cells={"2": {"model.patch_size": 2}, "4": {"model.patch_size": 4}}, baseline="2")
         (finding,) = find(sizes, table(both))
         assert set(finding.trials["cell"]) == {"2", "4"}
-        assert "denoising" not in {picture.name for picture in pictures([finding], curves(finding.trials))}
+        assert "denoising" not in {figure.name for figure in draw_all([finding], curves(finding.trials))}
 
     def test_a_race_before_all_known_points_have_run(self) -> None:
         known = {"other": {"noise.a": 0.7, "noise.b": 0.7}, **SEARCH.first}
         trials = table([*search_rows(2), *cell("paper", 0.6, sweep=SEARCH, first=1)])
         (finding,) = find(replace(SEARCH, first=known), trials)
         assert "other" in set(finding.table["cell"])
-        assert pictures([finding], curves(finding.trials))
+        assert draw_all([finding], curves(finding.trials))
 
     @pytest.mark.parametrize("metric", ["probe_top1", "knn_top1", "val_loss"])
-    def test_every_picture_has_numbers_and_units(self, metric: str) -> None:
+    def test_every_figure_has_numbers_and_units(self, metric: str) -> None:
         searched, ordered = table(search_rows()), table([trial for rows in THREE for trial in rows])
         # losses do not compare across orders
         asked = ((SEARCH, searched), *(((ORDERS, ordered),) if metric != "val_loss" else ()))
         for sweep, trials in asked:
             probe = trials["probe_top1"].astype(float)
             findings = find(sweep, trials.assign(knn_top1=probe / 2, val_loss=1 - probe), metric)
-            for picture in pictures(findings, curves(trials)):
-                assert any(character.isdigit() for character in picture.alt), picture.name
-                assert picture.caption.endswith(".")
-                assert picture.title
+            for figure in draw_all(findings, curves(trials)):
+                assert any(character.isdigit() for character in figure.alt), figure.name
+                assert figure.caption.endswith(".")
+                assert figure.title
 
-    def test_few_trials_give_few_pictures(self) -> None:
+    def test_few_trials_give_few_figures(self) -> None:
         finding = orders(cell("raster", 0.6))
-        assert {picture.name for picture in pictures([finding], curves(finding.trials))} == {"learning"}
+        assert {figure.name for figure in draw_all([finding], curves(finding.trials))} == {"learning"}
         failed = orders(lost("raster", 0, "boom"))
-        assert pictures([failed], curves(failed.trials).head(0)) == []
+        assert draw_all([failed], curves(failed.trials).head(0)) == []
         (stopped,) = find(SEARCH, table(search_rows(3, status="stopped")))
-        assert {picture.name for picture in pictures([stopped], curves(stopped.trials))} == {
+        assert {figure.name for figure in draw_all([stopped], curves(stopped.trials))} == {
             "map",
             "schedules",
             "learning",
         }
         (empty,) = find(SEARCH, table(search_rows()).head(0))
-        assert pictures([empty], curves(failed.trials).head(0)) == []
+        assert draw_all([empty], curves(failed.trials).head(0)) == []
 
     def test_only_the_reports_own_files_are_recognised(self) -> None:
         findings = orders(*THREE), *find(SEARCH, table(search_rows()))
-        names = [
-            picture.name for some in (findings[:1], findings) for picture in pictures(some, curves(some[-1].trials))
-        ]
+        names = [figure.name for some in (findings[:1], findings) for figure in draw_all(some, curves(some[-1].trials))]
         assert len(names) > 8
         assert all(is_ours(f"{name}.png") for name in names)
         assert not any(map(is_ours, ("mine.png", "cells.svg", "cells.png.bak", "mapped.png", "my-cells.png")))
@@ -105,24 +101,24 @@ class TestGallery:
     def test_matplotlibs_style_is_restored(self) -> None:
         before = dict(matplotlib.rcParams)
         finding = orders(*THREE)
-        pictures([finding], curves(finding.trials))
+        draw_all([finding], curves(finding.trials))
         assert dict(matplotlib.rcParams) == before
 
 
 class TestFiles:
-    def test_each_picture_is_saved_on_a_light_background(self, tmp_path: Path) -> None:
+    def test_each_figure_is_saved_on_a_light_background(self, tmp_path: Path) -> None:
         finding = orders(*THREE)
         drawn = [drawn_figure(name, finding) for name in ("cells", "orders")]
         paths = save(drawn, tmp_path / "new" / "folder")
-        assert [path.name for path in paths] == [f"{picture.name}.png" for picture in drawn]
+        assert [path.name for path in paths] == [f"{figure.name}.png" for figure in drawn]
         with Image.open(paths[0]) as image:
             assert min(image.size) > 300
             assert image.convert("RGBA").getpixel((0, 0)) == (254, 254, 253, 255)
 
     def test_an_svg_follows_the_readers_colour_scheme(self) -> None:
         finding = orders(*THREE)
-        picture = drawn_figure("cells", finding)
-        drawn = picture.svg()
+        figure = drawn_figure("cells", finding)
+        drawn = figure.svg()
         assert drawn == drawn_figure("cells", finding).svg()  # the same findings give the same file
         head, _, body = drawn.partition("</style>")
         assert "prefers-color-scheme:dark" in head
@@ -130,7 +126,7 @@ class TestFiles:
         assert not [color for color in DARK if color in body]
         assert "var(--n0)" in body
         assert "http-equiv" not in body
-        assert picture.address().startswith("data:image/svg+xml;base64,")
+        assert figure.address().startswith("data:image/svg+xml;base64,")
 
 
 def test_a_search_without_noise_has_no_map() -> None:
@@ -138,4 +134,4 @@ def test_a_search_without_noise_has_no_map() -> None:
     search = Search(name="s", question="?", base=Experiment(epochs=5), space=space)
     rows = [row(search.experiment({"learning_rate": rate}), 0.5 + rate, **GAMMAS) for rate in (1e-3, 2e-3, 3e-3)]
     (finding,) = find(search, table(rows))
-    assert {picture.name for picture in pictures([finding], curves(finding.trials))} == {"learning", "denoising"}
+    assert {figure.name for figure in draw_all([finding], curves(finding.trials))} == {"learning", "denoising"}

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from darl.report.figures import pictures
-from darl.report.figures.learning import draw_cells, draw_trials, reports
+from darl.report.figures import draw_all
+from darl.report.figures.learning import draw_cells, draw_trials, evaluations_of
 from darl.report.figures.looks import looks
 from darl.report.figures.style import Look
 from darl.report.findings import find
@@ -19,7 +19,7 @@ class TestLearning:
         rows = search_rows(2)
         rows[2] |= {"status": "stopped", "probe_top1": None}
         (finding,) = find(SEARCH, table(rows))
-        drawn, reported = axes(), reports(finding.trials, curves(finding.trials))
+        drawn, reported = axes(), evaluations_of(finding.trials, curves(finding.trials))
         draw_trials(reported, drawn, "probe_top1", {"paper": ("the paper's", Look("#d55e00", "*"))})
         (cross,) = [line for line in drawn.lines if line.get_marker() == "x"]
         assert cross.get_xdata()[0] == 2
@@ -30,7 +30,7 @@ class TestLearning:
         rows = search_rows(2)
         rows[2] |= {"status": "stopped", "probe_top1": None}
         (finding,) = find(SEARCH, table(rows))
-        reported = reports(finding.trials, curves(finding.trials))
+        reported = evaluations_of(finding.trials, curves(finding.trials))
         reported.loc[(reported["epoch"] == 2) & (reported["status"] == "stopped"), "probe_top1"] = None
         drawn = axes()
         draw_trials(reported, drawn, "probe_top1", {})
@@ -66,7 +66,7 @@ class TestLearning:
     def test_a_cell_is_the_mean_over_its_seeds(self) -> None:
         finding = orders(*THREE)
         drawn = axes()
-        draw_cells(reports(finding.trials, curves(finding.trials)), drawn, "probe_top1", looks(finding))
+        draw_cells(evaluations_of(finding.trials, curves(finding.trials)), drawn, "probe_top1", looks(finding))
         ends = {line.get_label(): line.get_ydata()[-1] for line in drawn.lines}
         assert ends == pytest.approx({"raster": 61.0, "hilbert": 63.0, "spiral": 52.0})
 
@@ -74,7 +74,7 @@ class TestLearning:
         finding = orders(cell("raster", 0.6))
         first = curves(finding.trials)
         again = first[first["epoch"] == 5].assign(attempt=1, probe_top1=0.9)
-        reported = reports(finding.trials, pd.concat([again, first]))
+        reported = evaluations_of(finding.trials, pd.concat([again, first]))
         assert reported["epoch"].tolist() == [0, 2, 5]
         assert reported["probe_top1"].tolist()[-1] == 0.9
 
@@ -96,4 +96,4 @@ class TestDenoising:
         cells = {str(on): {"objective.normalize_target": on} for on in (True, False)}
         design = replace(ORDERS, cells=cells, baseline=None)
         finding = orders(*(cell(name, 0.5, sweep=design, **GAMMAS) for name in cells), sweep=design)
-        assert "denoising" not in [picture.name for picture in pictures([finding], curves(finding.trials))]
+        assert "denoising" not in [figure.name for figure in draw_all([finding], curves(finding.trials))]

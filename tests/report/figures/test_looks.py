@@ -1,4 +1,4 @@
-"""A variant has the same look in every picture, legible on light and dark backgrounds."""
+"""A variant has the same look in every figure, legible on light and dark backgrounds."""
 
 from dataclasses import replace
 
@@ -13,15 +13,15 @@ from tests.report.figures.example_figures import GAMMAS, drawn_figure, orders, s
 
 
 class TestLooks:
-    def test_a_variant_looks_the_same_in_every_picture(self) -> None:
+    def test_a_variant_looks_the_same_in_every_figure(self) -> None:
         finding = orders(*(cell(name, 0.5, 0.6, 0.7, **GAMMAS) for name in ORDERS.cells))
         raster = looks(finding)["raster"]
         lines = [line for panel in drawn_figure("learning", finding).figure.axes for line in panel.lines]
         assert {to_hex(str(line.get_color())) for line in lines if line.get_label() == "raster"} == {raster.color}
         design = replace(ORDERS, cells={name: {"position": name} for name in ("absent", "rope2d")}, baseline="absent")
         placed = orders(*(cell(name, 0.5, sweep=design, **GAMMAS) for name in design.cells), sweep=design)
-        for picture in ("learning", "denoising"):
-            lines = [line for panel in drawn_figure(picture, placed).figure.axes for line in panel.lines]
+        for figure in ("learning", "denoising"):
+            lines = [line for panel in drawn_figure(figure, placed).figure.axes for line in panel.lines]
             seen = {to_hex(str(line.get_color())) for line in lines if line.get_label() == "rope2d"}
             assert seen == {looks(placed)["rope2d"].color}
         assert to_hex(drawn_figure("orders", finding).figure.axes[0].spines["left"].get_edgecolor()) == raster.color

@@ -1,4 +1,4 @@
-"""Cells that recur in every group, in one matrix and in separate pictures."""
+"""Cells that recur in every group, in one matrix and in separate figures."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 
 from darl.experiment import Experiment
 from darl.metrics import METRICS
-from darl.report.figures import headings, pictures
+from darl.report.figures import draw_all, headings
 from darl.report.figures.matrix import draw_matrix, matrix
 from darl.report.findings import find
 from darl.sweep.design import Design
@@ -55,13 +55,13 @@ class TestMatrix:
         framed = [(frame.get_x(), frame.get_y()) for frame in drawn.patches]
         assert framed == [pytest.approx((-0.47, -0.44))]
 
-    def test_each_group_has_its_own_pictures(self) -> None:
+    def test_each_group_has_its_own_figures(self) -> None:
         design, trials = transfer()
         findings = find(design, trials)
-        drawn = pictures(findings, curves(trials))
-        names = [picture.name for picture in drawn]
+        drawn = draw_all(findings, curves(trials))
+        names = [figure.name for figure in drawn]
         assert names[0] == "matrix"
         assert {"cells-digits-0-4", "cells-digits-5-9"} <= set(names)
         assert len(set(names)) == len(names)
         assert headings(findings) == ["digits:0-4", "digits:5-9"]
-        assert {picture.heading for picture in drawn} == {"", *headings(findings)}
+        assert {figure.heading for figure in drawn} == {"", *headings(findings)}
