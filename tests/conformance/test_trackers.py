@@ -25,9 +25,17 @@ def tracker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return request.param
 
 
-def test_every_tracker_shows_runs_that_overlap_start_again_and_fail(
-    tracker: Tracker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def is_recorded(name: str, library: str, folder: Path) -> bool:
+    """Whether a call of the stand-in names it, or a file below the folder (or its path) does."""
+    if isinstance(stand_in := sys.modules[library], MagicMock):
+        return name in str(stand_in.mock_calls)
+    return any(name in str(path) or name.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_every_tracker_records_runs_that_overlap_start_again_and_fail(
+    tracker: Tracker, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where MLflow has its local store
     (tracking,) = track([tracker.kind, tracker.kind], "group", tmp_path)
     for seed in (0, 1):
         tracking.start(str(seed), f"cell a=0.03, seed {seed}", parameters_of(Experiment(seed=seed)))
@@ -39,6 +47,8 @@ def test_every_tracker_shows_runs_that_overlap_start_again_and_fail(
     tracking.finish("1", failed=True)
     tracking.close()
     assert capsys.readouterr().err == ""
+    assert is_recorded("probe_top1", tracker.library, tmp_path)
+    assert is_recorded("cell a=0.03, seed 1", tracker.library, tmp_path)
 
 
 def test_every_tracker_is_refused_where_its_library_is_missing(

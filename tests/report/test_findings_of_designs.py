@@ -187,6 +187,12 @@ class TestSummary:
         assert "verdict" not in text
         assert "63.0 % ± 5.0" in text
 
+    def test_a_baseline_without_trials_is_no_baseline_of_the_tables(self, make: Make):
+        (finding,) = find(ORDERS, make(*THREE[1:]))
+        assert (finding.comparison.baseline, finding.baseline) == ("raster", None)
+        assert "verdict" not in shown(summary(finding))
+        assert find(ORDERS, make(*THREE))[0].baseline == "raster"
+
     def test_knn_as_the_metric_has_no_second_column(self, make: Make):
         assert shown(summary(find(ORDERS, make(*THREE), "knn_top1")[0])).count("50.0 %") == 3
 

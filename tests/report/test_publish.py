@@ -8,6 +8,7 @@ import pytest
 
 from darl.report import html
 from darl.report.collect import findings_of, stages_of
+from darl.report.publish import present
 from darl.results.tables import Results
 from darl.sweep.design import Design
 from darl.sweep.record import from_json, to_json
@@ -92,6 +93,24 @@ def test_a_design_has_a_note_on_enlarged_images() -> None:
     (note,) = [note for note in finding.notes if "as large" in note]
     assert note.startswith("on images 1.5 times as large: other leads with 80.0 % (2 seeds), 10.0 points")
     assert "random initialisation" not in note  # of enlarged images, that is not measured
+
+
+def test_a_search_has_notes_on_its_pilot_and_on_enlarged_images() -> None:
+    trials = table(search_rows(3, probe_top1_enlarged=0.5))
+    (finding,) = findings_of([replace(FIRST, enlarged=True)], trials, curves(trials, epochs=(0, 1, 3, 5)))
+    pilot, enlarged = finding.notes
+    assert "8 pilot trials" in pilot
+    assert enlarged.startswith("on images 1.5 times as large: ")
+
+
+def test_a_folder_in_which_all_trials_have_failed_is_a_failure(tmp_path: Path) -> None:
+    results = Results(str(tmp_path), FINAL.name)
+    results.prepare()
+    assert present([FINAL], results, files=False)  # nothing has run yet
+    results.add_trial(cell("paper", None, sweep=FINAL, status="failed", error="E")[0])
+    assert not present([FINAL], results, files=False)
+    results.add_trial(cell("other", 0.9, sweep=FINAL)[0])
+    assert present([FINAL], results, files=False)
 
 
 COMMITTED = Path(__file__).parents[2] / "sweeps" / "results"

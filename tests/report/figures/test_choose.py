@@ -50,6 +50,29 @@ class TestGallery:
             "In brackets, and last: cells that lack some of their seeds (hilbert has 1 of 3)."
         )
 
+    def test_the_figures_of_a_search_do_not_mix_its_own_seed_with_fresh_ones(self) -> None:
+        sizes, losses = {"probe_top1_enlarged": 0.4}, dict.fromkeys(GAMMAS, 0.2)
+        own = [cell(name, 0.9, sweep=SEARCH, probe_top1_enlarged=0.8, **losses) for name in ("paper", "a=3, b=1")]
+        fresh = [cell(name, 0.5, 0.5, 0.5, sweep=SEARCH, first=1, **sizes, **dict.fromkeys(GAMMAS, 0.4))
+                 for name in ("paper", "a=3, b=1")]  # fmt: skip
+        alone = cell("a=0.1, b=2", 0.6, sweep=SEARCH, probe_top1_enlarged=0.5, **losses)
+        (finding,) = find(SEARCH, table([trial for rows in (*own, *fresh, alone) for trial in rows]))
+        enlarged = drawn_figure("enlarged", finding)
+        assert enlarged.alt.endswith(": paper 50.0 to 40.0 %; a=3, b=1 50.0 to 40.0 %.")
+        assert "lack" not in enlarged.caption
+        denoising = drawn_figure("denoising", finding)
+        assert "paper: 0.2 at" in denoising.alt
+        assert denoising.caption.startswith("Each line is one trial, on the search's own seed, of the same images")
+
+    def test_groups_whose_names_differ_in_no_letter_of_a_file_name_have_files_of_their_own(self) -> None:
+        finding = orders(*THREE)
+        groups = [replace(finding.comparison, group=name) for name in ("猫", "犬", "A", "a", "a 2")]
+        findings = [replace(finding, comparison=comparison) for comparison in groups]
+        drawn = [figure.name for figure in draw_all(findings, curves(finding.trials)) if figure.heading]
+        assert len(set(drawn)) == len(drawn) >= 5
+        assert {"cells-a", "cells-a-2", "cells-2"} < set(drawn)
+        assert all(is_ours(f"{name}.png") for name in drawn)
+
     def test_losses_that_are_not_comparable_are_not_drawn(self) -> None:
         both = [row(Experiment(epochs=5).changed({"model.patch_size": size}), 0.6, **GAMMAS) for size in (2, 4)]
         sizes = replace(ORDERS, cells={"2": {"model.patch_size": 2}, "4": {"model.patch_size": 4}}, baseline="2")

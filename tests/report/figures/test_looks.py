@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from matplotlib.colors import to_hex
 
+from darl.data.content import DataContent
 from darl.model.orders import Order
 from darl.report.figures.looks import looks
 from darl.report.figures.style import DARK, LOOKS
 from darl.report.findings import find
-from tests.report.example_trials import ORDERS, PAPER, SEARCH, THREE, cell
+from tests.report.example_trials import NOISES, ORDERS, PAPER, SEARCH, THREE, cell, row
 from tests.report.figures.example_figures import GAMMAS, drawn_figure, orders, search_rows, table
 
 
@@ -58,6 +59,17 @@ class TestLooks:
         (finding,) = find(SEARCH, table(search_rows(3)))
         assert looks(finding)["paper"] == designed["paper"]
         assert designed["paper"].marker == "*"
+
+    def test_moved_data_and_rows_of_older_versions_keep_the_known_looks(self) -> None:
+        content = DataContent(train=80, validation=20, classes=2, fingerprint="a" * 16)
+        sweep = replace(SEARCH, contents={"digits": content}, baseline=None)
+        uniform = sweep.experiment({"noise.a": 1.0, "noise.b": 1.0})
+        moved = replace(sweep.experiment(NOISES["a=3, b=1"]), data="/moved")
+        older = SEARCH.experiment(PAPER)
+        experiments = (uniform, 0.5), (moved, 0.7), (older, 0.6)
+        (finding,) = find(sweep, table([row(experiment, probe) for experiment, probe in experiments]))
+        own = {str(cell): look.marker for cell, look in looks(finding).items()}
+        assert own == {"a=1, b=1": "s", "a=3, b=1": "o", "paper": "*"}
 
     def test_text_is_legible_on_light_and_dark(self) -> None:
         def luminance(color: str) -> float:
