@@ -29,7 +29,7 @@ def findings_of(
     findings: list[Findings] = []
     for stage in stages:
         earlier = {trial for finding in findings for trial in finding.trials["trial_id"]}
-        # a concluding sweep may repeat cells of the earlier ones on other seeds: those rows are not its own
+        # earlier findings report their trials on other seeds: here they would be noted as left out
         own = trials["seed"].isin(stage.all_seeds)
         findings += find(stage, trials.loc[own | ~trials["trial_id"].isin(list(earlier))], metric)
     for finding in findings:
