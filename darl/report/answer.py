@@ -232,9 +232,9 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 def versions(trials: pd.DataFrame) -> list[str]:
-    """A note if several versions of the code wrote the rows."""
+    """A note if several versions of the code ran the trials."""
     number = len(trials[["darl_version", "git_commit"]].drop_duplicates())
-    return [f"from {number} versions of the code"] if number > 1 else []
+    return [f"the trials were run by {number} versions of the code"] if number > 1 else []
 
 
 def failures(trials: pd.DataFrame) -> list[str]:

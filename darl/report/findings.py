@@ -8,11 +8,12 @@ and never averaged with the finished ones. `rank` orders a folder without a swee
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from darl.aspects import Aspect
-from darl.experiment import flatten, identity
+from darl.experiment import Experiment, flatten, identity
 from darl.metrics import KNN, METRICS, PROBE, VALIDATION_LOSS
 from darl.report import answer
 from darl.report.judgement import compare, select
@@ -58,6 +59,15 @@ class Findings:
         """The cell that the others are compared with; None if it has no trial."""
         name = self.comparison.baseline
         return name if name in set(self.trials["cell"]) else None
+
+    @cached_property
+    def experiments(self) -> dict[str, Experiment]:
+        """An experiment of each cell that has trials, in a design's own order."""
+        rows = self.trials.drop_duplicates("cell")
+        read = zip(rows["cell"], self.sweep.experiments(rows["config"]), strict=True)
+        by_cell = {str(cell): experiment for cell, experiment in read if experiment is not None}
+        order = list(self.sweep.fixed_cells) or list(by_cell)
+        return {cell: by_cell[cell] for cell in order if cell in by_cell}
 
     @property
     def sentence(self) -> str:

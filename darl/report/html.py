@@ -151,7 +151,7 @@ def _comparison(finding: Findings) -> Table:
         Column("seeds", format.seeds, lambda row: row["seeds"], number=False),
         *(_differences(finding.baseline, measure) if finding.baseline else []),
         *_costs(),
-        Column("in all", lambda row: format.seconds(row["trials_seconds"]), lambda row: row["trials_seconds"]),
+        Column("total time", lambda row: format.seconds(row["trials_seconds"]), lambda row: row["trials_seconds"]),
     ]
     caption = (
         f"On fresh seeds, best first, by {measure.name}"
@@ -165,7 +165,7 @@ def _differences(baseline: str, measure: Metric) -> list[Column]:
     """The columns on each cell's difference to the baseline."""
     return [
         Column(
-            f"to {baseline} (95\u00a0%)",
+            f"difference to {baseline} (95\u00a0%)",
             lambda row: format.difference(row, measure.column),
             lambda row: row["difference"],
             first=_better_first(measure),

@@ -34,7 +34,8 @@ def summary(findings: Findings, *, width: int = WIDE) -> Table:
     against = ("difference\n(95 %)", *tests) if findings.baseline else ()
     headers = ("", "cell", METRICS[metric].name, "seeds", *against, *side)
     more = "" if width >= WIDE else "; a wider terminal shows more"
-    table = _empty(f"{findings.comparison.title} by {METRICS[metric].name}", _caption(findings) + more, headers)
+    caption = answer.counted(findings.counts) + more
+    table = _empty(f"{findings.comparison.title} by {METRICS[metric].name}", caption, headers)
     for row in findings.table.to_dict("records"):
         verdict = row["verdict"] if row["pairs"] or row["verdict"] == "baseline" else ""
         apart = (format.difference(row, metric), format.probability(row["p_holm"]), verdict)[: len(against)]
@@ -52,7 +53,7 @@ def search_summary(findings: Findings, top: int = 10) -> Table:
     """The best points of a search on its one seed; finished trials only."""
     metric, found, side = findings.metric, findings.found, _side(findings.metric)
     title = f"Search by {METRICS[metric].name}, one seed each: the best {min(top, len(found))} of {len(found)}"
-    table = _empty(title, _caption(findings), ("", "cell", METRICS[metric].name, *side))
+    table = _empty(title, answer.counted(findings.counts), ("", "cell", METRICS[metric].name, *side))
     for rank_of, row in enumerate(found.head(top).to_dict("records"), start=1):
         table.add_row(
             str(rank_of),
@@ -80,10 +81,6 @@ def ranking(trials: pd.DataFrame, metric: str = PROBE.column, top: int = 10) -> 
     nothing = Nothing(failed=number["failed"], stopped=number["stopped"])
     verdict: Verdict = rank_best(rows, fields, metric) if rows else nothing
     return table, answer.sentences(verdict)
-
-
-def _caption(findings: Findings) -> str:
-    return "; ".join([answer.counted(findings.counts), *answer.versions(findings.trials)])
 
 
 def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:

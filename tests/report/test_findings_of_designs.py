@@ -108,8 +108,8 @@ class TestDesign:
 
     def test_several_versions_of_the_code_are_noted(self, make: Make):
         (finding,) = find(ORDERS, make(*THREE[1:], cell("raster", 0.6, 0.61, 0.62, git_commit="abc")))
-        assert finding.notes == ["from 2 versions of the code"]
-        assert "9 finished, 0 stopped early, 0 failed; from 2 versions of the code" in shown(summary(finding))
+        assert finding.notes == ["the trials were run by 2 versions of the code"]
+        assert "9 finished, 0 stopped early, 0 failed" in shown(summary(finding))
 
     def test_each_group_is_compared_with_its_own_baseline(self, make: Make):
         design = replace(

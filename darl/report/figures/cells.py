@@ -4,12 +4,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from darl.experiment import Experiment
-
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["best_of", "experiments", "finished", "notable", "roles"]
+__all__ = ["best_of", "finished", "notable", "roles"]
 
 _FEW = 8
 """Number of cells that can be distinguished in one figure."""
@@ -37,18 +35,9 @@ def roles(findings: "Findings") -> dict[str, str]:
     return {cell: role for cell, role in ((best, "best"), (baseline, "baseline")) if cell is not None}
 
 
-def experiments(findings: "Findings") -> dict[str, Experiment]:
-    """An experiment of each cell that has trials, in a design's own order."""
-    rows = findings.trials.dropna(subset=["cell"]).drop_duplicates("cell")
-    read = zip(rows["cell"], findings.sweep.experiments(rows["config"]), strict=True)
-    by_cell = {str(cell): experiment for cell, experiment in read if experiment is not None}
-    order = list(findings.sweep.fixed_cells) or list(by_cell)
-    return {cell: by_cell[cell] for cell in order if cell in by_cell}
-
-
 def notable(findings: "Findings") -> list[str]:
     """The cells to highlight: all if they are few; else the best, the baseline, and a search's known points first."""
-    cells = experiments(findings)
+    cells = findings.experiments
     if len(cells) <= _FEW:
         return list(cells)
     known = findings.sweep.known_points

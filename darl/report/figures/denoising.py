@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from darl.errors import UserError
 from darl.experiment import flatten
 from darl.metrics import GAMMA_LOSSES, VALIDATION_LOSS
-from darl.report.figures.cells import experiments, finished, notable, roles
+from darl.report.figures.cells import finished, notable, roles
 from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import looks
 from darl.report.figures.style import Look, new_figure, wrapped
@@ -20,13 +20,13 @@ __all__ = ["NAME", "by_gamma", "draw", "draw_losses"]
 NAME: str = "denoising"
 
 _CAPTION = (
-    "{what}, of the same images with the same noise whatever schedule a model was trained with. At gamma = 0 a patch "
-    "is predicted from the patches before it alone."
+    "{what}. All are evaluated on the same images with the same noise, whatever schedule a model was trained with. At "
+    "gamma = 0 a patch is predicted from the patches before it alone."
 )
 
 _MEANS = "Means over the finished seeds"
 
-_ON_ONE_SEED = "Each line is one trial, on the search's own seed"
+_ON_ONE_SEED = "Each line is one trial on the search's own seed"
 
 
 def draw(findings: Findings, curves: pd.DataFrame) -> ReportFigure | None:
@@ -47,8 +47,8 @@ def draw(findings: Findings, curves: pd.DataFrame) -> ReportFigure | None:
     draw_losses(losses, axes, named)
     figure.legend(loc="outside right upper")
     caption = _CAPTION.format(what=_ON_ONE_SEED if findings.sweep.selection_seeds else _MEANS)
-    if len(named) < len(experiments(findings)):
-        caption += f" {len(named)} of {len(experiments(findings))} cells are shown."
+    if len(named) < len(findings.experiments):
+        caption += f" {len(named)} of {len(findings.experiments)} cells are shown."
     return ReportFigure(NAME, "Validation loss by signal fraction", _alt(losses, findings), caption, figure)
 
 

@@ -45,7 +45,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
         "these are few. The shares add up to 100 % even where trials differ by chance alone: see whether the map "
         "shows a pattern. A parameter that the search hardly varied seems to matter little."
     )
-    return ReportFigure(NAME, "What matters", alt, caption, figure)
+    return ReportFigure(NAME, "Which parameters matter", alt, caption, figure)
 
 
 def draw_importances(weights: pd.Series, axes: Axes, color: str = BLUE) -> None:

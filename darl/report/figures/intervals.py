@@ -57,7 +57,8 @@ def draw_means(table: pd.DataFrame, single: pd.DataFrame, axes: Axes, metric: st
         if row["verdict"] == "baseline":
             axes.axvline(measure.unit.factor * row["mean"], color=MUTED, linewidth=1.0, dashes=(4, 2), zorder=1)
     axes.set_yticks(range(len(table)), [_label(row) for row in table.to_dict("records")])
-    axes.set(ylim=(len(table) - 0.4, -0.6), xlabel=measure.axis, title="Mean, 95 % interval")
+    axes.set(ylim=(len(table) - 0.4, -0.6), xlabel=measure.axis)
+    axes.set_title("One seed each" if all(table["low"].isna()) else "Mean, 95 % interval")
     axes.grid(axis="x")
     axes.margins(x=0.08)
     if math.isfinite(measure.unit.highest):  # an interval of few seeds may reach beyond what an accuracy can be
@@ -120,16 +121,17 @@ def _alt(table: pd.DataFrame, measure: Metric) -> str:
 
 
 def _caption(table: pd.DataFrame, findings: "Findings", paired: bool) -> str:
-    parts = ["The best stand above. Dots below a mark are single seeds."]
+    parts = ["The best cells stand at the top. Dots below a mark are single seeds."]
     if all(table["low"].isna()):
-        parts = ["The best stand above. One seed each, so there are no intervals, and small differences mean nothing."]
+        parts = [
+            "The best cells stand at the top. One seed each, so there are no intervals: differences may be chance."
+        ]
     if any(table["verdict"] == "baseline"):
         parts += ["The dashed line on the left is the baseline's mean."]
     if paired:
-        parts += [
-            "On the right, each seed is compared with the same seed of the baseline: an interval that leaves zero out "
-            "is a difference that seeds alone hardly explain."
-        ]
+        parts += ["On the right, each seed is compared with the same seed of the baseline."]
+    if any(table["difference_low"].notna()):
+        parts += ["An interval without zero is a difference that the choice of seeds alone hardly explains."]
     if not all(table["complete"]):
         parts += ["Hollow marks: not all seeds have finished."]
     if findings.comparison.race:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from darl.metrics import KNN, METRICS, Metric
-from darl.report.figures.cells import experiments, notable, roles
+from darl.report.figures.cells import notable, roles
 from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import looks
 from darl.report.figures.style import INK, MUTED, Look, new_figure, wrapped
@@ -107,6 +108,7 @@ def _draw_panel(findings: "Findings", rows: pd.DataFrame, curves: pd.DataFrame, 
     rungs = [epoch for epoch, by in findings.sweep.rungs.items() if by == metric]
     draw_rungs(rungs, axes, frozenset() if pilot is None else pilot.rungs)
     axes.set(xlabel="epoch   (0: before training)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(METRICS[metric].axis, pad=28 if findings.sweep.rungs else None)  # above the labels of the rungs
     axes.grid(True)
 
@@ -131,5 +133,5 @@ def _caption(findings: "Findings") -> str:
             "A line for each trial on the search's seed, straight between evaluations. Dotted: a rung, where trials "
             f"may be stopped by this metric if a pilot has shown that early results predict final ones.{stopped}"
         )
-    shown, of = len(notable(findings)), len(experiments(findings))
+    shown, of = len(notable(findings)), len(findings.experiments)
     return "Means over the finished seeds." + (f" {shown} of {of} cells are shown." if shown < of else "")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from darl.experiment import Experiment
 from darl.model.noise import Beta, Cosine, Linear, Noise
-from darl.report.figures.cells import best_of, experiments
+from darl.report.figures.cells import best_of
 from darl.report.figures.style import BLUE, GREEN, LOOKS, MUTED, ORANGE, PURPLE, VERMILLION, Look
 from darl.variants import Variant
 
@@ -41,7 +41,7 @@ _REST = tuple(look for look in LOOKS if look.color not in (BLUE, *(known.color f
 
 def looks(findings: "Findings") -> dict[str, Look]:
     """The look of each cell; unnamed cells of a search are grey, except the best."""
-    cells = experiments(findings)
+    cells = findings.experiments
     if fixed := findings.sweep.fixed_cells:
         own, sweep = set(findings.table["cell"]), findings.sweep
         return _by_variant({cell: sweep.experiment(point) for cell, point in fixed.items() if cell in own})

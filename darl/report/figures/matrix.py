@@ -79,8 +79,8 @@ def draw_matrix(
     drawn = axes.imshow(behind.to_numpy(), cmap=f"{VALUES}_r", norm=Normalize(0, worst), aspect="auto")
     for (row, column), value in np.ndenumerate(table.to_numpy()):
         color = "#ffffff" if behind.iat[row, column] > 0.55 * worst else "#000000"
-        width = measure.unit.factor * half.iat[row, column]
-        shown = measure.text(value) + ("" if np.isnan(width) else f" ± {width:.2g}")
+        width = half.iat[row, column]
+        shown = measure.text(value) + ("" if np.isnan(width) else f" ± {measure.difference(width)}")
         is_whole = whole.iat[row, column] or np.isnan(value)
         axes.text(column, row, shown if is_whole else f"({shown})", ha="center", va="center", color=color)
         if ranked.iat[row, column] == best.iloc[column]:

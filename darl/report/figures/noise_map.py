@@ -207,7 +207,7 @@ def _caption(surface: Surface | None, trials: pd.DataFrame, done: pd.DataFrame) 
     if any(done["lacking"]):
         also = f" Small: cells that lack some of their seeds; they are never the best.{also}"
     if surface is None:
-        return f"No surface: it takes finished trials at {LEAST} different points.{also}"
+        return f"No surface is fitted: that takes finished trials at {LEAST} or more points that differ.{also}"
     if surface.flat:
         return (
             "A Gaussian process over log a and log b takes all differences between the finished trials for noise: the "

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 
 from darl.model.orders import Order, inverse
 from darl.model.patches import Grid, grid_of
-from darl.report.figures.cells import experiments
 from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import look_of
 from darl.report.figures.style import INK, VALUES, new_figure
@@ -31,7 +30,7 @@ _PATH, _HALO = "#b3001b", "#ffffff"
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """The figure, with each order once on the sweep's own grid; None if orders do not vary."""
-    orders = list(dict.fromkeys(experiment.order for experiment in experiments(findings).values()))
+    orders = list(dict.fromkeys(experiment.order for experiment in findings.experiments.values()))
     if len(orders) < 2:
         return None
     base = findings.sweep.base

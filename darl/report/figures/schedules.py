@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from darl.model.noise import Beta, Noise
-from darl.report.figures.cells import experiments, roles
+from darl.report.figures.cells import roles
 from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import KNOWN, known_look, looks
 from darl.report.figures.style import MUTED, Look, new_figure
@@ -38,7 +38,7 @@ _TICKS = (1e-6, 1e-4, 1e-2, 0.1, 0.5, 0.9, 0.99)
 
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """The figure; None if schedules do not vary."""
-    cells = experiments(findings)
+    cells = findings.experiments
     if len({experiment.noise for experiment in cells.values()}) < 2:
         return None
     every, shown = looks(findings), dict[str, tuple[Noise, Look]]()
@@ -53,7 +53,8 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     draw_shares({name: noise for name, (noise, _) in shown.items()}, bottom)
     caption = (
         "Above: how many patches have at most this signal fraction gamma, which is 1 for a clean patch and 0 for pure "
-        "noise; a curve that starts high has most of its patches nearly without signal. Below: the same as shares."
+        "noise; a schedule whose curve starts high leaves most patches nearly without signal. Below: the same as "
+        f"shares. Shown for comparison, whether run or not: {', '.join(KNOWN)}."
     )
     return ReportFigure(NAME, "What the schedules do to a patch", _alt(shown), caption, figure)
 
@@ -64,7 +65,7 @@ def _title(noise: Noise) -> str:
 
 def _known_name(name: str, findings: "Findings") -> str:
     """The schedule's name with its role: `paper (best)`."""
-    cells = experiments(findings)
+    cells = findings.experiments
     own = [role for cell, role in roles(findings).items() if known_look(cells[cell].noise) == KNOWN[name][1]]
     return f"{name} ({own[0].replace(' and the', ',')})" if own else name
 

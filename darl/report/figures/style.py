@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -88,12 +89,18 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def plain_log(axes: Axes, which: str = "xy") -> None:
-    """Make axes logarithmic, with ticks in plain numbers: 0.01, 0.1, 1."""
+    """Make axes logarithmic, with ticks in plain numbers: 0.01, 0.1, 1; also 0.2 and 0.5 on a short axis."""
     for name in which:
         getattr(axes, f"set_{name}scale")("log")
         axis = getattr(axes, f"{name}axis")
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(FuncFormatter(lambda _, __: ""))
+        axis.set_minor_formatter(FuncFormatter(partial(_minor_label, axis)))
+
+
+def _minor_label(axis: Any, value: float, _: int) -> str:
+    """The label of a minor tick: only 2 and 5 times a power of ten, and only where the axis spans less than 30 fold."""
+    low, high = sorted(axis.get_view_interval())
+    return f"{value:g}" if high < 30 * low and f"{value:e}"[0] in "25" else ""
 
 
 def wrapped(label: str, width: int = 26) -> str:

@@ -62,7 +62,7 @@ class TestGallery:
         assert "lack" not in enlarged.caption
         denoising = drawn_figure("denoising", finding)
         assert "paper: 0.2 at" in denoising.alt
-        assert denoising.caption.startswith("Each line is one trial, on the search's own seed, of the same images")
+        assert denoising.caption.startswith("Each line is one trial on the search's own seed. All are evaluated")
 
     def test_groups_whose_names_differ_in_no_letter_of_a_file_name_have_files_of_their_own(self) -> None:
         finding = orders(*THREE)

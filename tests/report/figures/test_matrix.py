@@ -42,7 +42,7 @@ class TestMatrix:
         drawn = axes()
         draw_matrix(values, drawn, METRICS[metric], half)
         shown, rising = [text.get_text() for text in drawn.texts], metric == "probe_top1"
-        assert shown == (["50.0 % ± 1", "60.0 %", "70.0 %", ""] if rising else ["0.5 ± 0.01", "0.6", "0.7", ""])
+        assert shown == (["50.0 % ± 1.0", "60.0 %", "70.0 %", ""] if rising else ["0.5 ± 0.01", "0.6", "0.7", ""])
         rows = [round(frame.get_y() + 0.44) for frame in drawn.patches if frame.get_x() < 0]
         assert rows == [best]
 
