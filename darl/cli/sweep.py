@@ -142,15 +142,11 @@ def _contents(stages: Stages, known: Stages) -> dict[str, "DataContent"]:
 
 
 def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
-    """The sweep with the flags that all scripts share."""
-    sweep = replace(
-        sweep,
-        name=flags.name or sweep.name,
-        metric=flags.objective_metric,
-        evaluations=flags.evaluations,
-    )
-    if sweep.searched_space:
-        sweep = replace(sweep, sampler=Sampler.parse(flags.sampler))
+    """The sweep with those of the flags that all scripts share which were given; the rest is the script's."""
+    given = {"name": flags.name, "metric": flags.objective_metric, "evaluations": flags.evaluations}
+    sampler = Sampler.parse(flags.sampler) if flags.sampler and sweep.searched_space else None
+    changes = {**given, "sampler": sampler}
+    sweep = replace(sweep, **{name: value for name, value in changes.items() if value is not None})
     return sweep.without_early_stopping() if flags.no_early_stopping else sweep
 
 

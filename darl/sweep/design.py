@@ -39,6 +39,10 @@ class Design(Sweep):
         require(len(self.cells) > 0, "cells", "be at least one", len(self.cells))
         for name in (self.baseline, *self.baselines.values()):
             require(name is None or name in self.cells, "baseline", f"be one of {', '.join(self.cells)}", name)
+        for label in self.groups:
+            require(label in self.cells, "groups", f"name cells ({', '.join(self.cells)})", label)
+        for group, name in self.baselines.items():
+            require(self.group_of(name) == group, "baselines", f"have a cell of group {group!r} for it", name)
         _ = self._by_record
 
     @property

@@ -54,6 +54,13 @@ class Search(Sweep):
         super().__post_init__()
         require(self.contenders >= 1, "contenders", "be at least 1", self.contenders)
         require(self.pilot >= 3, "pilot", "be at least 3", self.pilot)
+        require(self.reduction >= 2, "reduction", "be at least 2", self.reduction)
+        for name, point in self.first.items():
+            read_back = self.point_of(self.experiment(point))
+            require(read_back == point, "first", "set each value that the space draws, and no other", {name: point})
+        if self.baseline is not None:
+            remedy = f"be one of the first points ({', '.join(self.first) or 'there is none'})"
+            require(self.baseline in self.first, "baseline", remedy, self.baseline)
 
     @property
     def grace(self) -> int:

@@ -11,8 +11,8 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from darl.errors import UserError
 from darl.variants import Record, Variant, require
@@ -130,7 +130,7 @@ class LogUniform(Dimension):
     def part(self, path: str, experiment: Any) -> Point | None:
         """The experiment's number at this path."""
         value = _at(experiment, path)
-        return {path: value} if isinstance(value, float) else None
+        return {path: float(value)} if _is_number(value) else None
 
 
 class BetaDimension(Dimension, ABC):
@@ -139,7 +139,9 @@ class BetaDimension(Dimension, ABC):
     def part(self, path: str, experiment: Any) -> Point | None:
         """a and b of the experiment's schedule, if it is a Beta."""
         values = {name: _at(experiment, name) for name in (f"{path}.a", f"{path}.b")}
-        return values if all(isinstance(value, float) for value in values.values()) else None
+        if not all(map(_is_number, values.values())):
+            return None
+        return {name: float(value) for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,16 +238,16 @@ class Choice(Dimension):
         value = _at(experiment, path)
         if not isinstance(value, Variant):
             return None
-        ancestry = type(value).__mro__
-        family = cast("type[Variant]", ancestry[ancestry.index(Variant) - 1])  # the class just below `Variant`
         for text, space in self.options.items():
-            if space and family.of(text) is type(value):
-                parts = [dimension.part(own, experiment) for own, dimension in space.items()]
-                known_parts = [part for part in parts if part is not None]
-                if len(known_parts) == len(parts):
-                    return {path: text} | {name: number for part in known_parts for name, number in part.items()}
-            elif not space and family.parse(text) == value:
-                return {path: text}
+            if text.partition(":")[0] != value.kind:  # perhaps a variant that this process does not know
+                continue
+            parts = [dimension.part(own, experiment) for own, dimension in space.items()]
+            if None in parts:
+                continue
+            drawn = {name: number for part in parts if part is not None for name, number in part.items()}
+            inside = {name.removeprefix(f"{path}."): number for name, number in drawn.items() if _within(name, path)}
+            if replace(value.family_class().parse(text), **inside) == value:
+                return {path: text} | drawn
         return None
 
     @property
@@ -290,6 +292,15 @@ def _require_range(name: str, low: float, high: float) -> None:
 
 def _logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number; one that a script gives to a field of floats may be an integer."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _within(path: str, whole: str) -> bool:
+    return path.startswith(f"{whole}.")
 
 
 def _at(experiment: Any, path: str) -> Any:

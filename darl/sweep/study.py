@@ -6,6 +6,7 @@ trial that ASHA stopped as complete at its early value, an errored trial as comp
 trial that ended in a NaN running for ever: all three seen with Ray 2.60 and Optuna 5.0.)
 """
 
+import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -72,9 +73,8 @@ class SearchStudy:
             storage=storage,
             sampler=sweep.sampler.build(sweep.space, sweep.base.seed + len(past)),  # a new seed for a continued search
             pruner=optuna.pruners.NopPruner(),
-            study_name=f"{sweep.name} on {sweep.base.data}",
+            study_name=_free_name(f"{sweep.name} on {sweep.base.data}", storage),
             direction="minimize" if sweep.mode == "min" else "maximize",
-            load_if_exists=True,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -155,6 +155,13 @@ class SearchStudy:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             self.study.tell(trial, value)
+
+
+def _free_name(name: str, storage: BaseStorage | None) -> str:
+    """The name, with a number if the storage has a study of that name: searches of one command may share their data."""
+    taken = [] if storage is None else optuna.get_all_study_names(storage)
+    names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+    return next(free for free in names if free not in taken)
 
 
 def _is_finite(value: float | None) -> TypeGuard[float]:

@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from darl.cli.flags import Parser, add_sweep_flags
+from darl.cli.sweep import _with_flags
 from darl.experiment import Experiment
 from darl.results.tables import Results
+from darl.sweep.samplers import GaussianProcess, Random
 from darl.sweep.search import Search
 from darl.sweep.space import BetaByShape
 from tests.report.example_trials import row
@@ -106,6 +109,27 @@ def test_a_mistake_is_one_line_and_code_2(
     assert message in said
     assert said.count("\n") == 1
     assert not results.exists()
+
+
+def with_flags(*given: str) -> Search:
+    """A script's own search, with the flags that are given."""
+    parser = Parser()
+    add_sweep_flags(parser, trials=3, seeds=1)
+    parser.set_defaults(name=None)
+    own = Search(
+        name="s", question="?", base=Experiment(), space={"noise": BetaByShape()}, metric="knn_top1", evaluations=5,
+        sampler=GaussianProcess(startup=3),
+    )  # fmt: skip
+    changed = _with_flags(own, parser.parse_args(given))
+    assert isinstance(changed, Search)
+    return changed
+
+
+def test_flags_that_are_not_given_leave_what_the_script_sets() -> None:
+    own = with_flags()
+    assert (own.name, own.metric, own.evaluations, own.sampler) == ("s", "knn_top1", 5, GaussianProcess(startup=3))
+    changed = with_flags("--objective-metric", "val_loss", "--evaluations", "2", "--sampler", "random")
+    assert (changed.metric, changed.evaluations, changed.sampler) == ("val_loss", 2, Random())
 
 
 def test_a_bug_keeps_its_traceback() -> None:

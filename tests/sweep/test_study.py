@@ -5,6 +5,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from darl.experiment import Experiment
@@ -111,6 +112,15 @@ def test_study_attributes_equal_the_first_versions() -> None:
     }
     trial_id = SEARCHES["fresh"][0].experiment(point).trial_id
     assert study.study.trials[0].user_attrs == {"trial_id": trial_id, "cell": "a=0.03, b=1"}
+
+
+def test_searches_that_share_name_and_data_have_studies_of_their_own() -> None:
+    storage = InMemoryStorage()
+    first = SearchStudy(search({"noise": BetaByShape()}), [PAPER], [], storage)
+    suggested(first, 2)
+    second = SearchStudy(search({"noise": BetaByMean()}), [], PAST, storage)
+    assert [study.study.study_name for study in (first, second)] == ["test on digits", "test on digits (2)"]
+    assert [len(study.study.trials) for study in (first, second)] == [2, 2]
 
 
 def test_another_sampler_draws_other_points_and_is_recorded() -> None:
