@@ -17,7 +17,7 @@ import pandas as pd
 
 from darl.metrics import METRICS
 from darl.sweep.base import Sweep
-from darl.sweep.space import known
+from darl.sweep.space import fixed_trial
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -90,6 +90,6 @@ def _optuna_trials(sweep: Sweep, rows: Iterator[tuple[str, float]]) -> Iterator[
     for config, value in rows:
         experiment = sweep.experiments([config])[0]
         point = experiment and sweep.point_of(experiment)
-        trial = None if point is None else known(sweep.searched_space, point)
+        trial = None if point is None else fixed_trial(sweep.searched_space, point)
         if trial is not None:
             yield create_trial(params=trial.params, distributions=trial.distributions, value=float(value))

@@ -12,33 +12,21 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from darl.errors import UserError
 from darl.variants import Record, Variant, require
 
 if TYPE_CHECKING:
-    from optuna.trial import FixedTrial
+    from optuna.trial import BaseTrial, FixedTrial
 
 __all__ = [
-    "BetaByMean", "BetaByShape", "Choice", "Dimension", "LogUniform", "Point", "Space", "Trial", "draw", "known",
+    "BetaByMean", "BetaByShape", "Choice", "Dimension", "LogUniform", "Point", "Space", "draw", "fixed_trial",
     "parameters", "read",
 ]  # fmt: skip
 
 Point = dict[str, Any]
 """Values by dotted path of the experiment: numbers, texts of variants (`"round_robin:block=4"`), or None."""
-
-
-class Trial(Protocol):
-    """What a dimension draws from: an Optuna trial, or one that repeats a known point."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number."""
-        ...
-
-    def suggest_categorical(self, name: str, choices: list[str]) -> Any:
-        """One of the choices."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +36,7 @@ class Dimension(ABC):
     kind: ClassVar[str]
 
     @abstractmethod
-    def draw(self, path: str, trial: Trial) -> Point:
+    def draw(self, path: str, trial: "BaseTrial") -> Point:
         """A part of a point."""
 
     @abstractmethod
@@ -81,7 +69,7 @@ Space = Mapping[str, Dimension]
 """Dimensions by dotted path."""
 
 
-def draw(space: Space, trial: Trial) -> Point:
+def draw(space: Space, trial: "BaseTrial") -> Point:
     """A point of a space."""
     return {name: value for path, part in space.items() for name, value in part.draw(path, trial).items()}
 
@@ -91,7 +79,7 @@ def parameters(space: Space, point: Point) -> dict[str, Any]:
     return {name: value for path, part in space.items() for name, value in part.parameters(path, point).items()}
 
 
-def known(space: Space, point: Point) -> "FixedTrial | None":
+def fixed_trial(space: Space, point: Point) -> "FixedTrial | None":
     """An Optuna trial that has drawn this point, with its distributions; None for a point outside the space."""
     from optuna.trial import FixedTrial
 
@@ -119,7 +107,7 @@ class LogUniform(Dimension):
     def __str__(self) -> str:
         return f"log-uniform in [{self.low:g}, {self.high:g}]"
 
-    def draw(self, path: str, trial: Trial) -> Point:
+    def draw(self, path: str, trial: "BaseTrial") -> Point:
         """One number."""
         return {path: rounded(trial.suggest_float(path, self.low, self.high, log=True))}
 
@@ -161,7 +149,7 @@ class BetaByShape(BetaDimension):
     def __str__(self) -> str:
         return f"Beta(a, b): a log-uniform in [{self.low_a:g}, {self.high_a:g}], b in [{self.low_b:g}, {self.high_b:g}]"
 
-    def draw(self, path: str, trial: Trial) -> Point:
+    def draw(self, path: str, trial: "BaseTrial") -> Point:
         """The numbers a and b."""
         a = trial.suggest_float(f"{path}.a", self.low_a, self.high_a, log=True)
         b = trial.suggest_float(f"{path}.b", self.low_b, self.high_b, log=True)
@@ -197,7 +185,7 @@ class BetaByMean(BetaDimension):
             f"concentration a+b log-uniform in [{self.low_concentration:g}, {self.high_concentration:g}]"
         )
 
-    def draw(self, path: str, trial: Trial) -> Point:
+    def draw(self, path: str, trial: "BaseTrial") -> Point:
         """a and b, from the logit of the mean and the concentration."""
         logit = trial.suggest_float(f"{path}.logit_mean", _logit(self.low_mean), _logit(self.high_mean))
         low, high = self.low_concentration, self.high_concentration
@@ -224,7 +212,7 @@ class Choice(Dimension):
         ]
         return "one of " + ", ".join(shown)
 
-    def draw(self, path: str, trial: Trial) -> Point:
+    def draw(self, path: str, trial: "BaseTrial") -> Point:
         """The option's text, and the values drawn by its own dimensions."""
         chosen = trial.suggest_categorical(path, list(self.options))
         return {path: chosen} | draw(self.options[chosen], trial)

@@ -132,7 +132,7 @@ def test_possible_trials_counts_every_trial() -> None:
     assert len(ORDERS.possible_trials()) == 9
     assert len(SEARCHED.possible_trials()) == 16 + 3 * (3 + 1)
     assert ORDERS.trials_in_words == "9 trials (3 cells, 3 seeds)"
-    assert SEARCHED.trials_in_words == "16 trials, then the best on 3 fresh seeds,"
+    assert SEARCHED.trials_in_words == "16 trials, then the best on 3 fresh seeds"
     ended = [row(trial, 0.5) for trial in ORDERS.possible_trials()[:4]]
     assert ORDERS.count_ended([*ended, row(Experiment(epochs=9), 0.5)]) == 4
 

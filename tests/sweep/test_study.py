@@ -12,12 +12,12 @@ from darl.experiment import Experiment
 from darl.sweep.samplers import GaussianProcess, Random
 from darl.sweep.search import Search
 from darl.sweep.space import BetaByMean, BetaByShape, Choice, LogUniform, Point, Space
-from darl.sweep.study import KnownTrial, SearchStudy
+from darl.sweep.study import PastTrial, SearchStudy
 
 PAPER = {"noise.a": 0.03, "noise.b": 1.0}
 PAST = [
-    KnownTrial(trial_id="1", point=PAPER, status="finished", values={3: 0.3, 18: 0.8}),
-    KnownTrial(trial_id="2", point={"noise.a": 1.0, "noise.b": 1.0}, status="stopped", values={3: 0.1}),
+    PastTrial(trial_id="1", point=PAPER, status="finished", values={3: 0.3, 18: 0.8}),
+    PastTrial(trial_id="2", point={"noise.a": 1.0, "noise.b": 1.0}, status="stopped", values={3: 0.1}),
 ]
 JOINT: Space = {
     "noise": Choice(options={"beta": {"noise": BetaByMean()}, "cosine": {}}),
@@ -56,7 +56,7 @@ def search(space: Space, **changes: Any) -> Search:
     return Search(name="test", question="?", base=base, space=space, **changes)
 
 
-SEARCHES: dict[str, tuple[Search, list[Point], list[KnownTrial]]] = {
+SEARCHES: dict[str, tuple[Search, list[Point], list[PastTrial]]] = {
     "fresh": (search({"noise": BetaByShape()}), [PAPER], []),
     "continued": (search({"noise": BetaByShape()}, seed=3), [], PAST),
     "by loss": (search({"noise": BetaByMean()}, metric="val_loss"), [], []),
