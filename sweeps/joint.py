@@ -12,14 +12,13 @@ Result     RESULTS/joint/trials and curves.
 """
 
 from darl.cli.flags import Options
-from darl.cli.sweep import run_sweep
+from darl.cli.sweep import require_noise, run_sweep
 from darl.experiment import Experiment
-from darl.model.noise import Noise
+from darl.model.noise import PAPER, Noise
 from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.sweep.search import Search
 from darl.sweep.space import BetaByShape, Choice, LogUniform, Point, Space
-from darl.variants import require
 
 
 def joint_space(base: Experiment) -> Space:
@@ -35,14 +34,14 @@ def joint_space(base: Experiment) -> Space:
 
 def joint_first(base: Experiment) -> dict[str, Point]:
     """The known point that runs first: the paper's settings."""
-    paper = {"noise": "beta", "noise.a": 0.03, "noise.b": 1.0, "order": "raster", "position": "rope2d"}
+    paper = {"noise": "beta", "noise.a": PAPER.a, "noise.b": PAPER.b, "order": "raster", "position": "rope2d"}
     return {"paper": {**paper, "learning_rate": base.learning_rate}}
 
 
 def joint(options: Options) -> Search:
     """The search that the flags describe."""
     flags, base = options.flags, options.experiment()
-    require(base.objective.uses_noise, "objective", "be diffusion: others have no noise schedule", base.objective.kind)
+    require_noise(base)
     return Search(
         name="joint",
         question="Which noise schedule, patch order, position encoding and learning rate are best together?",

@@ -21,8 +21,8 @@ import argparse
 import numpy as np
 
 from darl.cli.flags import Options
-from darl.cli.sweep import run_sweep
-from darl.model.noise import Beta, Cosine, nearest_beta
+from darl.cli.sweep import require_noise, run_sweep
+from darl.model.noise import PAPER, Beta, Cosine, nearest_beta
 from darl.sweep.base import Sweep, describe
 from darl.sweep.design import Design
 from darl.sweep.search import Search
@@ -30,17 +30,17 @@ from darl.sweep.space import BetaByMean, BetaByShape, rounded
 from darl.variants import require
 
 COORDINATES = {"shape": BetaByShape(), "mean": BetaByMean()}
-KNOWN = {"paper": Beta(a=0.03, b=1.0), "uniform": Beta(a=1.0, b=1.0), "cosine": nearest_beta(Cosine())}
+KNOWN = {"paper": PAPER, "uniform": Beta(a=1.0, b=1.0), "cosine": nearest_beta(Cosine())}
 
 
 def noise_schedule(options: Options) -> Sweep:
     """The search or the grid that the flags describe."""
     flags, base = options.flags, options.experiment()
-    require(base.objective.uses_noise, "objective", "be diffusion: others have no noise schedule", base.objective.kind)
+    require_noise(base)
     known = {name: {"noise.a": rounded(beta.a), "noise.b": rounded(beta.b)} for name, beta in KNOWN.items()}
     common = {
         "question": "Which Beta(a, b) noise schedule gives the best representation?",
-        "base": base.changed({"noise": KNOWN["paper"]}),
+        "base": base.changed({"noise": PAPER}),
         "baseline": "paper",
         "seeds": flags.seeds,
     }

@@ -20,8 +20,8 @@ from darl.sweep.space import Point
 from darl.variants import require
 
 DEPTHS = {"": 1, "2 blocks": 2}
-GAMMA = {"": False, "told gamma": True}
-PREDICTION = {"": "x0", "noise": "eps"}
+GAMMA = {"": False, "gamma-conditioned": True}
+PREDICTION = {"": "x0", "predicts noise": "eps"}
 TARGET = {"": False, "normalised": True}
 
 
@@ -32,7 +32,7 @@ def objective(options: Options) -> Design:
     require(
         size % twice == 0 and size > twice,
         "patch_size",
-        f"be less than half of {size} and divide it twice",
+        f"divide image_size {size}, also when doubled, and leave more than one patch",
         twice // 2,
     )
     noise = str(base.noise or Beta())

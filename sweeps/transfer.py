@@ -10,16 +10,21 @@ Result     RESULTS/transfer/trials and curves; the column `data` names the set.
 
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from darl.cli.flags import Options
-from darl.cli.sweep import Trials, run_sweep
+from darl.cli.sweep import require_noise, run_sweep
+from darl.model.noise import PAPER
 from darl.sweep.base import Sweep
 from darl.sweep.design import Design
 from darl.sweep.search import Search
 from darl.sweep.space import BetaByShape, Point
 from darl.variants import require
 
-PAPER: Point = {"noise.a": 0.03, "noise.b": 1.0}
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAPER_POINT: Point = {"noise.a": PAPER.a, "noise.b": PAPER.b}
 DATA_FIELDS = ("data", "image_size", "channels", "model.patch_size", "augment.crop_min", "augment.flip")
 
 
@@ -28,17 +33,16 @@ def searches(options: Options) -> list[Sweep]:
     flags = options.flags
     require(len(set(flags.data)) == len(flags.data) > 1, "data", "be two or more data sets, each once", flags.data)
     bases = [options.experiment(name) for name in flags.data]
-    goal = bases[0].objective
-    require(goal.uses_noise, "objective", "be diffusion: others have no noise schedule", goal.kind)
+    require_noise(bases[0])
     sizes = {(base.model.width, base.model.depth, base.model.heads, base.epochs) for base in bases}
     require(len(sizes) == 1, "model and epochs", "be given: these data sets have other defaults", flags.data)
     return [
         Search(
             name="transfer",
             question=f"Which Beta(a, b) noise schedule suits {base.data}?",
-            base=base.changed({"noise": "beta:a=0.03,b=1"}),
+            base=base.changed({"noise": PAPER}),
             space={"noise": BetaByShape()},
-            first={"paper": PAPER},
+            first={"paper": PAPER_POINT},
             baseline="paper",
             trials=flags.trials or flags.usual_trials,
         )
@@ -46,10 +50,10 @@ def searches(options: Options) -> list[Sweep]:
     ]
 
 
-def matrix(options: Options, stages: Sequence[Sweep], trials: Trials) -> Design:
+def matrix(options: Options, stages: Sequence[Sweep], trials: "pd.DataFrame") -> Design:
     """A design with each set's best schedule on every set, on seeds that the searches have not used."""
     best = {stage.base.data: _best(stage, trials, number) for number, stage in enumerate(stages, start=1)}
-    schedules = {"paper": PAPER}
+    schedules = {"paper": PAPER_POINT}
     for data, point in best.items():
         if point not in schedules.values():  # two sets may have the same best
             schedules[f"best of {data}"] = point
@@ -66,10 +70,10 @@ def matrix(options: Options, stages: Sequence[Sweep], trials: Trials) -> Design:
     )
 
 
-def _best(search: Sweep, trials: Trials, number: int) -> Point:
+def _best(search: Sweep, trials: "pd.DataFrame", number: int) -> Point:
     """The best point of a search; before it has run (`--dry-run`), a made-up point that differs between searches."""
     if trials.empty:
-        return {**PAPER, "noise.b": 1.0 + number / 1000}
+        return {**PAPER_POINT, "noise.b": 1.0 + number / 1000}
     assert isinstance(search, Search)
     ranked = search.ranked(trials.to_dict("records"))
     require(len(ranked) > 0, "data", "have a trial that finished, for each set", search.base.data)

@@ -1,6 +1,5 @@
 """`--dry-run`: the plan of a sweep, its estimated cost, and the smallest differences that it could detect."""
 
-import argparse
 import math
 from collections.abc import Mapping, Sequence
 
@@ -37,7 +36,7 @@ SHOWN = 12
 Datasets = Mapping[str, Dataset]
 
 
-def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, flags: argparse.Namespace) -> None:
+def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, *, on_gpus: bool) -> None:
     """Print the plan of every stage, the differences that it can detect, and the cost of all stages."""
     console = Console(highlight=False, soft_wrap=True, markup=False)
     flops, trials = 0.0, 0
@@ -53,7 +52,7 @@ def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, fl
     base = stages[0].base
     hours = flops / GPU_FLOPS / 3600
     console.print(f"estimated cost: {hours:.2g} GPU-hours at {GPU_FLOPS / 1e12:.0f} TFLOP/s (assumed, not measured)")
-    if not flags.gpus_per_worker:
+    if not on_gpus:
         seconds = step_seconds(base, datasets[base.data_key]) / (3 * image_flops(base) * base.batch_size)
         console.print(
             f"or {flops * seconds / 3600:.2g} CPU-hours on one core, {flops * seconds / trials:.0f} s a trial "

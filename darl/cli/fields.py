@@ -57,8 +57,12 @@ FLAGS = RECORD_FLAGS | {
     "init_resample": "--init-resample",
     "figures": "--figures",
     "html": "--html",
+    "protocol": "--protocols",
 }
 """The flags of all fields: the record's, those outside the record, and other names by which errors call a field."""
+
+OTHER_FLAGS = {"metric": "--metric"}
+"""The flags of fields in commands that do not have the flag in `FLAGS`."""
 
 _PARTS = ("augment.", "model.", "optim.")
 """Prefixes of record fields that may have no flag. (Options of a variant, such as `noise.a`, are in its text.)"""
@@ -80,9 +84,9 @@ def in_flags(error: UserError, flags: argparse.Namespace) -> str:
 
 def _flag(field: str, flags: argparse.Namespace) -> str:
     """A field's flag if the command has it, `--set FIELD` for other fields of the record, else the field itself."""
-    flag = FLAGS.get(field)
-    if flag is not None and hasattr(flags, flag.removeprefix("--").replace("-", "_")):
-        return flag
+    for flag in (FLAGS.get(field), OTHER_FLAGS.get(field)):
+        if flag is not None and hasattr(flags, flag.removeprefix("--").replace("-", "_")):
+            return flag
     return f"--set {field}" if field.startswith(_PARTS) and hasattr(flags, "set") else field
 
 

@@ -221,6 +221,9 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
     from darl.sweep.base import Sweep
     from darl.sweep.samplers import Sampler, Tpe
 
+    def usually(value: object) -> str:
+        return f"(default: what the script sets, else {value})"
+
     add = parser.add_argument_group("the sweep").add_argument
     usual = f"{trials} points of a search, or cells × seeds of a design" if trials else "cells × seeds"
     parser.set_defaults(usual_trials=trials)
@@ -232,10 +235,10 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
         help="seeds of each cell of a design; a search uses the first, then runs its best points on the others",
     )
     decides = f"deciding metric; {VALIDATION_LOSS.column} needs no labels, but compares neither orders nor objectives"
-    add("--objective-metric", default=Sweep.metric, choices=list(JUDGES), help=decides)
+    add("--objective-metric", choices=list(JUDGES), help=f"{decides} {usually(Sweep.metric)}")
     evenly = "evaluations in each trial of a design, evenly spaced, the last one after the last epoch"
-    add("--evaluations", type=whole, default=Sweep.evaluations, help=evenly)
-    add("--sampler", default=Tpe.kind, help=f"sampler of a search: {kinds_help(Sampler)}")
+    add("--evaluations", type=whole, help=f"{evenly} {usually(Sweep.evaluations)}")
+    add("--sampler", help=f"sampler of a search: {kinds_help(Sampler)} {usually(Tpe.kind)}")
     add("--no-early-stopping", action="store_true", help="run all epochs of every trial of a search")
     add("--max-concurrent", type=whole, help="trials that run at the same time (default: as many as fit)")
     add("--max-trials", type=whole, help="start at most this many trials in this call; the same command continues")

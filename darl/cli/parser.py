@@ -53,7 +53,7 @@ def run_command(command: Callable[[], T], flags: argparse.Namespace) -> T:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the tables and the last checkpoints", file=sys.stderr)
+        print("interrupted; run the same command to resume from the tables and the last checkpoints", file=sys.stderr)
         sys.exit(130)
 
 

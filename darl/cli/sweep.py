@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from darl.cli.fields import overlapping
+from darl.cli.fields import FLAGS, overlapping
 from darl.cli.flags import (
     Options,
     Parser,
@@ -20,6 +20,7 @@ from darl.cli.flags import (
     run_command,
     workers_of,
 )
+from darl.cli.stages import Pipeline, Stages, Then, with_flags
 from darl.data import content_of
 from darl.errors import UserError
 from darl.evaluation.protocol import Need, Protocol
@@ -29,30 +30,20 @@ from darl.storage.address import require_name
 from darl.sweep.base import Sweep
 from darl.sweep.comparability import require_comparable_over
 from darl.sweep.record import SWEEP_FILE, to_json
-from darl.sweep.samplers import Sampler
 from darl.sweep.wording import several
 from darl.training.parallel import worker_part
 from darl.training.trackers.base import check, local_folder
 from darl.variants import Variant, require
 
 if TYPE_CHECKING:  # tables, reports and Ray take seconds to import; flags are checked before
-    import pandas as pd
-
     from darl.data import DataContent, Dataset
+    from darl.distributed.tuner import Session
     from darl.results.tables import Results
 
-__all__ = ["Trials", "run_sweep"]
-
-Stages = Sequence[Sweep]
+__all__ = ["require_noise", "run_sweep"]
 
 Datasets = Mapping[str, "Dataset"]
 """Data sets by `Experiment.data_key`."""
-
-Trials: TypeAlias = "pd.DataFrame"
-"""The table `trials` of a folder of results."""
-
-Then = Callable[[Options, Stages, Trials], Sweep]
-"""Builds one more sweep from the trials of the others; from an empty table before they have run."""
 
 
 def run_sweep(
@@ -91,6 +82,12 @@ def run_sweep(
     run_command(lambda: _sweep(Options(given), build, then, varies), given)
 
 
+def require_noise(base: Experiment) -> None:
+    """Raise UserError if the experiment's objective has no noise schedule that a sweep could vary."""
+    kind = base.objective.kind
+    require(base.objective.uses_noise, "objective", "be diffusion: others have no noise schedule", kind)
+
+
 def _sweep(
     options: Options, build: Callable[[Options], Sweep | Stages], then: Then | None, varies: Sequence[str]
 ) -> None:
@@ -98,33 +95,28 @@ def _sweep(
     flags, built = options.flags, build(options)
     _require_left(options, varies)
     require_name(flags.name or "sweep", "name")
-    stages = [_with_flags(stage, flags) for stage in ([built] if isinstance(built, Sweep) else built)]
+    first = [with_flags(stage, flags) for stage in ([built] if isinstance(built, Sweep) else built)]
     needs = flags.report or flags.max_gpu_hours is None or flags.gpus_per_worker > 0
     require(needs, "max_gpu_hours", "come with --gpus-per-worker", flags.max_gpu_hours)
-    contents: dict[str, DataContent] = {}
-
-    def last(trials: Trials) -> list[Sweep]:
-        return [replace(_with_flags(then(options, stages, trials), flags), contents=contents)] if then else []
-
     if flags.report:
-        return _report(stages, flags, of_last_run=then is not None)
-    every = [*stages, *_planned(last)] if then else stages
-    for stage in every:
+        return _report(first, flags, of_last_run=then is not None)
+    pipeline = Pipeline(options=options, first=first, then=then)
+    planned = pipeline.planned()
+    for stage in planned:
         _check(stage, flags)
     check(flags.log, local_folder(results_root(flags.results)))
-    datasets = _load(every, flags)
+    datasets = _load(planned, flags)
     from darl.cli.same_data import require_same_data
     from darl.results.tables import Results
 
-    results = Results(results_root(flags.results), stages[0].name)
-    contents.update(_loaded_contents(every, datasets))
-    require_same_data(results, contents)
-    stages = [replace(stage, contents=contents) for stage in stages]
+    results = Results(results_root(flags.results), first[0].name)
+    pipeline = pipeline.knowing(_loaded_contents(planned, datasets))
+    require_same_data(results, pipeline.contents)
     if flags.dry_run:
         from darl.cli.dry_run import print_plan
 
-        return print_plan([*stages, *_planned(last)] if then else stages, datasets, results, flags)
-    return _run(stages, last, datasets, results, flags)
+        return print_plan(pipeline.planned(), datasets, results, on_gpus=flags.gpus_per_worker > 0)
+    return _run(pipeline, datasets, results, flags)
 
 
 def _loaded_contents(stages: Stages, datasets: Datasets) -> dict[str, "DataContent"]:
@@ -141,19 +133,6 @@ def _contents(stages: Stages, known: Stages) -> dict[str, "DataContent"]:
     return contents | {name: content_of(name) for name in sorted(names - contents.keys())}
 
 
-def _with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
-    """The sweep with the flags that all scripts share."""
-    sweep = replace(
-        sweep,
-        name=flags.name or sweep.name,
-        metric=flags.objective_metric,
-        evaluations=flags.evaluations,
-    )
-    if sweep.searched_space:
-        sweep = replace(sweep, sampler=Sampler.parse(flags.sampler))
-    return sweep.without_early_stopping() if flags.no_early_stopping else sweep
-
-
 def _require_left(options: Options, varies: Sequence[str]) -> None:
     """Raise UserError if a flag or `--set` sets what the sweep varies, except a flag that gives the default."""
     for path in varies:
@@ -165,13 +144,6 @@ def _require_left(options: Options, varies: Sequence[str]) -> None:
 
 
 _LEFT = "be left to the sweep, which varies it"
-
-
-def _planned(last: Callable[[Trials], list[Sweep]]) -> list[Sweep]:
-    """The last stage as planned before the others have run."""
-    import pandas as pd
-
-    return last(pd.DataFrame())
 
 
 def _report(stages: Stages, flags: argparse.Namespace, *, of_last_run: bool) -> None:
@@ -233,14 +205,8 @@ def _require_labels(dataset: "Dataset", stage: Sweep, data: str) -> None:
         raise UserError(f"must have labels for {stage.metric}, got {data!r}; {remedy}", field="data")
 
 
-def _run(
-    stages: Stages,
-    last: Callable[[Trials], list[Sweep]],
-    datasets: Datasets,
-    results: "Results",
-    flags: argparse.Namespace,
-) -> None:
-    """Run the stages on Ray, then the last one, which is built from their results, and present the findings."""
+def _run(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argparse.Namespace) -> None:
+    """Run the first stages on Ray, then the one that is built from their results, and present the findings."""
     from darl.report.collect import stages_of
     from darl.report.publish import present
 
@@ -248,26 +214,48 @@ def _run(
         from darl.distributed.cluster import require_local_gpus
 
         require_local_gpus(flags.workers, flags.gpus_per_worker)
-    for stage in stages:
-        images = len(datasets[stage.base.data_key].train), len(datasets[stage.base.data_key].validation)
-        what = f"{several(stage.base.epochs, 'epochs')} on {stage.base.data} ({images[0]:,} + {images[1]:,} images)"
-        print(f"{stage.name}: {stage.trials_in_words} of {what}", flush=True)
+    for stage in pipeline.first:
+        print(_announcement(stage, datasets[stage.base.data_key]), flush=True)
     with results.claimed():
         results.prepare()
         print("starting Ray", flush=True)
-        from darl.distributed import cluster, session
+        from darl.distributed.session import run_all
 
-        cluster.connect()
-        cluster.require_resources(flags.workers, flags.gpus_per_worker)
-        cluster.require_shared(results.path)
-        searches = any(stage.searched_space for stage in stages)
-        shared = session.begin(results, datasets, workers_of(flags), flags, searches=searches)
-        results.write_file(SWEEP_FILE, to_json(stages).encode())
-        if session.run_all(stages, shared):
-            final = last(results.trials())
-            results.write_file(SWEEP_FILE, to_json([*stages, *final]).encode())
-            session.run_all(final, shared)
-        if shared.budget.ended_by:
-            print(f"ended by --{shared.budget.ended_by}; the same command goes on", file=sys.stderr)
+        session = _begin(pipeline, datasets, results, flags)
+        results.write_file(SWEEP_FILE, to_json(pipeline.first).encode())
+        if run_all(pipeline.first, session):
+            last = pipeline.last(results.trials())
+            results.write_file(SWEEP_FILE, to_json([*pipeline.first, *last]).encode())
+            run_all(last, session)
+        if session.budget.ended_by:
+            name, value = session.budget.ended_by
+            print(f"stopped by {FLAGS[name]} {value:g}; run the same command to continue", file=sys.stderr)
         if not present(stages_of(results), results):
             sys.exit(1)
+
+
+def _announcement(stage: Sweep, dataset: "Dataset") -> str:
+    """A line on what is about to run."""
+    images = f"{len(dataset.train):,} + {len(dataset.validation):,} images"
+    each = f"{several(stage.base.epochs, 'epochs')} on {stage.base.data} ({images})"
+    return f"{stage.name}: {stage.trials_in_words}; each: {each}"
+
+
+def _begin(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argparse.Namespace) -> "Session":
+    """Join or start Ray, check that it has what the flags ask for, and make what the stages share."""
+    from darl.distributed import cluster
+    from darl.distributed.budget import Limits
+    from darl.distributed.session import begin
+
+    cluster.connect()
+    cluster.require_resources(flags.workers, flags.gpus_per_worker)
+    cluster.require_shared(results.path)
+    return begin(
+        results,
+        datasets,
+        workers_of(flags),
+        Limits(hours=flags.max_hours, gpu_hours=flags.max_gpu_hours, trials=flags.max_trials),
+        concurrent=flags.max_concurrent,
+        trackers=flags.log,
+        searches=any(stage.searched_space for stage in pipeline.first),
+    )

@@ -1,8 +1,8 @@
 """ASHA (asynchronous successive halving, Li et al. 2020) whose rungs decide only where early results predict late ones.
 
 Ray's `ASHAScheduler` computes the times of its rungs by a formula. A search has rungs of its own (`Search.rungs`), so
-the time attribute here is not the epoch but `keep` to the power of the rung's index: exactly where the formula puts its
-rungs. Only Ray's public interface is used.
+the time attribute here is not the epoch but `reduction` to the power of the rung's index: exactly where the formula
+puts its rungs. Only Ray's public interface is used.
 """
 
 from types import SimpleNamespace
@@ -10,35 +10,36 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler
 
+from darl.distributed.unpickled import Unpickled
 from darl.sweep.early_stopping import Pilot, judge
 from darl.sweep.search import Search
-from darl.sweep.study import KnownTrial
+from darl.sweep.study import PastTrial
 
 __all__ = ["Asha"]
 
 
-class Asha(ASHAScheduler):
+class Asha(Unpickled, ASHAScheduler):
     """ASHA over a search's rungs, each by its own metric.
 
     It stops no trial before the pilot has shown that a rung predicts final results, never stops the search's known
     first points, and takes in the scores of earlier runs.
 
-    keep: about one trial in this many continues at each rung; the search's `reduction` if None.
+    reduction: about one trial in this many continues at each rung; the search's `reduction` if None.
     """
 
-    def __init__(self, sweep: Search, past: list[KnownTrial], keep: int | None = None):
-        keep = keep or sweep.reduction
+    def __init__(self, sweep: Search, past: list[PastTrial], reduction: int | None = None):
+        reduction = reduction or sweep.reduction
         # The time limit lies beyond the last rung: a trial that reached it would be killed before its trainer returns.
         super().__init__(
             time_attr="rung",
             metric="score",
             mode=sweep.mode,
             grace_period=1,
-            max_t=keep ** len(sweep.rungs),
-            reduction_factor=keep,
+            max_t=reduction ** len(sweep.rungs),
+            reduction_factor=reduction,
         )
         self._sweep = sweep
-        self._times = {epoch: keep**index for index, epoch in enumerate(sorted(sweep.rungs))}
+        self._times = {epoch: reduction**index for index, epoch in enumerate(sorted(sweep.rungs))}
         self._spared = [dict(point) for point in sweep.first.values()]
         self._scores: dict[str, dict[int, float]] = {}
         self._finished = [dict(trial.values) for trial in past if trial.status == "finished"]
@@ -47,10 +48,7 @@ class Asha(ASHAScheduler):
         for trial in past:
             self._remember(trial)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its scheduler for a restore that is never made: the tables are the memory
-
-    def _remember(self, past: KnownTrial) -> None:
+    def _remember(self, past: PastTrial) -> None:
         """Record the scores of an earlier run's trial at the rungs."""
         trial: Any = SimpleNamespace(trial_id=past.trial_id)
         self.on_trial_add(None, trial)  # pyright: ignore[reportArgumentType]

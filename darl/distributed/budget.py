@@ -9,6 +9,7 @@ from typing import Any
 
 from ray.tune import Callback, Stopper
 
+from darl.distributed.unpickled import Unpickled
 from darl.results.tables import TableWriteError
 
 __all__ = ["Budget", "Limits"]
@@ -16,7 +17,7 @@ __all__ = ["Budget", "Limits"]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one call may use; None is no limit. The fields are named like the flags."""
+    """What one call may use; None is no limit."""
 
     hours: float | None = None
     gpu_hours: float | None = None
@@ -24,7 +25,7 @@ class Limits:
     """Trials that may be started, whether or not they end within the call."""
 
 
-class Budget(Callback, Stopper):
+class Budget(Unpickled, Callback, Stopper):
     """Counts trials, hours and GPU-hours (trials running × GPUs each × hours), and stops Tune when one is used up."""
 
     def __init__(self, limits: Limits, gpus_per_trial: float):
@@ -37,9 +38,6 @@ class Budget(Callback, Stopper):
         self.broken: TableWriteError | None = None
         """The error after which no more rows can be written; it stops all trials."""
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles callbacks for a restore that never happens
-
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Never stop a single trial: `stop_all` stops all of them together."""
         return False
@@ -50,19 +48,21 @@ class Budget(Callback, Stopper):
         return float("inf") if self.limits.trials is None else self.limits.trials - self.started
 
     @property
-    def used_up(self) -> str | None:
-        """The limit that ends the sweep now, such as `max-hours 1`; None while the budget lasts."""
+    def used_up(self) -> tuple[str, float] | None:
+        """Field and value of the limit that ends the sweep now, such as `max_hours`, 1; None while the budget lasts."""
         hours, gpu_hours = (time.monotonic() - self.began) / 3600, self.gpu_seconds / 3600
         if self.limits.hours is not None and hours >= self.limits.hours:
-            return f"max-hours {self.limits.hours:g}"
+            return "max_hours", self.limits.hours
         if self.limits.gpu_hours is not None and gpu_hours >= self.limits.gpu_hours:
-            return f"max-gpu-hours {self.limits.gpu_hours:g}"
+            return "max_gpu_hours", self.limits.gpu_hours
         return None
 
     @property
-    def ended_by(self) -> str | None:
-        """The limit that leaves part of the sweep to a later call, such as `max-trials 3`; None without one."""
-        return self.used_up or (f"max-trials {self.limits.trials}" if self.short else None)
+    def ended_by(self) -> tuple[str, float] | None:
+        """Field and value of the limit that leaves part of the sweep to a later call; None without one."""
+        if self.short and self.limits.trials is not None:
+            return self.used_up or ("max_trials", self.limits.trials)
+        return self.used_up
 
     def stop_all(self) -> bool:
         """Whether all running trials are to be stopped now."""

@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from darl.distributed.ray_internals import read_ray_address
 from darl.errors import UserError
 from darl.storage.address import is_remote
+from darl.sweep.wording import several
 from darl.variants import require
 
 __all__ = ["connect", "require_local_gpus", "require_resources", "require_shared", "slots"]
@@ -74,7 +75,7 @@ def require_local_gpus(workers: int, gpus_per_worker: float) -> None:
     gpus = torch.cuda.device_count()
     if _fitting_workers([{"CPU": math.inf, "GPU": gpus}], gpus_per_worker) < workers:
         raise UserError(
-            f"must fit this machine, which has {gpus} GPU for PyTorch, got {workers} worker(s) of "
+            f"must fit this machine, which has {gpus} GPU for PyTorch, got {several(workers, 'workers')} of "
             f"{gpus_per_worker:g} GPU each; ask for fewer, or set RAY_ADDRESS to a cluster that has them",
             field="gpus_per_worker",
         )
@@ -96,7 +97,7 @@ def require_resources(workers: int, gpus_per_worker: float) -> None:
         nodes_have = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes) or "none"
         field = "gpus_per_worker" if gpus_per_worker and _fitting_workers(nodes, 0) >= workers else "workers"
         raise UserError(
-            f"must fit the cluster, whose nodes have {nodes_have}, got {workers} worker(s) of 1 CPU and "
+            f"must fit the cluster, whose nodes have {nodes_have}, got {several(workers, 'workers')} of 1 CPU and "
             f"{gpus_per_worker:g} GPU each; ask for fewer or start more nodes",
             field=field,
         )

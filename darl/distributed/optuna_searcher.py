@@ -11,14 +11,15 @@ import optuna
 from optuna.storages import BaseStorage
 from ray.tune.search import Searcher
 
+from darl.distributed.unpickled import Unpickled
 from darl.sweep.search import Search
 from darl.sweep.space import Point
-from darl.sweep.study import KnownTrial, SearchStudy
+from darl.sweep.study import PastTrial, SearchStudy
 
 __all__ = ["OptunaSearcher"]
 
 
-class OptunaSearcher(Searcher):
+class OptunaSearcher(Unpickled, Searcher):
     """Gives Tune the points of a search, and Optuna the correct end of each trial.
 
     A Tune config is `{"trial": (point, repeat)}`.
@@ -38,7 +39,7 @@ class OptunaSearcher(Searcher):
         self,
         sweep: Search,
         queue: Sequence[Point],
-        past: Sequence[KnownTrial],
+        past: Sequence[PastTrial],
         missing: int,
         storage: BaseStorage | None = None,
         cut: Callable[[], object] = bool,
@@ -46,9 +47,6 @@ class OptunaSearcher(Searcher):
         super().__init__(metric=sweep.metric, mode=sweep.mode)
         self._sweep, self._missing, self._cut = sweep, missing, cut
         self._search = SearchStudy(sweep, queue, past, storage)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher for a restore that never happens: a sweep continues from its tables
 
     def save(self, checkpoint_path: str) -> None:
         """Write an empty file: Tune warns if a searcher saves nothing."""

@@ -5,8 +5,9 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from darl.distributed.unpickled import Unpickled
 from darl.sweep.base import Sweep
-from darl.sweep.search import Search
+from darl.sweep.search import Search, is_finite
 from darl.sweep.space import Point
 
 __all__ = ["PlannedSearcher", "RaceSearcher"]
@@ -15,15 +16,12 @@ Plan = list[tuple[str, Point, int]]
 """Label, point and repeat of each trial."""
 
 
-class PlannedSearcher(Searcher):
+class PlannedSearcher(Unpickled, Searcher):
     """The trials of a plan, in its order. A Tune config is `{"trial": (point, repeat)}`."""
 
     def __init__(self, sweep: Sweep, plan: Plan):
         super().__init__(metric=sweep.metric, mode=sweep.mode)
         self._sweep, self._plan = sweep, list(plan)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher for a restore that never happens: a sweep continues from its tables
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The next trial's config; FINISHED after the last one."""
@@ -69,7 +67,7 @@ class RaceSearcher(PlannedSearcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record the last value of a trial."""
         value = result.get(self._sweep.metric)
-        if isinstance(value, float) and math.isfinite(value):
+        if is_finite(value):
             self._last[trial_id] = (result["epoch"], value)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

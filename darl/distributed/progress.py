@@ -9,14 +9,15 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from darl.distributed.recorder import Recorder
+from darl.distributed.recorder import RecorderCallback
+from darl.distributed.unpickled import Unpickled
 from darl.metrics import KNN, METRICS, Metric
 from darl.sweep.base import Sweep
 
 __all__ = ["ProgressDisplay"]
 
 
-class ProgressDisplay(Callback):
+class ProgressDisplay(Unpickled, Callback):
     """Shows the rows that a recorder writes.
 
     done: number of trials that the tables held already. total: number of trials in all; a race may end with fewer.
@@ -25,28 +26,25 @@ class ProgressDisplay(Callback):
     def __init__(self, sweep: Sweep, done: int, total: int, *, race: bool = False):
         self.sweep, self.done, self.total, self.race = sweep, done, total, race
         self.console = Console()
-        self.recorder: Recorder | None = None
+        self.recorder: RecorderCallback | None = None
         self.shown = 0
         self.ended: set[str] = set()
         self.began = time.monotonic()
         self.live: Live | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles callbacks for a restore that never happens
-
-    def follow(self, recorder: Recorder) -> "ProgressDisplay":
+    def follow(self, recorder: RecorderCallback) -> "ProgressDisplay":
         """Show the rows of this recorder from now on; returns the display itself."""
         self.recorder = recorder
         return self
 
     def setup(self, **info: Any) -> None:
         """Start the display: Tune calls this before the first trial."""
-        self.tell_known()
+        self.print_known()
         if self.console.is_terminal:
             self.live = Live(console=self.console, refresh_per_second=4)
             self.live.start()
 
-    def tell_known(self) -> None:
+    def print_known(self) -> None:
         """Print how many trials the tables held already."""
         if self.done:
             kind = "trials of the race" if self.race else "trials"

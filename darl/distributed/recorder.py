@@ -15,6 +15,7 @@ from ray.tune import Callback
 from darl.distributed.budget import Budget
 from darl.distributed.trainer import failure
 from darl.distributed.trial import Job
+from darl.distributed.unpickled import Unpickled
 from darl.errors import reason
 from darl.results.recorder import TrialRecorder
 from darl.results.rows import now
@@ -23,10 +24,10 @@ from darl.storage.address import below
 from darl.sweep.base import ATTEMPTS
 from darl.training.checkpoint_store import CHECKPOINTS, CheckpointStore
 
-__all__ = ["Recorder"]
+__all__ = ["RecorderCallback"]
 
 
-class Recorder(Callback):
+class RecorderCallback(Unpickled, Callback):
     """Writes each trial's start and, at its end, first its curve and then its row.
 
     An error in writing is not raised, since Tune would count it as the trial's failure: it ends the sweep (`Budget`).
@@ -44,9 +45,6 @@ class Recorder(Callback):
         """The fractional epoch that each trial has reported last."""
         self.rows: list[dict[str, Any]] = []
         """The rows that this driver has written so far."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles callbacks for a restore that never happens: a sweep continues from its tables
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record the start, so that the next run after a kill knows which trials were unfinished."""

@@ -14,14 +14,14 @@ from darl.sweep.base import ATTEMPTS, Sweep
 from darl.sweep.early_stopping import ended, scores
 from darl.sweep.search import Search
 from darl.sweep.space import Point
-from darl.sweep.study import KnownTrial
+from darl.sweep.study import PastTrial
 from darl.training.checkpoint_store import CheckpointStore
 
-__all__ = ["State", "known_trials", "queue_of", "read_state"]
+__all__ = ["FolderState", "past_trials", "queue_of", "read_state"]
 
 
 @dataclass(frozen=True)
-class State:
+class FolderState:
     """The state of a folder's trials, from its tables and checkpoints."""
 
     last: Mapping[str, dict[str, Any]]
@@ -32,7 +32,7 @@ class State:
     unfinished: list[Experiment]
 
 
-def read_state(sweep: Sweep, results: Results) -> State:
+def read_state(sweep: Sweep, results: Results) -> FolderState:
     """The state of a folder's trials; cleans up after a driver that was killed just after it had written a row.
 
     Records of older versions do not hold the content of their data. Their trials get the id that they would have today,
@@ -52,13 +52,13 @@ def read_state(sweep: Sweep, results: Results) -> State:
         row = last.get(experiment.trial_id)
         if row is not None and row["status"] != "failed":  # killed between writing the row and cleaning up
             store.finish(experiment.trial_id, keep_weights=row["status"] == "finished")
-    return State(last, attempts, frozenset(done), [own for own in started if own.trial_id not in last])
+    return FolderState(last, attempts, frozenset(done), [own for own in started if own.trial_id not in last])
 
 
-def known_trials(sweep: Search, state: State, results: Results) -> list[KnownTrial]:
+def past_trials(sweep: Search, state: FolderState, results: Results) -> list[PastTrial]:
     """The trials on the search's own seed that do not run again, in the order in which they ended."""
     curves = dict(list(results.curves().groupby(["trial_id", "attempt"])))
-    known: list[KnownTrial] = []
+    past: list[PastTrial] = []
     for key, row in sorted(state.last.items(), key=lambda item: ended(item[1])):
         experiment = sweep.experiments([row["config"]])[0]
         point = experiment and sweep.point_of(experiment)
@@ -67,15 +67,15 @@ def known_trials(sweep: Search, state: State, results: Results) -> list[KnownTri
             curve = curves.get((row["trial_id"], row["attempt"]))
             values = {} if curve is None else scores(sweep, curve)
             lasted = (_local(row["started_at"]), _local(ended(row)))
-            known.append(KnownTrial(trial_id=key, point=point, status=row["status"], values=values, lasted=lasted))
-    return known
+            past.append(PastTrial(trial_id=key, point=point, status=row["status"], values=values, lasted=lasted))
+    return past
 
 
 def _local(time: pd.Timestamp) -> datetime:
     return time.to_pydatetime(warn=False).astimezone().replace(tzinfo=None)
 
 
-def queue_of(sweep: Search, state: State) -> list[Point]:
+def queue_of(sweep: Search, state: FolderState) -> list[Point]:
     """The points that run before the sampler draws any: unfinished trials, failed ones to retry, and known points."""
     seed = sweep.base.seed
     failed = [row["config"] for key, row in state.last.items() if row["status"] == "failed" and key not in state.done]

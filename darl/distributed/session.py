@@ -1,6 +1,5 @@
 """The sweeps of one command on one Ray: the objects that they share, and the order in which they run."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from optuna.storages.journal import JournalFileBackend
 from darl.data import Dataset
 from darl.distributed.budget import Budget, Limits
 from darl.distributed.cluster import slots
-from darl.distributed.tuner import Run, keep_study, run_sweep
+from darl.distributed.tuner import Session, keep_study, run_sweep
 from darl.results.tables import Results
 from darl.storage.address import is_remote
 from darl.sweep.base import Sweep
@@ -25,30 +24,40 @@ STUDY_FILE = "optuna.log"
 
 
 def begin(
-    results: Results, datasets: Mapping[str, Dataset], workers: Workers, flags: argparse.Namespace, *, searches: bool
-) -> Run:
-    """The objects that all sweeps of a command share. Raises UserError if a tracker cannot be reached."""
-    limits = Limits(hours=flags.max_hours, gpu_hours=flags.max_gpu_hours, trials=flags.max_trials)
+    results: Results,
+    datasets: Mapping[str, Dataset],
+    workers: Workers,
+    limits: Limits,
+    *,
+    concurrent: int | None,
+    trackers: Sequence[str],
+    searches: bool,
+) -> Session:
+    """The objects that all sweeps of a command share. Raises UserError if a tracker cannot be reached.
+
+    concurrent: most trials that may run at the same time; as many as fit if None. trackers: their kinds. searches:
+    whether any of the sweeps has a study.
+    """
     trials = slots(workers.count, workers.gpus)
-    return Run(
+    return Session(
         results=results,
-        shared={key: ray.put(dataset) for key, dataset in datasets.items()},
+        datasets={key: ray.put(dataset) for key, dataset in datasets.items()},
         workers=workers,
-        concurrent=min(trials, flags.max_concurrent or trials),
+        concurrent=min(trials, concurrent or trials),
         budget=Budget(limits, workers.count * workers.gpus),
         study=_study(results.path) if searches else None,
-        trackers=track(flags.log, results.sweep, local_folder(results.path)),
+        trackers=track(trackers, results.sweep, local_folder(results.path)),
     )
 
 
-def run_all(sweeps: Sequence[Sweep], shared: Run) -> bool:
+def run_all(sweeps: Sequence[Sweep], session: Session) -> bool:
     """Run sweeps one after another; False if the budget was spent before all were done."""
     for sweep in sweeps:
-        if shared.budget.used_up:
-            keep_study(sweep, shared)
+        if session.budget.used_up:
+            keep_study(sweep, session)
         else:
-            run_sweep(sweep, shared)
-    return not shared.budget.ended_by
+            run_sweep(sweep, session)
+    return not session.budget.ended_by
 
 
 def _study(root: str) -> BaseStorage | None:

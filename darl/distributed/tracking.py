@@ -10,21 +10,19 @@ from typing import Any
 from ray.tune import Callback
 
 from darl.distributed.trial import Job
+from darl.distributed.unpickled import Unpickled
 from darl.training.events import Evaluated
 from darl.training.trackers.base import Tracking, metrics_of, parameters_of
 
 __all__ = ["TrackerCallback"]
 
 
-class TrackerCallback(Callback):
+class TrackerCallback(Unpickled, Callback):
     """Shows the trials of a run of a sweep in one tracker."""
 
     def __init__(self, job: Job, tracking: Tracking):
         self.job, self.tracking = job, tracking
         self.trials: dict[str, _State] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles callbacks for a restore that never happens
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Start the tracker's run of a trial; a trial that restarts after a fault keeps its run."""

@@ -27,9 +27,9 @@ from darl.training.events import Evaluated, Saved
 from darl.training.parallel import Workers
 from darl.training.pretrain import fit
 
-__all__ = ["Job", "Shared", "resources", "run_trial"]
+__all__ = ["Job", "SharedDatasets", "resources", "run_trial"]
 
-Shared = Mapping[str, "ray.ObjectRef[Dataset]"]
+SharedDatasets = Mapping[str, "ray.ObjectRef[Dataset]"]
 """The data sets of a sweep in Ray's object store, by `Experiment.data_key`."""
 
 HEARTBEAT = 2.0
@@ -58,14 +58,14 @@ def resources(workers: Workers) -> dict[str, float]:
     return {"CPU": 1, **({"GPU": workers.gpus} if workers.gpus else {})}
 
 
-def run_trial(config: dict[str, Any], *, job: Job, shared: Shared) -> None:
+def run_trial(config: dict[str, Any], *, job: Job, datasets: SharedDatasets) -> None:
     """Train the trial of `config`, and report its evaluations.
 
     An error that a retry would repeat (the training diverges, settings do not fit together) is reported as a result.
     Any other error is raised: Tune starts the trial again in a new process, which continues from the last checkpoint.
     """
     experiment = job.experiment(config)
-    dataset = shared[experiment.data_key]
+    dataset = datasets[experiment.data_key]
     try:
         if job.workers.count > 1:
             _over_workers(experiment, job, dataset)

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from optuna.storages import BaseStorage
 from ray import tune
+from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -24,32 +25,32 @@ from darl.distributed.budget import Budget
 from darl.distributed.optuna_searcher import OptunaSearcher
 from darl.distributed.planned_searcher import Plan, PlannedSearcher, RaceSearcher
 from darl.distributed.progress import ProgressDisplay
-from darl.distributed.recorder import Recorder
-from darl.distributed.resume import State, known_trials, queue_of, read_state
+from darl.distributed.recorder import RecorderCallback
+from darl.distributed.resume import FolderState, past_trials, queue_of, read_state
 from darl.distributed.tracking import TrackerCallback
-from darl.distributed.trial import Job, Shared, resources, run_trial
+from darl.distributed.trial import Job, SharedDatasets, resources, run_trial
 from darl.errors import reason
 from darl.results.tables import Results, TableWriteError
 from darl.sweep.base import ATTEMPTS, Sweep
 from darl.sweep.design import Design
 from darl.sweep.search import Search
-from darl.sweep.study import KnownTrial
+from darl.sweep.study import PastTrial
 from darl.training.checkpoint_store import CheckpointStore
 from darl.training.parallel import Workers
 from darl.training.trackers.base import Tracking
 
-__all__ = ["SAMPLER_FILE", "Run", "keep_study", "run_sweep"]
+__all__ = ["SAMPLER_FILE", "Session", "keep_study", "run_sweep"]
 
 SAMPLER_FILE = "sampler.json"
 """The file in RESULTS/SWEEP with the settings of the sampler that drew the search's points."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Session:
     """The objects that the sweeps of one command share."""
 
     results: Results
-    shared: Shared
+    datasets: SharedDatasets
     workers: Workers
     concurrent: int
     """Number of trials that run at the same time."""
@@ -59,52 +60,52 @@ class Run:
     trackers: list[Tracking] = field(default_factory=list[Tracking])
 
 
-def run_sweep(sweep: Sweep, run: Run) -> None:
+def run_sweep(sweep: Sweep, session: Session) -> None:
     """Run the missing trials of a sweep and write their rows. Stops when the budget is spent."""
-    _KINDS[type(sweep)].run(sweep, run)
+    _KINDS[type(sweep)].run(sweep, session)
 
 
-def keep_study(sweep: Sweep, run: Run) -> None:
+def keep_study(sweep: Sweep, session: Session) -> None:
     """Write the trials that the tables hold to Optuna's storage, for a sweep that does not run for lack of budget."""
-    _KINDS[type(sweep)].keep_study(sweep, run)
+    _KINDS[type(sweep)].keep_study(sweep, session)
 
 
-def _design(sweep: Design, run: Run) -> None:
-    state = read_state(sweep, run.results)
+def _design(sweep: Design, session: Session) -> None:
+    state = read_state(sweep, session.results)
     plan = sweep.planned()
     missing = [trial for trial in plan if sweep.experiment(trial[1], trial[2]).trial_id not in state.done]
     progress = ProgressDisplay(sweep, len(plan) - len(missing), len(plan))
     if missing:
-        _tune(sweep, run, state, PlannedSearcher(sweep, missing), FIFOScheduler(), len(missing), progress)
+        _tune(sweep, session, state, PlannedSearcher(sweep, missing), FIFOScheduler(), len(missing), progress)
     else:
-        progress.tell_known()
+        progress.print_known()
 
 
-def _search(sweep: Search, run: Run) -> None:
-    state = read_state(sweep, run.results)
-    known = known_trials(sweep, state, run.results)
-    missing = sweep.trials - len(known)
-    proposals = _proposals(sweep, run, state, known)
-    run.results.write_file(SAMPLER_FILE, json.dumps(proposals.study.user_attrs["sampler"], indent=1).encode())
-    progress = ProgressDisplay(sweep, len(known), max(len(known), sweep.trials))
+def _search(sweep: Search, session: Session) -> None:
+    state = read_state(sweep, session.results)
+    past = past_trials(sweep, state, session.results)
+    missing = sweep.trials - len(past)
+    proposals = _proposals(sweep, session, state, past)
+    session.results.write_file(SAMPLER_FILE, json.dumps(proposals.study.user_attrs["sampler"], indent=1).encode())
+    progress = ProgressDisplay(sweep, len(past), max(len(past), sweep.trials))
     if missing > 0:
-        scheduler = Asha(sweep, known) if sweep.stops_early else FIFOScheduler()
-        _tune(sweep, run, state, proposals, scheduler, missing, progress)
+        scheduler = Asha(sweep, past) if sweep.stops_early else FIFOScheduler()
+        _tune(sweep, session, state, proposals, scheduler, missing, progress)
     else:
-        progress.tell_known()
-    if not run.budget.used_up and sweep.seeds > 1:
-        _race(sweep, run)
+        progress.print_known()
+    if not session.budget.used_up and sweep.seeds > 1:
+        _race(sweep, session)
 
 
-def _proposals(sweep: Search, run: Run, state: State, known: list[KnownTrial]) -> OptunaSearcher:
-    missing = sweep.trials - len(known)
-    return OptunaSearcher(sweep, queue_of(sweep, state), known, missing, run.study, lambda: run.budget.used_up)
+def _proposals(sweep: Search, session: Session, state: FolderState, past: list[PastTrial]) -> OptunaSearcher:
+    missing = sweep.trials - len(past)
+    return OptunaSearcher(sweep, queue_of(sweep, state), past, missing, session.study, lambda: session.budget.used_up)
 
 
-def _race(sweep: Search, run: Run) -> None:
+def _race(sweep: Search, session: Session) -> None:
     """Run the best points and the known first points on seeds that the search has not used."""
-    state = read_state(sweep, run.results)
-    points = sweep.racing(run.results.trials().to_dict("records"))
+    state = read_state(sweep, session.results)
+    points = sweep.racing(session.results.trials().to_dict("records"))
     plan: Plan = []
     values: list[tuple[str, int, float]] = []
     for repeat in range(1, sweep.seeds):
@@ -119,22 +120,22 @@ def _race(sweep: Search, run: Run) -> None:
     total = len(points) * (sweep.seeds - 1)
     progress = ProgressDisplay(sweep, total - len(plan), total, race=True)
     if any(label not in race.dropped for label, _, _ in plan):
-        _tune(sweep, run, state, race, FIFOScheduler(), len(plan), progress)
+        _tune(sweep, session, state, race, FIFOScheduler(), len(plan), progress)
     else:
-        progress.tell_known()
+        progress.print_known()
 
 
-def _keep_study(sweep: Search, run: Run) -> None:
-    state = read_state(sweep, run.results)
-    _proposals(sweep, run, state, known_trials(sweep, state, run.results))
+def _keep_study(sweep: Search, session: Session) -> None:
+    state = read_state(sweep, session.results)
+    _proposals(sweep, session, state, past_trials(sweep, state, session.results))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
     """The functions that run a kind of sweep."""
 
-    run: Callable[[Any, Run], None]
-    keep_study: Callable[[Any, Run], None] = lambda sweep, run: None
+    run: Callable[[Any, Session], None]
+    keep_study: Callable[[Any, Session], None] = lambda sweep, session: None
     """Does nothing by default: a kind without a sampler has no study."""
 
 
@@ -147,47 +148,53 @@ _KINDS: Mapping[type[Sweep], _Kind] = {
 
 def _tune(
     sweep: Sweep,
-    run: Run,
-    state: State,
+    session: Session,
+    state: FolderState,
     searcher: Searcher,
     scheduler: TrialScheduler,
     trials: int,
     progress: ProgressDisplay,
 ) -> None:
-    run.budget.short |= trials > run.budget.trials
-    if run.budget.trials < 1:
+    """Run at most so many trials, as far as the budget goes."""
+    budget, path = session.budget, session.results.path
+    budget.short |= trials > budget.trials
+    if budget.trials < 1:
         return
-    job = Job(sweep=sweep, workers=run.workers, root=run.results.path)
-    recorder = Recorder(job, run.results, CheckpointStore(run.results.path), state.attempts, run.budget)
-    trials = int(min(trials, run.budget.trials))
-    trainable = tune.with_parameters(run_trial, job=job, shared=run.shared)
-    with tempfile.TemporaryDirectory(prefix="darl-tune-") as folder, progress, _disk_errors_named(run.results.path):
-        tune.Tuner(
-            tune.with_resources(trainable, resources(run.workers)),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=trials,
-                max_concurrent_trials=min(run.concurrent, trials),
-                reuse_actors=run.workers.count == 1,  # a stopped TorchTrainer ends only with its actor
-            ),
-            run_config=tune.RunConfig(
-                storage_path=folder,
-                name="sweep",
-                verbose=0,
-                stop=run.budget,
-                callbacks=[
-                    recorder,
-                    run.budget,
-                    progress.follow(recorder),
-                    *(TrackerCallback(job, tracking) for tracking in run.trackers),
-                ],
-                # a lost process continues from its checkpoint
-                failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
-            ),
-        ).fit()
-        if run.budget.broken is not None:
-            raise run.budget.broken
+    trials = int(min(trials, budget.trials))
+    job = Job(sweep=sweep, workers=session.workers, root=path)
+    recorder = RecorderCallback(job, session.results, CheckpointStore(path), state.attempts, budget)
+    trackers = [TrackerCallback(job, tracking) for tracking in session.trackers]
+    config = tune.TuneConfig(
+        search_alg=searcher,
+        scheduler=scheduler,
+        num_samples=trials,
+        max_concurrent_trials=min(session.concurrent, trials),
+        reuse_actors=session.workers.count == 1,  # a stopped TorchTrainer ends only with its actor
+    )
+    with tempfile.TemporaryDirectory(prefix="darl-tune-") as folder, progress, _disk_errors_named(path):
+        callbacks = [recorder, budget, progress.follow(recorder), *trackers]
+        run_config = _run_config(folder, budget, callbacks)
+        tune.Tuner(_trainable(job, session), tune_config=config, run_config=run_config).fit()
+        if budget.broken is not None:
+            raise budget.broken
+
+
+def _trainable(job: Job, session: Session) -> Callable[..., Any]:
+    """`run_trial` with what all trials share, and the resources that Tune reserves for each."""
+    trainable = tune.with_parameters(run_trial, job=job, datasets=session.datasets)
+    return tune.with_resources(trainable, resources(job.workers))
+
+
+def _run_config(folder: str, budget: Budget, callbacks: list[Callback]) -> tune.RunConfig:
+    """What Tune does beside searching. folder: for its own files, which nothing reads."""
+    return tune.RunConfig(
+        storage_path=folder,
+        name="sweep",
+        verbose=0,
+        stop=budget,
+        callbacks=callbacks,
+        failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),  # a lost process continues from its checkpoint
+    )
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from darl.variants import Variant, require
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["Beta", "Corruption", "Cosine", "Linear", "Noise", "nearest_beta"]
+__all__ = ["PAPER", "Beta", "Corruption", "Cosine", "Linear", "Noise", "nearest_beta"]
 
 
 class Corruption(NamedTuple):
@@ -115,6 +115,10 @@ class Beta(Noise):
         """ab / ((a + b)² (a + b + 1))."""
         total = self.a + self.b
         return self.mean() * (self.b / total) / (total + 1)
+
+
+PAPER = Beta(a=0.03, b=1.0)
+"""The schedule that the paper finds best (section 4.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)

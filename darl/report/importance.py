@@ -17,7 +17,7 @@ import pandas as pd
 
 from darl.metrics import METRICS
 from darl.sweep.base import Sweep
-from darl.sweep.space import known
+from darl.sweep.space import fixed_trial
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -61,10 +61,10 @@ def importances(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -
 def conditional_importances(sweep: Sweep, trials: pd.DataFrame, metric: str | None = None) -> "dict[str, pd.Series]":
     """`importances` over the trials of each alternative that has parameters of its own, such as `noise=beta`."""
     by_alternative: dict[str, pd.Series] = {}
+    points = [{} if own is None else sweep.point_of(own) or {} for own in sweep.experiments(trials["config"])]
     for path, dimension in sweep.searched_space.items():
-        column = path.replace(".", "_")
         for option in (option for option, own in dimension.alternatives.items() if own):
-            weights = importances(sweep, trials.loc[trials[column] == option.partition(":")[0]], metric)
+            weights = importances(sweep, trials.loc[[point.get(path) == option for point in points]], metric)
             if not weights.empty:
                 by_alternative[f"{path}={option}"] = weights
     return by_alternative
@@ -90,6 +90,6 @@ def _optuna_trials(sweep: Sweep, rows: Iterator[tuple[str, float]]) -> Iterator[
     for config, value in rows:
         experiment = sweep.experiments([config])[0]
         point = experiment and sweep.point_of(experiment)
-        trial = None if point is None else known(sweep.searched_space, point)
+        trial = None if point is None else fixed_trial(sweep.searched_space, point)
         if trial is not None:
             yield create_trial(params=trial.params, distributions=trial.distributions, value=float(value))

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Self
 from darl.data.content import DataContent
 from darl.evaluation.protocol import Protocols
 from darl.evaluation.standard import standard
-from darl.experiment import Experiment, flatten, read_experiments
+from darl.experiment import Experiment, read_experiments
 from darl.metrics import JUDGES, METRICS, PROBE
 from darl.sweep.space import Point, Space
 from darl.variants import Record, require
@@ -279,9 +279,8 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def differing_fields(experiments: Iterable[Experiment]) -> list[str]:
-    """The fields of the flat record in which experiments differ, `seed` aside."""
-    records = [flatten(experiment.to_record()) for experiment in experiments]
+def differing_fields(records: Sequence[Record]) -> list[str]:
+    """The fields in which flat records differ, `seed` aside."""
     names = dict.fromkeys(name for record in records for name in record if name != "seed")
     return [name for name in names if len({record.get(name) for record in records}) > 1]
 

@@ -10,6 +10,7 @@ from darl.aspects import Aspect
 from darl.errors import UserError
 from darl.experiment import aspects
 from darl.metrics import JUDGES, METRICS, Metric
+from darl.sweep.base import differing_fields
 from darl.variants import Record
 
 __all__ = ["require_comparable", "require_comparable_over"]
@@ -17,8 +18,7 @@ __all__ = ["require_comparable", "require_comparable_over"]
 
 def require_comparable(metric: str, records: list[Record]) -> list[str]:
     """The fields in which flat records differ, `seed` aside; raises UserError if the metric cannot compare them."""
-    names = dict.fromkeys(name for record in records for name in record if name != "seed")
-    varying = [name for name in names if len({record.get(name) for record in records}) > 1]
+    varying = differing_fields(records)
     require_comparable_over(metric, varying)
     return varying
 

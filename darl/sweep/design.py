@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import ClassVar, Self
 
 from darl.evaluation.protocol import Protocols, evenly
-from darl.experiment import Experiment
+from darl.experiment import Experiment, flatten
 from darl.sweep.base import Comparison, Sweep, arguments_of, describe, differing_fields
 from darl.sweep.space import Point
 from darl.sweep.wording import several
@@ -39,6 +39,10 @@ class Design(Sweep):
         require(len(self.cells) > 0, "cells", "be at least one", len(self.cells))
         for name in (self.baseline, *self.baselines.values()):
             require(name is None or name in self.cells, "baseline", f"be one of {', '.join(self.cells)}", name)
+        for label in self.groups:
+            require(label in self.cells, "groups", f"name cells ({', '.join(self.cells)})", label)
+        for group, name in self.baselines.items():
+            require(self.group_of(name) == group, "baselines", f"have a cell of group {group!r} for it", name)
         _ = self._by_record
 
     @property
@@ -125,7 +129,7 @@ class Design(Sweep):
     def compared_fields(self) -> list[list[str]]:
         """For each group, the fields in which its cells differ."""
         return [
-            differing_fields(self.experiment(self.cells[label]) for label in cells)
+            differing_fields([flatten(self.experiment(self.cells[label]).to_record()) for label in cells])
             for cells in self._cells_by_group().values()
         ]
 

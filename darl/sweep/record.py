@@ -23,8 +23,11 @@ def to_json(stages: Iterable[Sweep]) -> str:
 
 
 def from_json(text: str) -> list[Sweep]:
-    """The inverse of `to_json`; raises UserError for a record of another version of darl."""
+    """The inverse of `to_json`; raises UserError for a record of another version, or of variants not defined here."""
     try:
         return [KINDS[stage["kind"]].from_record(stage) for stage in json.loads(text)["stages"]]
+    except UserError as error:
+        remedy = "run the script that defines it, asking for the report"
+        raise UserError(f"{SWEEP_FILE} must name only what is defined here: {error}; {remedy}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{SWEEP_FILE} must be of this version of darl, got {error!r}; run the sweep again") from None

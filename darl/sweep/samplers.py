@@ -120,18 +120,18 @@ class GaussianProcess(Sampler):
         return {"n_startup_trials": self.startup}
 
 
-def propose(study: "optuna.Study", space: Space, known: int, seed: int) -> "tuple[optuna.Trial, Point]":
+def propose(study: "optuna.Study", space: Space, duplicates: int, seed: int) -> "tuple[optuna.Trial, Point]":
     """A new trial of the study, and its point.
 
-    The point is drawn at random once the sampler has proposed `PATIENCE` known points in a row: TPE may return to its
+    The point is drawn at random once the sampler has proposed `PATIENCE` duplicates in a row: TPE may return to its
     best point for ever, which does not mean that no other point is left.
 
-    known: number of known points proposed since the last new one. seed: seed of the random draws.
+    duplicates: number of points that have run before, proposed since the last new one. seed: seed of the random draws.
     """
     from optuna.samplers import RandomSampler
 
     sampler = study.sampler
-    if known >= PATIENCE:
+    if duplicates >= PATIENCE:
         study.sampler = RandomSampler(seed=(seed * 1_000_003 + len(study.get_trials(deepcopy=False))) % 2**32)
     try:
         trial = study.ask()

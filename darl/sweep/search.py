@@ -9,7 +9,7 @@ that early results predict final ones; the epochs after which a trial may then b
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeGuard
 
 from darl.evaluation.protocol import Protocols
 from darl.experiment import Experiment
@@ -20,7 +20,7 @@ from darl.sweep.space import Point, Space, read
 from darl.sweep.wording import several
 from darl.variants import Record, require
 
-__all__ = ["Search"]
+__all__ = ["Search", "is_finite"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,13 @@ class Search(Sweep):
         super().__post_init__()
         require(self.contenders >= 1, "contenders", "be at least 1", self.contenders)
         require(self.pilot >= 3, "pilot", "be at least 3", self.pilot)
+        require(self.reduction >= 2, "reduction", "be at least 2", self.reduction)
+        for name, point in self.first.items():
+            read_back = self.point_of(self.experiment(point))
+            require(read_back == point, "first", "set each value that the space draws, and no other", {name: point})
+        if self.baseline is not None:
+            remedy = f"be one of the first points ({', '.join(self.first) or 'there is none'})"
+            require(self.baseline in self.first, "baseline", remedy, self.baseline)
 
     @property
     def grace(self) -> int:
@@ -122,8 +129,8 @@ class Search(Sweep):
     def plan_lines(self, most: int) -> list[str]:
         """The space, the known points, the number of trials, the epochs of each, and when a trial is stopped early."""
         lines = [f"  {path}: {dimension}" for path, dimension in self.space.items()]
-        lines += [f"  first: {name}: {describe(point)}" for name, point in self.first.items()]
-        again = f", then the best {self.contenders} and the first ones on {several(self.seeds - 1, 'fresh seeds')}"
+        lines += [f"  known point: {name}: {describe(point)}" for name, point in self.first.items()]
+        again = f", then the best {self.contenders} and the known ones on {several(self.seeds - 1, 'fresh seeds')}"
         points = several(self.trials, "points")
         lines.append(f"trials: {points} on seed {self.base.seed}{again if self.seeds > 1 else ''}")
         lines.append(f"each: {several(self.base.epochs, 'epochs')} of {self.base.data}")
@@ -137,8 +144,8 @@ class Search(Sweep):
 
     @property
     def trials_in_words(self) -> str:
-        """`12 trials, then the best on 3 fresh seeds,`."""
-        again = f", then the best on {several(self.seeds - 1, 'fresh seeds')}," if self.seeds > 1 else ""
+        """`12 trials, then the best on 3 fresh seeds`."""
+        again = f", then the best on {several(self.seeds - 1, 'fresh seeds')}" if self.seeds > 1 else ""
         return f"{several(self.trials, 'trials')}{again}"
 
     @property
@@ -159,14 +166,14 @@ class Search(Sweep):
         dropped = self.fallen_behind(
             (row["cell"], row["seed"], float(row[self.metric]))
             for row in fresh
-            if row["cell"] in racing and row["status"] == "finished" and _is_number(row[self.metric])
+            if row["cell"] in racing and row["status"] == "finished" and is_finite(row[self.metric])
         )
         left = dict.fromkeys((cell for cell in ran if cell not in racing), "overtaken")
         return [
             Comparison(
                 cells=list(dict.fromkeys([*racing, *ran])) if fresh else [],
                 baseline=self.baseline,
-                title="Best again on fresh seeds",
+                title="Race on fresh seeds",
                 race=True,
                 left=left | dict.fromkeys(dropped, "dropped"),
             )
@@ -240,7 +247,7 @@ class Search(Sweep):
         valued: list[tuple[float, Point]] = []
         for row in rows:
             value = row[self.metric]
-            if row["status"] == "finished" and _is_number(value):
+            if row["status"] == "finished" and is_finite(value):
                 experiment = self.experiments([row["config"]])[0]
                 own = experiment is not None and experiment.seed == self.base.seed
                 point = self.point_of(experiment) if experiment is not None and own else None
@@ -262,5 +269,6 @@ class Search(Sweep):
         return cls(**arguments)
 
 
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a trial's value can be ranked: neither missing nor NaN nor infinite."""
+    return isinstance(value, int | float) and math.isfinite(value)

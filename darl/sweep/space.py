@@ -11,34 +11,22 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from darl.errors import UserError
 from darl.variants import Record, Variant, require
 
 if TYPE_CHECKING:
-    from optuna.trial import FixedTrial
+    from optuna.trial import BaseTrial, FixedTrial
 
 __all__ = [
-    "BetaByMean", "BetaByShape", "Choice", "Dimension", "LogUniform", "Point", "Space", "Trial", "draw", "known",
+    "BetaByMean", "BetaByShape", "Choice", "Dimension", "LogUniform", "Point", "Space", "draw", "fixed_trial",
     "parameters", "read",
 ]  # fmt: skip
 
 Point = dict[str, Any]
 """Values by dotted path of the experiment: numbers, texts of variants (`"round_robin:block=4"`), or None."""
-
-
-class Trial(Protocol):
-    """What a dimension draws from: an Optuna trial, or one that repeats a known point."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number."""
-        ...
-
-    def suggest_categorical(self, name: str, choices: list[str]) -> Any:
-        """One of the choices."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +36,7 @@ class Dimension(ABC):
     kind: ClassVar[str]
 
     @abstractmethod
-    def draw(self, path: str, trial: Trial) -> Point:
+    def draw(self, path: str, trial: "BaseTrial") -> Point:
         """A part of a point."""
 
     @abstractmethod
@@ -81,7 +69,7 @@ Space = Mapping[str, Dimension]
 """Dimensions by dotted path."""
 
 
-def draw(space: Space, trial: Trial) -> Point:
+def draw(space: Space, trial: "BaseTrial") -> Point:
     """A point of a space."""
     return {name: value for path, part in space.items() for name, value in part.draw(path, trial).items()}
 
@@ -91,7 +79,7 @@ def parameters(space: Space, point: Point) -> dict[str, Any]:
     return {name: value for path, part in space.items() for name, value in part.parameters(path, point).items()}
 
 
-def known(space: Space, point: Point) -> "FixedTrial | None":
+def fixed_trial(space: Space, point: Point) -> "FixedTrial | None":
     """An Optuna trial that has drawn this point, with its distributions; None for a point outside the space."""
     from optuna.trial import FixedTrial
 
@@ -119,7 +107,7 @@ class LogUniform(Dimension):
     def __str__(self) -> str:
         return f"log-uniform in [{self.low:g}, {self.high:g}]"
 
-    def draw(self, path: str, trial: Trial) -> Point:
+    def draw(self, path: str, trial: "BaseTrial") -> Point:
         """One number."""
         return {path: rounded(trial.suggest_float(path, self.low, self.high, log=True))}
 
@@ -130,7 +118,7 @@ class LogUniform(Dimension):
     def part(self, path: str, experiment: Any) -> Point | None:
         """The experiment's number at this path."""
         value = _at(experiment, path)
-        return {path: value} if isinstance(value, float) else None
+        return {path: float(value)} if _is_number(value) else None
 
 
 class BetaDimension(Dimension, ABC):
@@ -139,7 +127,9 @@ class BetaDimension(Dimension, ABC):
     def part(self, path: str, experiment: Any) -> Point | None:
         """a and b of the experiment's schedule, if it is a Beta."""
         values = {name: _at(experiment, name) for name in (f"{path}.a", f"{path}.b")}
-        return values if all(isinstance(value, float) for value in values.values()) else None
+        if not all(map(_is_number, values.values())):
+            return None
+        return {name: float(value) for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +149,7 @@ class BetaByShape(BetaDimension):
     def __str__(self) -> str:
         return f"Beta(a, b): a log-uniform in [{self.low_a:g}, {self.high_a:g}], b in [{self.low_b:g}, {self.high_b:g}]"
 
-    def draw(self, path: str, trial: Trial) -> Point:
+    def draw(self, path: str, trial: "BaseTrial") -> Point:
         """The numbers a and b."""
         a = trial.suggest_float(f"{path}.a", self.low_a, self.high_a, log=True)
         b = trial.suggest_float(f"{path}.b", self.low_b, self.high_b, log=True)
@@ -195,7 +185,7 @@ class BetaByMean(BetaDimension):
             f"concentration a+b log-uniform in [{self.low_concentration:g}, {self.high_concentration:g}]"
         )
 
-    def draw(self, path: str, trial: Trial) -> Point:
+    def draw(self, path: str, trial: "BaseTrial") -> Point:
         """a and b, from the logit of the mean and the concentration."""
         logit = trial.suggest_float(f"{path}.logit_mean", _logit(self.low_mean), _logit(self.high_mean))
         low, high = self.low_concentration, self.high_concentration
@@ -222,7 +212,7 @@ class Choice(Dimension):
         ]
         return "one of " + ", ".join(shown)
 
-    def draw(self, path: str, trial: Trial) -> Point:
+    def draw(self, path: str, trial: "BaseTrial") -> Point:
         """The option's text, and the values drawn by its own dimensions."""
         chosen = trial.suggest_categorical(path, list(self.options))
         return {path: chosen} | draw(self.options[chosen], trial)
@@ -236,16 +226,16 @@ class Choice(Dimension):
         value = _at(experiment, path)
         if not isinstance(value, Variant):
             return None
-        ancestry = type(value).__mro__
-        family = cast("type[Variant]", ancestry[ancestry.index(Variant) - 1])  # the class just below `Variant`
         for text, space in self.options.items():
-            if space and family.of(text) is type(value):
-                parts = [dimension.part(own, experiment) for own, dimension in space.items()]
-                known_parts = [part for part in parts if part is not None]
-                if len(known_parts) == len(parts):
-                    return {path: text} | {name: number for part in known_parts for name, number in part.items()}
-            elif not space and family.parse(text) == value:
-                return {path: text}
+            if text.partition(":")[0] != value.kind:  # perhaps a variant that this process does not know
+                continue
+            parts = [dimension.part(own, experiment) for own, dimension in space.items()]
+            if None in parts:
+                continue
+            drawn = {name: number for part in parts if part is not None for name, number in part.items()}
+            inside = {name.removeprefix(f"{path}."): number for name, number in drawn.items() if _within(name, path)}
+            if replace(value.family_class().parse(text), **inside) == value:
+                return {path: text} | drawn
         return None
 
     @property
@@ -290,6 +280,15 @@ def _require_range(name: str, low: float, high: float) -> None:
 
 def _logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number; one that a script gives to a field of floats may be an integer."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _within(path: str, whole: str) -> bool:
+    return path.startswith(f"{whole}.")
 
 
 def _at(experiment: Any, path: str) -> Any:

@@ -6,12 +6,11 @@ trial that ASHA stopped as complete at its early value, an errored trial as comp
 trial that ended in a NaN running for ever: all three seen with Ray 2.60 and Optuna 5.0.)
 """
 
-import math
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeGuard
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -19,10 +18,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 
 from darl.sweep.samplers import propose
-from darl.sweep.search import Search
-from darl.sweep.space import Point, known, parameters
+from darl.sweep.search import Search, is_finite
+from darl.sweep.space import Point, fixed_trial, parameters
 
-__all__ = ["TRIES", "KnownTrial", "SearchStudy"]
+__all__ = ["TRIES", "PastTrial", "SearchStudy"]
 
 TRIES = 100
 """Duplicate proposals in a row after which the space counts as exhausted."""
@@ -31,7 +30,7 @@ _STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "faile
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnownTrial:
+class PastTrial:
     """A trial of an earlier run of the same search."""
 
     trial_id: str
@@ -58,12 +57,12 @@ class SearchStudy:
     """
 
     def __init__(
-        self, sweep: Search, queue: Sequence[Point], past: Sequence[KnownTrial], storage: BaseStorage | None = None
+        self, sweep: Search, queue: Sequence[Point], past: Sequence[PastTrial], storage: BaseStorage | None = None
     ):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep, self._queue = sweep, list(queue)
         self._seen = {trial.trial_id for trial in past}
-        """Ids of the experiments that are known or running: no point is proposed twice."""
+        """Ids of the experiments that have run or are running: no point is proposed twice."""
         self._open: dict[str, optuna.Trial] = {}
         """Trials that have not ended, by the caller's id."""
         self._last: dict[str, tuple[int, float | None]] = {}
@@ -72,9 +71,8 @@ class SearchStudy:
             storage=storage,
             sampler=sweep.sampler.build(sweep.space, sweep.base.seed + len(past)),  # a new seed for a continued search
             pruner=optuna.pruners.NopPruner(),
-            study_name=f"{sweep.name} on {sweep.base.data}",
+            study_name=_free_name(f"{sweep.name} on {sweep.base.data}", storage),
             direction="minimize" if sweep.mode == "min" else "maximize",
-            load_if_exists=True,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -89,12 +87,12 @@ class SearchStudy:
         kind = type(self.study.sampler).__name__
         return {"kind": kind, "optuna": optuna.__version__, **self._sweep.sampler.settings(self._sweep.space)}
 
-    def _add(self, trial: KnownTrial) -> None:
+    def _add(self, trial: PastTrial) -> None:
         """Add a trial of an earlier run; a point outside the space is left out, since no sampler can learn from it."""
         state = _STATES[trial.status]
         if state == TrialState.COMPLETE and self._sweep.base.epochs not in trial.values:
             state = TrialState.FAIL
-        drawn = known(self._sweep.space, trial.point)
+        drawn = fixed_trial(self._sweep.space, trial.point)
         if drawn is None:
             return
         last = trial.values[max(trial.values)] if trial.values and state != TrialState.FAIL else None
@@ -125,7 +123,7 @@ class SearchStudy:
                 self._seen.add(experiment.trial_id)
                 self._open[key] = trial
                 return point
-            self.study.tell(trial, state=TrialState.FAIL)  # the point is known: nothing to run
+            self.study.tell(trial, state=TrialState.FAIL)  # the point has run: nothing to do
         return None
 
     def report(self, key: str, epoch: int, value: float | None) -> None:
@@ -133,7 +131,7 @@ class SearchStudy:
         if key not in self._open or epoch <= self._last.get(key, (0, None))[0]:
             return
         self._last[key] = (epoch, value)
-        if _is_finite(value):
+        if is_finite(value):
             self._open[key].report(value, epoch)
 
     def finish(self, key: str, *, failed: bool, interrupted: bool) -> None:
@@ -149,7 +147,7 @@ class SearchStudy:
         whole = epoch >= self._sweep.base.epochs
         if interrupted and not failed and not whole:
             return
-        if failed or not _is_finite(value):
+        if failed or not is_finite(value):
             self.study.tell(trial, state=TrialState.FAIL)
         elif not whole:
             self.study.tell(trial, state=TrialState.PRUNED)
@@ -157,5 +155,8 @@ class SearchStudy:
             self.study.tell(trial, value)
 
 
-def _is_finite(value: float | None) -> TypeGuard[float]:
-    return isinstance(value, float) and math.isfinite(value)
+def _free_name(name: str, storage: BaseStorage | None) -> str:
+    """The name, with a number if the storage has a study of that name: searches of one command may share their data."""
+    taken = [] if storage is None else optuna.get_all_study_names(storage)
+    names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+    return next(free for free in names if free not in taken)

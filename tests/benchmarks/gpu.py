@@ -17,12 +17,12 @@ PRODUCTS = 20
 
 def matrix_products(side: int, device: torch.device) -> Step:
     """`PRODUCTS` products of square bfloat16 matrices, 2 side³ operations each."""
-    one, other = (torch.randn(side, side, dtype=torch.bfloat16, device=device) for _ in range(2))
-    out = torch.empty_like(one)
+    left, right = (torch.randn(side, side, dtype=torch.bfloat16, device=device) for _ in range(2))
+    out = torch.empty_like(left)
 
     def step() -> None:
         for _ in range(PRODUCTS):
-            torch.mm(one, other, out=out)
+            torch.mm(left, right, out=out)
 
     return step
 

@@ -69,7 +69,7 @@ class Setup:
     """Early stopping keeps one in this many; the rungs stay where they were recorded."""
     late: bool = False
     """Whether the last rung alone may stop trials."""
-    trust: bool = False
+    skip_pilot: bool = False
     """Whether trials are stopped from the first on, whatever a pilot would say."""
     sampler: Sampler = field(default_factory=Tpe)
 
@@ -88,7 +88,7 @@ class Setup:
     def asha(self, sweep: Search) -> Asha:
         """The search's early stopping, with this setup's changes."""
         asha = (LateAsha if self.late else Asha)(sweep, [], self.keep)
-        if self.trust:
+        if self.skip_pilot:
             asha.pilot = Pilot(dict.fromkeys(sweep.rungs, Kendall(1.0, 1.0, 1.0, 0)))
         return asha
 
@@ -132,7 +132,7 @@ def searched(grid: Grid, setup: Setup, seed: int, *, early: bool) -> Iterator[St
     asha = setup.asha(sweep) if early else None
     for cell in proposed(grid, sweep, study, seed):
         scores = run(grid, sweep, asha, cell)
-        tell(study, sweep, cell, scores)
+        add_cell(study, sweep, cell, scores)
         last = max(scores)
         yield grid.curves[cell][last]["seconds"], cell if last == grid.epochs else None
 
@@ -152,7 +152,7 @@ def proposed(grid: Grid, sweep: Search, study: optuna.Study, seed: int, tries: i
     while known < tries:
         trial, point = propose(study, sweep.space, known, seed)
         cell = grid.nearest(point)
-        study.tell(trial, state=TrialState.FAIL)  # the sampler learns from its cell instead, by `tell`
+        study.tell(trial, state=TrialState.FAIL)  # the sampler learns from its cell instead, by `add_cell`
         known = known + 1 if cell in seen else 0
         if cell not in seen:
             seen.add(cell)
@@ -173,7 +173,7 @@ def run(grid: Grid, sweep: Search, asha: Asha | None, cell: Cell) -> dict[int, f
     return scores
 
 
-def tell(study: optuna.Study, sweep: Search, cell: Cell, scores: dict[int, float]) -> None:
+def add_cell(study: optuna.Study, sweep: Search, cell: Cell, scores: dict[int, float]) -> None:
     """Add the cell's trial to the study, in the state that a search gives it; at the space's edge if it lies beyond."""
     asked = FixedTrial(parameters(sweep.space, dict(cell)))
     with warnings.catch_warnings():
@@ -197,16 +197,16 @@ def _inside(value: Any, distribution: BaseDistribution) -> Any:
 def costs(steps: Iterable[Step], grid: Grid, truth: dict[Cell, float], within: Sequence[float]) -> list[float]:
     """Seconds until the incumbent is truly within so many points of the best; infinite where it never is."""
     best, spent, incumbent = max(truth.values()), 0.0, None
-    found = dict.fromkeys(within, math.inf)
+    reached = dict.fromkeys(within, math.inf)
     for seconds, cell in steps:
         spent += seconds
         if cell is not None and (incumbent is None or grid.values[cell] > grid.values[incumbent]):
             incumbent = cell
             lag = 100 * (best - truth[cell])
-            found |= {points: spent for points in within if lag < points + 1e-9 and found[points] == math.inf}
-        if max(found.values()) < math.inf or spent >= grid.total:
+            reached |= {points: spent for points in within if lag < points + 1e-9 and reached[points] == math.inf}
+        if max(reached.values()) < math.inf or spent >= grid.total:
             break
-    return list(found.values())
+    return list(reached.values())
 
 
 def replay(grid: Grid, setup: Setup, truth: dict[Cell, float], within: Sequence[float], seeds: int) -> pd.DataFrame:
@@ -232,33 +232,34 @@ def summary(spent: pd.DataFrame) -> pd.DataFrame:
     return table.sort_index(level="points", sort_remaining=False)
 
 
-def table_of(found: pd.DataFrame, grid: Grid, name: str) -> Table:
+def table_of(table: pd.DataFrame, grid: Grid, name: str) -> Table:
     """For people: costs in whole trials, and in percent of the whole grid's."""
     whole = grid.total / len(grid.cells)
-    table = Table(
+    printed = Table(
         "within", "method", title=f"{name}: cost in trials of {whole:.0f} s (% of all {len(grid.cells)} cells')"
     )
-    for name in found.columns:
-        table.add_column(str(name), justify="right")
+    for name in table.columns:
+        printed.add_column(str(name), justify="right")
 
     def shown(name: str, value: float) -> str:
         if name not in QUANTILES:
             return f"{100 * value:.0f} %" if name == "reached" else "–" if math.isnan(value) else f"{value:.2f}"
         return "never" if math.isinf(value) else f"{value / whole:.1f} ({100 * value / grid.total:.0f} %)"
 
-    for (points, method), row in found.to_dict("index").items():
+    for (points, method), row in table.to_dict("index").items():
         values = [shown(str(name), value) for name, value in row.items()]
-        table.add_row(f"{points:g} points", method, *values, end_section=method == list(METHODS)[-1])
-    return table
+        printed.add_row(f"{points:g} points", method, *values, end_section=method == list(METHODS)[-1])
+    return printed
 
 
-def verdict(found: pd.DataFrame, points: float) -> tuple[bool, str]:
+def verdict(table: pd.DataFrame, points: float) -> tuple[bool, str]:
     """Whether the search reaches the aim, and the sentence."""
-    ratios = {name: found.loc[(points, "TPE + ASHA"), f"{name} / grid's"] for name in AIM}
+    ratios = {name: table.loc[(points, "TPE + ASHA"), f"{name} / grid's"] for name in AIM}
     reached = all(ratios[name] <= bound for name, bound in AIM.items())
-    told = " and ".join(f"{ratio:.2f} in the {name} (aim: {AIM[name]:.2f})" for name, ratio in ratios.items())
+    ratios_text = " and ".join(f"{ratio:.2f} in the {name} (aim: {AIM[name]:.2f})" for name, ratio in ratios.items())
     aim = "The aim is reached" if reached else "The aim is missed"
-    return reached, f"{aim}: to be within {points:g} points costs TPE + ASHA, of the shuffled grid's cost, {told}."
+    goal = f"to be within {points:g} points costs TPE + ASHA, of the shuffled grid's cost"
+    return reached, f"{aim}: {goal}, {ratios_text}."
 
 
 def arguments() -> argparse.Namespace:
@@ -273,23 +274,23 @@ def arguments() -> argparse.Namespace:
     add("--startup", type=int, default=Tpe.startup, help=f"random trials before TPE learns (default {Tpe.startup})")
     add("--keep", type=int, default=Search.reduction, help="one in this many (default: the search's reduction)")
     add("--late", action="store_true", help="the last rung alone may stop trials, not the first one, by kNN")
-    add("--trust", action="store_true", help="stop trials from the first on, whatever a pilot would say")
+    add("--skip-pilot", action="store_true", help="stop trials from the first on, whatever a pilot would say")
     add("--independent", action="store_true", help="each dimension drawn for itself: multivariate and group off")
     return parser.parse_args()
 
 
 def main() -> int:
     options = arguments()
-    same = {name: getattr(options, name) for name in ("coordinates", "pilot", "keep", "late", "trust")}
+    same = {name: getattr(options, name) for name in ("coordinates", "pilot", "keep", "late", "skip_pilot")}
     setup = Setup(**same, sampler=Tpe(startup=options.startup, multivariate=not options.independent))
     console, verdicts = Console(width=None if sys.stdout.isatty() else 160), list[bool]()
     for name in options.grid:
         rows = pd.read_parquet(GRIDS.get(name, Path(name)))
         truth = Grid(rows).values
         grid = Grid(rows[rows["seed"] == 0]) if options.one_seed else Grid(rows)
-        found = summary(replay(grid, setup, truth, options.within, options.seeds))
-        console.print(table_of(found, grid, name))
-        reached, sentence = verdict(found, options.within[0])
+        table = summary(replay(grid, setup, truth, options.within, options.seeds))
+        console.print(table_of(table, grid, name))
+        reached, sentence = verdict(table, options.within[0])
         print(f"{name}: {sentence}\n", flush=True)
         verdicts.append(reached)
     return int(not all(verdicts))

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from darl.sweep.space import Point
 from tests.benchmarks.record import CELLS, best_quarter, joint_cells
 from tests.benchmarks.recorded_grids import GRIDS, Cell, Grid
-from tests.benchmarks.search import METHODS, Setup, Step, costs, searched, summary, tell, verdict
+from tests.benchmarks.search import METHODS, Setup, Step, add_cell, costs, searched, summary, verdict
 
 A = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
 B = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
@@ -159,14 +159,14 @@ def known(grid: Grid) -> list[Cell]:
 
 def test_the_known_points_come_first_and_run_whole() -> None:
     grid = hill()
-    steps = list(islice(searched(grid, Setup(trust=True), 0, early=True), 25))
+    steps = list(islice(searched(grid, Setup(skip_pilot=True), 0, early=True), 25))
     assert [cell for _, cell in steps[:3]] == known(grid) == [at(0.03, 1.0), at(1.0, 1.0), at(0.3, 0.3)]
     assert {seconds for seconds, cell in steps if cell is None} <= {5.0, 13.0}
     assert {seconds for seconds, cell in steps if cell is not None} == {31.0}
     assert sum(cell is None for _, cell in steps) > len(steps) / 4
 
 
-def test_nothing_is_stopped_before_the_pilot_is_done_nor_where_it_foretells_nothing() -> None:
+def test_no_trial_is_stopped_before_the_pilot_ends_or_at_a_rung_that_does_not_predict() -> None:
     steps = list(islice(searched(hill(), Setup(), 0, early=True), 25))
     assert all(cell is not None for _, cell in steps[:8])
     assert any(cell is None for _, cell in steps[8:])
@@ -174,20 +174,20 @@ def test_nothing_is_stopped_before_the_pilot_is_done_nor_where_it_foretells_noth
     assert seconds == {13.0, 31.0}  # the first rung is upside down and stops nobody
 
 
-def test_the_study_is_told_the_cell_as_what_it_is() -> None:
+def test_a_cell_enters_the_study_in_its_correct_state() -> None:
     for coordinates, place in (("shape", (0.01, 0.1)), ("mean", (math.log(0.1), 0.11))):
         sweep, study = Setup(coordinates=coordinates).sweep(hill()), optuna.create_study(direction="maximize")
-        tell(study, sweep, at(0.01, 0.1), {4: 0.2, 12: 0.3})
-        tell(study, sweep, at(0.01, 0.1), {4: 0.2, 12: 0.3, 30: 0.4})
+        add_cell(study, sweep, at(0.01, 0.1), {4: 0.2, 12: 0.3})
+        add_cell(study, sweep, at(0.01, 0.1), {4: 0.2, 12: 0.3, 30: 0.4})
         assert [trial.state for trial in study.trials] == [TrialState.PRUNED, TrialState.COMPLETE]
         assert [trial.value for trial in study.trials] == [0.3, 0.4]
         assert study.trials[0].intermediate_values == {4: 0.2, 12: 0.3}
         assert tuple(study.trials[0].params.values()) == pytest.approx(place)
 
 
-def test_a_cell_beyond_the_space_is_told_at_its_edge() -> None:
+def test_a_cell_beyond_the_space_enters_the_study_at_its_edge() -> None:
     study = optuna.create_study(direction="maximize")
-    tell(study, Setup(coordinates="mean").sweep(hill()), at(10.0, 0.03), {30: 0.4})
+    add_cell(study, Setup(coordinates="mean").sweep(hill()), at(10.0, 0.03), {30: 0.4})
     assert study.trials[0].params["noise.logit_mean"] == pytest.approx(math.log(99))
 
 
@@ -206,14 +206,14 @@ def test_the_summary_takes_quantiles_of_seeds_and_ratios_to_the_shuffled_grid() 
         + [(1.0, "TPE + ASHA", seed, 20.0 * (seed + 1) if seed < 9 else math.inf) for seed in range(10)],
         columns=["points", "method", "seed", "seconds"],
     )
-    found = summary(spent)
-    row = found.loc[(1.0, "TPE + ASHA")]
+    table = summary(spent)
+    row = table.loc[(1.0, "TPE + ASHA")]
     assert row["median"] == 100
     assert row["90th percentile"] == 180
     assert row["reached"] == 0.9
     assert row["median / grid's"] == pytest.approx(0.2)
     assert row["90th percentile / grid's"] == pytest.approx(0.2)
-    assert verdict(found, 1.0)[0]
+    assert verdict(table, 1.0)[0]
     worse = spent.assign(seconds=spent["seconds"] * np.where(spent["method"] == "TPE + ASHA", 2, 1))
     reached, sentence = verdict(summary(worse), 1.0)
     assert not reached

@@ -40,6 +40,12 @@ def test_errors_name_the_flag_of_a_field(field: str, shown: str) -> None:
     assert in_flags(UserError("must be given, got None", field=field), SWEEP) == f"{shown} must be given, got None"
 
 
+def test_commands_with_other_flags_for_a_field_name_their_own() -> None:
+    report, evaluate = Namespace(folder="x", metric="x", html=None), Namespace(checkpoint="x", protocols="x")
+    assert in_flags(UserError("must be a, got 'x'", field="metric"), report) == "--metric must be a, got 'x'"
+    assert in_flags(UserError("must be a, got 'x'", field="protocol"), evaluate) == "--protocols must be a, got 'x'"
+
+
 def test_a_command_without_set_names_the_field() -> None:
     assert in_flags(UserError("must be 0 or more, got -1", field="optim.clip"), Namespace()).startswith(
         "optim.clip must"

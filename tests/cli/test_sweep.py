@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from darl.cli.flags import Parser, add_sweep_flags
+from darl.cli.stages import with_flags
 from darl.experiment import Experiment
 from darl.results.tables import Results
+from darl.sweep.samplers import GaussianProcess, Random
 from darl.sweep.search import Search
 from darl.sweep.space import BetaByShape
 from tests.report.example_trials import row
@@ -108,6 +111,27 @@ def test_a_mistake_is_one_line_and_code_2(
     assert not results.exists()
 
 
+def searched(*given: str) -> Search:
+    """A script's own search, with the flags that are given."""
+    parser = Parser()
+    add_sweep_flags(parser, trials=3, seeds=1)
+    parser.set_defaults(name=None)
+    own = Search(
+        name="s", question="?", base=Experiment(), space={"noise": BetaByShape()}, metric="knn_top1", evaluations=5,
+        sampler=GaussianProcess(startup=3),
+    )  # fmt: skip
+    changed = with_flags(own, parser.parse_args(given))
+    assert isinstance(changed, Search)
+    return changed
+
+
+def test_flags_that_are_not_given_leave_what_the_script_sets() -> None:
+    own = searched()
+    assert (own.name, own.metric, own.evaluations, own.sampler) == ("s", "knn_top1", 5, GaussianProcess(startup=3))
+    changed = searched("--objective-metric", "val_loss", "--evaluations", "2", "--sampler", "random")
+    assert (changed.metric, changed.evaluations, changed.sampler) == ("val_loss", 2, Random())
+
+
 def test_a_bug_keeps_its_traceback() -> None:
     from darl.cli.parser import run_command
 
@@ -135,8 +159,8 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(
     )
     said = capsys.readouterr().out
     assert "Beta(a, b): a log-uniform in [0.003, 10], b in [0.03, 10]" in said
-    assert "first: paper: a=0.03, b=1" in said
-    assert "trials: 7 points on seed 0, then the best 3 and the first ones on 2 fresh seeds" in said
+    assert "known point: paper: a=0.03, b=1" in said
+    assert "trials: 7 points on seed 0, then the best 3 and the known ones on 2 fresh seeds" in said
     few = "2 fresh seeds: no difference can be distinguished from noise after 5 comparisons"
     assert f"{few}; 6 fresh seeds: 6.3 points; 12 fresh seeds: 3.5 points\n" in said
     assert "estimated cost:" in said
@@ -235,7 +259,7 @@ def test_the_transfer_matrix_has_fresh_seeds_and_distinct_schedules() -> None:
     searches = [
         Search(
             name="transfer", question="?", base=Experiment(data=data), space={"noise": BetaByShape()},
-            first={"paper": transfer["PAPER"]},
+            first={"paper": transfer["PAPER_POINT"]},
         )
         for data in ("digits:0-4", "digits:5-9")
     ]  # fmt: skip
@@ -252,7 +276,7 @@ def test_the_transfer_matrix_has_fresh_seeds_and_distinct_schedules() -> None:
         return list(matrix.cells)
 
     other = {"noise.a": 0.5, "noise.b": 0.5}
-    assert cells_of([transfer["PAPER"]] * 2) == ["paper on digits:0-4", "paper on digits:5-9"]
+    assert cells_of([transfer["PAPER_POINT"]] * 2) == ["paper on digits:0-4", "paper on digits:5-9"]
     assert len(cells_of([other, other])) == 4
     assert len(cells_of([other, {"noise.a": 0.2, "noise.b": 0.5}])) == 6
 

@@ -1,16 +1,12 @@
-"""The real image sets load as they are known, and fast enough."""
+"""The real image sets load as they are known."""
 
 import pickle
-import time
 
 import numpy as np
 import pandas
 import pytest
-import torch
-from torchvision import transforms
 
-from darl.data import Augment, Defaults, batches, crop_boxes, defaults, load
-from darl.data.augment import augment_batch, draw
+from darl.data import Augment, Defaults, batches, defaults, load
 from tests.data.example_images import write_parquet
 
 RICH = Augment(crop_min=0.2, flip=True)
@@ -49,32 +45,3 @@ def test_photographs_in_memory_and_as_a_stream(real_data, tmp_path):
     assert batch.images.shape == (60, 3, 64, 64)
     assert abs(float(batch.images.mean())) < 0.3
     assert pickle.loads(pickle.dumps(stream)).train.labels.tolist() == stream.train.labels.tolist()
-
-
-@pytest.mark.benchmark
-def test_augmentation_is_eight_times_as_fast_as_per_image():
-    torch.set_num_threads(1)
-    pixels = torch.randint(0, 256, (256, 3, 32, 32), dtype=torch.uint8)
-    mean, std, size = (0.5,) * 3, (0.25,) * 3, torch.full((256,), 32)
-    per_image = transforms.Compose([
-        transforms.RandomResizedCrop(32, (0.2, 1.0)),
-        transforms.RandomHorizontalFlip(),
-        transforms.ConvertImageDtype(torch.float32),
-        transforms.Normalize(mean, std),
-    ])  # fmt: skip
-
-    def ours(k):
-        uniform, flips = draw(range(256), 0, "augment", 0, k)
-        augment_batch(pixels, crop_boxes(uniform, size, size, 0.2), flips, mean, std)
-
-    def seconds(call, times):
-        call(0)
-        began = time.perf_counter()
-        for k in range(times):
-            call(k)
-        return (time.perf_counter() - began) / times
-
-    fast = min(seconds(ours, 10) for _ in range(3))
-    slow = min(seconds(lambda _: torch.stack([per_image(image) for image in pixels]), 1) for _ in range(3))
-    print(f"{slow / 256 * 1e6:.0f} -> {fast / 256 * 1e6:.1f} microseconds an image: {slow / fast:.1f} times")
-    assert slow / fast > 8

@@ -17,7 +17,7 @@ from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.sweep.search import Search
 from darl.sweep.space import BetaByMean, BetaByShape, Choice, LogUniform, Space
-from darl.sweep.study import KnownTrial
+from darl.sweep.study import PastTrial
 
 SPACE: Space = {"noise": BetaByShape(low_a=0.001, low_b=0.001)}
 PAPER = {"noise.a": 0.03, "noise.b": 1.0}
@@ -29,7 +29,7 @@ def sweep(**changes: Any) -> Search:
     return Search(**{**base, **changes})
 
 
-def proposals(queue: list[Any], known: list[KnownTrial], **changes: Any) -> OptunaSearcher:
+def proposals(queue: list[Any], known: list[PastTrial], **changes: Any) -> OptunaSearcher:
     return OptunaSearcher(sweep(**changes), queue, known, missing=100)
 
 
@@ -105,10 +105,10 @@ def test_a_second_report_of_an_end_is_ignored() -> None:
 
 def test_past_trials_are_in_the_study_before_the_first_suggestion() -> None:
     known = [
-        KnownTrial(trial_id="1", point=PAPER, status="finished", values={2: 0.3, 18: 0.8}, lasted=LASTED),
-        KnownTrial(trial_id="2", point={"noise.a": 1.0, "noise.b": 1.0}, status="stopped", values={2: 0.1}),
-        KnownTrial(trial_id="3", point={"noise.a": 2.0, "noise.b": 1.0}, status="failed", values={}),
-        KnownTrial(trial_id="4", point={"noise.a": 99.0, "noise.b": 1.0}, status="finished", values={18: 0.9}),
+        PastTrial(trial_id="1", point=PAPER, status="finished", values={2: 0.3, 18: 0.8}, lasted=LASTED),
+        PastTrial(trial_id="2", point={"noise.a": 1.0, "noise.b": 1.0}, status="stopped", values={2: 0.1}),
+        PastTrial(trial_id="3", point={"noise.a": 2.0, "noise.b": 1.0}, status="failed", values={}),
+        PastTrial(trial_id="4", point={"noise.a": 99.0, "noise.b": 1.0}, status="finished", values={18: 0.9}),
     ]
     search = proposals([], known)
     assert states(search) == [
@@ -155,7 +155,7 @@ def test_no_more_than_the_missing_trials_are_started() -> None:
 
 
 def test_a_continued_search_draws_other_points() -> None:
-    known = [KnownTrial(trial_id="1", point=PAPER, status="finished", values={18: 0.8})]
+    known = [PastTrial(trial_id="1", point=PAPER, status="finished", values={18: 0.8})]
     fresh, later = proposals([], []).suggest("a"), proposals([], known).suggest("a")
     assert fresh != later
     assert fresh == proposals([], []).suggest("a")
@@ -170,10 +170,10 @@ def result(epoch: int, value: float) -> dict[str, Any]:
     return {"epoch": epoch, "knn_top1" if epoch == 3 else "probe_top1": value}
 
 
-def pilot(values: list[tuple[float, float, float]]) -> list[KnownTrial]:
+def pilot(values: list[tuple[float, float, float]]) -> list[PastTrial]:
     """Finished trials with these scores at both rungs and at the end."""
     return [
-        KnownTrial(trial_id=f"p{index}", point={"noise.a": 1.0 + index, "noise.b": 1.0}, status="finished",
+        PastTrial(trial_id=f"p{index}", point={"noise.a": 1.0 + index, "noise.b": 1.0}, status="finished",
               values={3: first, 9: second, 18: last})
         for index, (first, second, last) in enumerate(values)
     ]  # fmt: skip
@@ -246,7 +246,7 @@ def test_conditional_spaces_draw_only_the_chosen_options_dimensions() -> None:
         {"noise": "cosine", "order": "hilbert", "learning_rate": 2e-3},
     ]
     known = [
-        KnownTrial(trial_id=str(n), point=point, status="finished", values={18: 0.5}) for n, point in enumerate(points)
+        PastTrial(trial_id=str(n), point=point, status="finished", values={18: 0.5}) for n, point in enumerate(points)
     ]
     search = proposals([], known, space=space, first={})
     assert [len(trial.params) for trial in search.study.trials] == [5, 3]

@@ -94,7 +94,7 @@ def test_a_budget_of_gpu_hours_counts_running_trials(monkeypatch: pytest.MonkeyP
     assert not budget.stop_all()
     clock.now += 101
     assert budget.stop_all()
-    assert budget.used_up == "max-gpu-hours 1"
+    assert budget.used_up == ("max_gpu_hours", 1)
 
 
 def test_a_budget_of_hours_and_of_trials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +107,6 @@ def test_a_budget_of_hours_and_of_trials(monkeypatch: pytest.MonkeyPatch) -> Non
     assert budget.used_up is None
     assert budget.ended_by is None  # nothing more was wanted
     budget.short = True
-    assert budget.ended_by == "max-trials 2"
+    assert budget.ended_by == ("max_trials", 2)
     clock.now = 1800.0
-    assert budget.used_up == "max-hours 0.5"
+    assert budget.used_up == ("max_hours", 0.5)

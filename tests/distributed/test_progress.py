@@ -43,10 +43,10 @@ def test_a_terminal_shows_ended_trials_and_a_table_of_running_ones() -> None:
     assert shown.live is None
 
 
-def test_a_complete_sweep_reports_that_nothing_is_left() -> None:
+def test_trials_that_the_tables_held_are_counted_first() -> None:
     for done in (9, 0):
         shown, _, text = board(terminal=False, done=done)
-        shown.tell_known()
+        shown.print_known()
         assert text.getvalue() == ("9 of at most 9 trials were there already\n" if done else "")
 
 

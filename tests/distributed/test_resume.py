@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from darl.data.content import DataContent
-from darl.distributed.resume import known_trials, queue_of, read_state
+from darl.distributed.resume import past_trials, queue_of, read_state
 from darl.results.rows import now
 from darl.results.tables import Results
 from darl.training.checkpoint_store import CheckpointStore
@@ -26,8 +26,8 @@ def test_a_finished_trial_of_an_older_version_is_done(tmp_path: Path) -> None:
     results = results_with(tmp_path)
     state = read_state(SWEEP, results)
     assert state.done == {SWEEP.experiment(PAPER).trial_id} != {SEARCH.experiment(PAPER).trial_id}
-    (known,) = known_trials(SWEEP, state, results)
-    assert (known.trial_id, known.point) == (SWEEP.experiment(PAPER).trial_id, PAPER)
+    (past,) = past_trials(SWEEP, state, results)
+    assert (past.trial_id, past.point) == (SWEEP.experiment(PAPER).trial_id, PAPER)
     assert queue_of(SWEEP, state) == []
 
 

@@ -263,7 +263,7 @@ def test_an_interrupted_run_reports_it_and_continues(ray_address: str, tmp_path:
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=100)
     assert running.returncode == 130, said
-    assert said == "stopped; the same command goes on from the tables and the last checkpoints\n"
+    assert said == "interrupted; run the same command to resume from the tables and the last checkpoints\n"
     assert next((tmp_path / "pretrain" / "checkpoints").glob("*/step-*/trainer.pt"))
     again = subprocess.Popen(flags, cwd=ROOT, env=environ(ray_address), stdout=subprocess.PIPE, text=True)
     assert again.stdout is not None

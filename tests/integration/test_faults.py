@@ -55,7 +55,7 @@ def test_a_sweep_cut_short_continues_with_the_same_command(command: Command, pic
     command(*flags, "--max-trials", 3)
     assert len(pd.read_parquet(folder)) == 3
     ended = command(*flags, "--max-hours", 0.0005)
-    assert "ended by --max-hours 0.0005; the same command goes on" in ended.stderr
+    assert "stopped by --max-hours 0.0005; run the same command to continue" in ended.stderr
     assert set(pd.read_parquet(folder)["status"]) == {"finished"}  # what was cut off is no row
     done = len(pd.read_parquet(folder))
     assert f"and not run again: {done}\n" in command(*flags, "--dry-run").stdout

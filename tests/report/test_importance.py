@@ -79,6 +79,27 @@ def test_other_metrics_and_coordinates() -> None:
     assert importances(by_mean, trials, "val_loss").index[0] == "noise.logit_mean"
 
 
+def test_alternatives_of_one_kind_are_weighed_apart() -> None:
+    option = {"noise.b": LogUniform(low=0.03, high=9)}
+    sweep = search(noise=Choice(options={"beta:a=0.1": option, "beta:a=0.2": option}), learning_rate=RATES)
+    low: list[Point] = [{"noise": "beta:a=0.1", **one} for one in points()]
+    high: list[Point] = [{"noise": "beta:a=0.2", **one} for one in points()]
+    for one in low + high:
+        del one["noise.a"]
+    trials = pd.concat(
+        [
+            frame(sweep, low, lambda point: np.log10(point["noise.b"])),
+            frame(sweep, high, lambda point: np.log10(point["learning_rate"])),
+        ],
+        ignore_index=True,
+    )
+    by_alternative = conditional_importances(sweep, trials)
+    assert {name: own.index[0] for name, own in by_alternative.items()} == {
+        "noise=beta:a=0.1": "noise.b",
+        "noise=beta:a=0.2": "learning_rate",
+    }
+
+
 def test_parameters_of_one_alternative_are_weighed_among_its_trials() -> None:
     noise = Choice(options={"beta": {"noise": BetaByShape()}, "linear": {}})
     sweep = search(noise=noise, learning_rate=RATES)

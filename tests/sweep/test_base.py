@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -132,7 +132,7 @@ def test_possible_trials_counts_every_trial() -> None:
     assert len(ORDERS.possible_trials()) == 9
     assert len(SEARCHED.possible_trials()) == 16 + 3 * (3 + 1)
     assert ORDERS.trials_in_words == "9 trials (3 cells, 3 seeds)"
-    assert SEARCHED.trials_in_words == "16 trials, then the best on 3 fresh seeds,"
+    assert SEARCHED.trials_in_words == "16 trials, then the best on 3 fresh seeds"
     ended = [row(trial, 0.5) for trial in ORDERS.possible_trials()[:4]]
     assert ORDERS.count_ended([*ended, row(Experiment(epochs=9), 0.5)]) == 4
 
@@ -140,7 +140,7 @@ def test_possible_trials_counts_every_trial() -> None:
 def test_a_race_drops_cells_that_fall_behind_except_the_baseline() -> None:
     values = [(cell, seed, mean + 0.001 * seed * slope) for cell, mean, slope in
               (("paper", 0.4, 1), ("slow", 0.4, -1), ("best", 0.6, 0)) for seed in range(6, 10)]  # fmt: skip
-    search = Search(name="s", question="?", base=Experiment(seed=5), space={}, baseline="paper")
+    search = replace(SEARCHED, baseline="paper")
     assert search.fallen_behind(values) == {"slow"}
 
 

@@ -65,6 +65,18 @@ def test_rows_of_any_seed_belong_to_their_cell() -> None:
     assert sweep.labels(others) == [None] * 3
 
 
+def test_a_record_with_an_unknown_variant_names_it_and_the_way_out() -> None:
+    text = to_json([design(cells={"raster": {"order": "raster"}})]).replace('"raster"', '"of_another_script"')
+    words = r"^sweep\.json must name only what is defined here: order must be one of .*, got 'of_another_script'; "
+    with pytest.raises(UserError, match=words + "run the script that defines it, asking for the report$"):
+        from_json(text)
+
+
+def test_a_first_point_of_integers_is_recognised() -> None:
+    sweep = search(first={"uniform": {"noise.a": 1, "noise.b": 1}})
+    assert sweep.label(sweep.experiment(sweep.first["uniform"])) == "uniform"
+
+
 def test_points_are_labelled_by_name_or_by_numbers() -> None:
     sweep = search()
     sampled = {"noise.a": 0.2574, "noise.b": 1.912}
@@ -114,6 +126,12 @@ def test_a_point_is_described_by_its_values() -> None:
         ({"metric": "train_loss"}, "metric must be one of probe_top1, knn_top1, val_loss, got 'train_loss'"),
         ({"cells": {}}, "cells must be at least one, got 0"),
         ({"baseline": "nobody"}, "baseline must be one of raster, mse, coarse, got 'nobody'"),
+        ({"groups": {"rastr": "x"}}, r"groups must name cells \(raster, mse, coarse\), got 'rastr'"),
+        (
+            {"groups": {"raster": "x", "mse": "y"}, "baselines": {"x": "mse"}},
+            "baselines must have a cell of group 'x' for it, got 'mse'",
+        ),
+        ({"baselines": {"x": "mse"}}, "baselines must have a cell of group 'x' for it, got 'mse'"),
         ({"cells": {"a": {}, "b": {}}}, r"cells must differ from each other, got \('a', 'b'\)"),
         ({"cells": {"a": {"order": "zigzag"}}}, "order must be one of"),
     ],
@@ -125,7 +143,20 @@ def test_invalid_designs_are_refused(changes: dict[str, Any], message: str) -> N
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"contenders": 0}, "contenders must be at least 1, got 0"), ({"pilot": 2}, "pilot must be at least 3, got 2")],
+    [
+        ({"contenders": 0}, "contenders must be at least 1, got 0"),
+        ({"pilot": 2}, "pilot must be at least 3, got 2"),
+        ({"reduction": 0}, "reduction must be at least 2, got 0"),
+        ({"reduction": 1}, "reduction must be at least 2, got 1"),
+        ({"baseline": "papr"}, r"baseline must be one of the first points \(paper\), got 'papr'"),
+        (
+            {"first": {}, "baseline": "paper"},
+            r"baseline must be .*there is none.*",
+        ),
+        ({"first": {"x": {"noise.a": 0.1}}}, "first must set each value that the space draws, and no other, got"),
+        ({"first": {"x": {**PAPER, "epochs": 3}}}, "first must set each value that the space draws, and no other, got"),
+        ({"first": {"x": {"noise.a": -1.0, "noise.b": 1.0}}}, "noise.a must be positive, got -1.0"),
+    ],
 )
 def test_invalid_searches_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -9,6 +9,7 @@ from darl.errors import UserError
 from darl.experiment import Experiment
 from darl.sweep.space import BetaByMean, BetaByShape, Choice, Dimension, LogUniform, Point, read, rounded
 
+RATES = LogUniform(low=1e-4, high=1e-2)
 DIMENSIONS: dict[str, tuple[str, Dimension, list[Point]]] = {
     "number": ("learning_rate", LogUniform(low=1e-4, high=1e-2), [{"learning_rate": 0.001234}]),
     "shape": ("noise", BetaByShape(), [{"noise.a": 0.03, "noise.b": 1.0}, {"noise.a": 0.2574, "noise.b": 1.912}]),
@@ -22,6 +23,15 @@ DIMENSIONS: dict[str, tuple[str, Dimension, list[Point]]] = {
         "order",
         Choice(options={"raster": {}, "round_robin:block=4": {}}),
         [{"order": "raster"}, {"order": "round_robin:block=4"}],
+    ),
+    "options with values and dimensions": (
+        "noise",
+        Choice(options={"beta:a=0.1": {"noise.b": RATES}, "beta:a=0.2": {"noise.b": RATES}, "beta:b=0.7": {}}),
+        [
+            {"noise": "beta:a=0.1", "noise.b": 0.005},
+            {"noise": "beta:a=0.2", "noise.b": 0.005},
+            {"noise": "beta:b=0.7"},
+        ],
     ),
 }
 CASES = [(path, part, point) for path, part, points in DIMENSIONS.values() for point in points]
@@ -49,6 +59,22 @@ def test_an_experiment_outside_the_dimension_has_no_part() -> None:
     assert Choice(options={"raster": {}}).part("order", Experiment().changed({"order": "hilbert"})) is None
     mse = Experiment().changed({"objective": "mse", "noise": None})
     assert Choice(options={"beta": {}}).part("noise", mse) is None
+
+
+def test_an_option_that_is_not_defined_here_matches_no_experiment() -> None:
+    choice = Choice(options={"of_another_script": {}, "hilbert": {}})
+    assert choice.part("order", Experiment()) is None
+    assert choice.part("order", Experiment().changed({"order": "hilbert"})) == {"order": "hilbert"}
+
+
+def test_integers_are_numbers_of_a_point() -> None:
+    whole = Experiment().changed({"noise.a": 1, "noise.b": 2, "learning_rate": 1})
+    for dimension in (BetaByShape(), BetaByMean()):
+        part = dimension.part("noise", whole)
+        assert part == {"noise.a": 1.0, "noise.b": 2.0}
+        assert all(isinstance(value, float) for value in part.values())
+    assert LogUniform(low=0.1, high=2).part("learning_rate", whole) == {"learning_rate": 1.0}
+    assert LogUniform(low=0.1, high=2).part("causal", whole) is None
 
 
 def test_mean_and_concentration_are_those_of_the_beta() -> None:

@@ -5,18 +5,19 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from darl.experiment import Experiment
 from darl.sweep.samplers import GaussianProcess, Random
 from darl.sweep.search import Search
 from darl.sweep.space import BetaByMean, BetaByShape, Choice, LogUniform, Point, Space
-from darl.sweep.study import KnownTrial, SearchStudy
+from darl.sweep.study import PastTrial, SearchStudy
 
 PAPER = {"noise.a": 0.03, "noise.b": 1.0}
 PAST = [
-    KnownTrial(trial_id="1", point=PAPER, status="finished", values={3: 0.3, 18: 0.8}),
-    KnownTrial(trial_id="2", point={"noise.a": 1.0, "noise.b": 1.0}, status="stopped", values={3: 0.1}),
+    PastTrial(trial_id="1", point=PAPER, status="finished", values={3: 0.3, 18: 0.8}),
+    PastTrial(trial_id="2", point={"noise.a": 1.0, "noise.b": 1.0}, status="stopped", values={3: 0.1}),
 ]
 JOINT: Space = {
     "noise": Choice(options={"beta": {"noise": BetaByMean()}, "cosine": {}}),
@@ -55,7 +56,7 @@ def search(space: Space, **changes: Any) -> Search:
     return Search(name="test", question="?", base=base, space=space, **changes)
 
 
-SEARCHES: dict[str, tuple[Search, list[Point], list[KnownTrial]]] = {
+SEARCHES: dict[str, tuple[Search, list[Point], list[PastTrial]]] = {
     "fresh": (search({"noise": BetaByShape()}), [PAPER], []),
     "continued": (search({"noise": BetaByShape()}, seed=3), [], PAST),
     "by loss": (search({"noise": BetaByMean()}, metric="val_loss"), [], []),
@@ -111,6 +112,15 @@ def test_study_attributes_equal_the_first_versions() -> None:
     }
     trial_id = SEARCHES["fresh"][0].experiment(point).trial_id
     assert study.study.trials[0].user_attrs == {"trial_id": trial_id, "cell": "a=0.03, b=1"}
+
+
+def test_searches_that_share_name_and_data_have_studies_of_their_own() -> None:
+    storage = InMemoryStorage()
+    first = SearchStudy(search({"noise": BetaByShape()}), [PAPER], [], storage)
+    suggested(first, 2)
+    second = SearchStudy(search({"noise": BetaByMean()}), [], PAST, storage)
+    assert [study.study.study_name for study in (first, second)] == ["test on digits", "test on digits (2)"]
+    assert [len(study.study.trials) for study in (first, second)] == [2, 2]
 
 
 def test_another_sampler_draws_other_points_and_is_recorded() -> None:
