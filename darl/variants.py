@@ -54,6 +54,11 @@ class Variant(ABC):
     """For a family with one file per variant, the package whose modules define them; else empty."""
 
     @classmethod
+    def family_class(cls) -> "type[Variant]":
+        """The family that this variant belongs to: the class just below `Variant`."""
+        return next(base for base in reversed(cls.__mro__) if issubclass(base, Variant) and base is not Variant)
+
+    @classmethod
     def kinds(cls) -> dict[str, type[Self]]:
         """Every concrete variant of this family that is defined so far, by `kind`."""
         return {member.kind: member for member in members(cls)}

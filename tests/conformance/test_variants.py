@@ -94,6 +94,12 @@ def test_an_unknown_kind_is_told_the_names(family: type[Variant]):
     assert str(mistake.value) == f"{family.family} must be one of {', '.join(family.kinds())}, got 'nonesuch'"
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.family)
+def test_a_variant_knows_its_family(family: type[Variant]):
+    assert family.family_class() is family
+    assert {variant.family_class() for variant in family.kinds().values()} == {family}
+
+
 @pytest.mark.parametrize("example", VARIANTS, ids=str)
 @given(data=st.data())
 def test_a_variant_survives_record_and_text(example: Variant, data: st.DataObject):
