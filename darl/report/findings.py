@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from darl.aspects import Aspect
-from darl.experiment import flatten, identity
+from darl.experiment import identity
 from darl.metrics import KNN, METRICS, PROBE, VALIDATION_LOSS
+from darl.records import flatten
 from darl.report import answer
 from darl.report.judgement import compare, select
 from darl.report.verdict import NextStep, Nothing, Standing, Verdict

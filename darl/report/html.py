@@ -17,8 +17,8 @@ import jinja2
 import pandas as pd
 
 from darl import __version__
-from darl.experiment import flatten
 from darl.metrics import KNN, METRICS, Metric
+from darl.records import flatten
 from darl.report import answer, format
 from darl.report.figures import ReportFigure, headings, pictures
 from darl.report.figures.looks import baseline_of

@@ -20,9 +20,10 @@ from typing import Any, ClassVar, Self
 
 from darl.data.content import DataContent
 from darl.evaluation.protocol import Protocols
-from darl.evaluation.standard import standard
-from darl.experiment import Experiment, flatten, read_experiments
+from darl.evaluation.standard import standard_evaluation
+from darl.experiment import Experiment, read_experiments
 from darl.metrics import JUDGES, METRICS, PROBE
+from darl.records import flatten
 from darl.sweep.space import Point, Space
 from darl.variants import Record, require
 
@@ -94,7 +95,7 @@ class Sweep(ABC):
     @property
     def full(self) -> Protocols:
         """The full evaluation: before training, at the end, and wherever nothing cheaper is asked for."""
-        return standard(enlarged=self.enlarged)
+        return standard_evaluation(enlarged=self.enlarged)
 
     @property
     @abstractmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Self
 
-from darl.evaluation.protocol import Protocols, evenly
+from darl.evaluation.protocol import Protocols, space_evenly
 from darl.experiment import Experiment
 from darl.sweep.base import Comparison, Sweep, arguments_of, describe, differing_fields
 from darl.sweep.space import Point
@@ -44,7 +44,7 @@ class Design(Sweep):
     @property
     def evaluate_at(self) -> Mapping[int, Protocols]:
         """Full evaluations at evenly spaced epochs."""
-        chosen = evenly(self.base.epochs, self.evaluations, self.full)
+        chosen = space_evenly(self.base.epochs, self.evaluations, self.full)
         return {epoch: evaluation for epoch, evaluation in chosen.items() if epoch < self.base.epochs}
 
     def planned(self) -> list[tuple[str, Point, int]]:
