@@ -190,12 +190,12 @@ def _name(title: str) -> Column:
 
 def _value(measure: Metric) -> Column:
     better = "descending" if measure.higher_is_better else "ascending"
-    return Column(measure.name, lambda row: measure.text(row["value"]), lambda row: row["value"], first=better)
+    return Column(measure.name, lambda row: measure.format_value(row["value"]), lambda row: row["value"], first=better)
 
 
 def _costs() -> list[Column]:
     return [
-        Column(KNN.name, lambda row: KNN.text(row[KNN.column]), lambda row: row[KNN.column]),
+        Column(KNN.name, lambda row: KNN.format_value(row[KNN.column]), lambda row: row[KNN.column]),
         Column("gain (points)", lambda row: format.points(row["gain"]), lambda row: row["gain"]),
         Column("time", lambda row: format.seconds(row["seconds"]), lambda row: row["seconds"], first="ascending"),
     ]

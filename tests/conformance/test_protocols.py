@@ -19,7 +19,7 @@ from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
 from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured
 from darl.evaluation.subject import Subject
-from darl.metrics import GAMMA_LOSSES, JUDGES, METRICS, TOP1, TRAINING_LOSS, Metric
+from darl.metrics import GAMMA_LOSSES, METRICS, RANKING_METRICS, TOP1, TRAINING_LOSS, Metric
 from darl.results.schema import curves_schema, trials_schema
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
@@ -99,8 +99,8 @@ def test_a_protocols_metrics_are_registered(protocol: Protocol):
 def test_a_metric_is_whole(metric: Metric):
     assert metric.name
     assert metric.direction in ("max", "min")
-    assert metric.short or not metric.judges
-    assert (metric.cheaper or metric.column) in METRICS
+    assert metric.short or not metric.ranks_trials
+    assert (metric.proxy or metric.column) in METRICS
     assert METRICS[metric.gain_by or metric.column].higher_is_better
     assert metric in (*measured(), TRAINING_LOSS)
 
@@ -121,10 +121,10 @@ def test_a_metric_has_its_columns(metric: Metric):
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)
 @pytest.mark.parametrize("value", [0.0, 0.1234, 0.625, 1.0])
 def test_what_is_written_reads_back(metric: Metric, value: float):
-    for text in (metric.text(value), metric.aligned(value), metric.difference(value)):
+    for text in (metric.format_value(value), metric.format_aligned(value), metric.format_difference(value)):
         assert float(text.partition(" ")[0]) / metric.unit.factor == pytest.approx(value, abs=5e-4)
     assert metric.axis.startswith(metric.name)
 
 
 def test_one_protocol_gives_each_judge():
-    assert [Protocol.giving(column) for column in JUDGES] == [LinearProtocol, KnnProtocol, DenoisingProtocol]
+    assert [Protocol.giving(column) for column in RANKING_METRICS] == [LinearProtocol, KnnProtocol, DenoisingProtocol]
