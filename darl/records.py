@@ -26,12 +26,11 @@ def to_record(whole: object) -> Record:
     So the record stays the same when such a field is added. A float field given as 1 is written 1.0: equal dataclasses
     have equal texts.
     """
-    record = Record()
+    types_by_name, record = field_types(type(whole)), Record()
     for item in dataclasses.fields(cast("Any", whole)):
         value = getattr(whole, item.name)
-        if value is None and item.default is None:
-            continue
-        record[item.name] = float(value) if field_types(type(whole))[item.name] is float else _plain(value)
+        if value is not None or item.default is not None:
+            record[item.name] = _plain(value, types_by_name[item.name])
     return record
 
 
@@ -96,11 +95,13 @@ def _columns(kind: Any, prefix: str, aspect: Aspect | None = None) -> Iterator[t
             yield from _columns(own, f"{prefix}{item.name}_", aspect_of(item) or aspect)
 
 
-def _plain(value: Any) -> Any:
-    """A value as plain JSON values, dataclasses as dictionaries."""
+def _plain(value: Any, kind: Any) -> Any:
+    """The value of a field of type `kind` as plain JSON values, dataclasses as dictionaries."""
     if isinstance(value, Variant):
         return value.to_record()
-    return to_record(value) if dataclasses.is_dataclass(value) else value
+    if dataclasses.is_dataclass(value):
+        return to_record(value)
+    return float(value) if kind is float else value
 
 
 def _bare(hint: Any) -> type:
