@@ -36,8 +36,8 @@ def changes(aspect: Aspect, *, default_factory: Callable[[], T]) -> T: ...
 def changes(aspect: Aspect, **default: Any) -> Any:
     """A dataclass field, as from `dataclasses.field`, with the aspect of a run that it changes.
 
-    For a field that holds a variant, the aspect is that of the choice of the variant, and of those of the variant's own
-    fields that declare none (a user's own variant may declare none).
+    On a field that holds a variant, the aspect applies to the choice of the variant and to each of its fields that
+    declares none.
     """
     return dataclasses.field(**default, metadata={Aspect: aspect})
 

@@ -1,6 +1,6 @@
 """Errors that commands print as one line, and functions that write any other error in one line."""
 
-__all__ = ["TableWriteError", "UserError", "named", "reason"]
+__all__ = ["TableWriteError", "UserError", "one_line", "reason"]
 
 
 class UserError(ValueError):
@@ -30,6 +30,6 @@ def reason(error: Exception) -> str:
     return " ".join(" ".join(line for line in text.splitlines() if not line.startswith("\t")).split())[:300]
 
 
-def named(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """An error's type and message in one line."""
     return f"{type(error).__name__}: {reason(error)}"

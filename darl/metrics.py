@@ -15,10 +15,10 @@ __all__ = [
     "ENLARGED_PROBE",
     "GAMMA_GRID",
     "GAMMA_LOSSES",
-    "JUDGES",
     "KNN",
     "METRICS",
     "PROBE",
+    "RANKING_METRICS",
     "TRAINING_LOSS",
     "VALIDATION_LOSS",
     "Metric",
@@ -34,29 +34,29 @@ class Unit:
     """What follows the metric's name on an axis."""
     factor: int
     """Written values are the tables' values times this."""
-    value: str
+    value_format: str
     """Format of a written value."""
-    aligned: str
+    aligned_format: str
     """The same with a fixed number of decimals, for values in consecutive lines."""
-    difference: str
+    difference_format: str
     """Format of a written difference."""
-    differences: str
+    difference_unit: str
     """The unit of differences."""
-    counted: bool
-    """Whether `differences` follows a difference in a sentence: `0.3 points`."""
+    unit_in_sentences: bool
+    """Whether `difference_unit` follows a difference in a sentence: `0.3 points`."""
     highest: float
     """Upper bound of values and of differences, in the tables' scale."""
 
 
 TOP1 = Unit(
-    label=", top-1 (%)", factor=100, value="{:.1f} %", aligned="{:.1f} %", difference="{:.1f}", differences="points",
-    counted=True, highest=1.0,
+    label=", top-1 (%)", factor=100, value_format="{:.1f} %", aligned_format="{:.1f} %", difference_format="{:.1f}",
+    difference_unit="points", unit_in_sentences=True, highest=1.0,
 )  # fmt: skip
 """Accuracies: fractions in the tables, percent in texts, and their differences in points."""
 
 MSE = Unit(
-    label=" (MSE)", factor=1, value="{:.4g}", aligned="{:.4f}", difference="{:.3g}", differences="MSE",
-    counted=False, highest=math.inf,
+    label=" (MSE)", factor=1, value_format="{:.4g}", aligned_format="{:.4f}", difference_format="{:.3g}",
+    difference_unit="MSE", unit_in_sentences=False, highest=math.inf,
 )  # fmt: skip
 """Losses: mean squared errors of normalised pixels."""
 
@@ -76,15 +76,15 @@ class Metric:
     unit: Unit
     not_across: frozenset[Aspect] = frozenset()
     """Experiments that differ in a field with one of these aspects cannot be compared by this metric."""
-    because: str = ""
+    why_not_comparable: str = ""
     """Why they cannot be compared; part of messages."""
-    judges: bool = False
+    ranks_trials: bool = False
     """Whether a sweep may rank its trials by it."""
     initial: bool = False
     """Whether the tables also keep its value before training."""
     gain_by: str = ""
     """The column of the metric whose gain over random initialisation is reported in its place; empty for its own."""
-    cheaper: str = ""
+    proxy: str = ""
     """The column of a cheaper metric that replaces it at a search's first rung; empty where there is none."""
 
     @property
@@ -102,45 +102,46 @@ class Metric:
         """An axis's label, with the unit: `kNN, top-1 (%)`."""
         return f"{self.name}{self.unit.label}"
 
-    def text(self, value: float | None) -> str:
+    def format_value(self, value: float | None) -> str:
         """`62.1 %` or `0.1235` (four significant digits); nothing for None and NaN."""
-        return self._write(self.unit.value, value)
+        return self._write(self.unit.value_format, value)
 
-    def aligned(self, value: float | None) -> str:
+    def format_aligned(self, value: float | None) -> str:
         """`62.1 %` or `0.1235` (four decimals); nothing for None and NaN."""
-        return self._write(self.unit.aligned, value)
+        return self._write(self.unit.aligned_format, value)
 
-    def difference(self, difference: float) -> str:
+    def format_difference(self, difference: float) -> str:
         """A difference without its unit: `0.3` (points), `0.0123` (of a loss)."""
-        return self.unit.difference.format(self.unit.factor * difference)
+        return self.unit.difference_format.format(self.unit.factor * difference)
 
-    def amount(self, difference: float) -> str:
+    def format_difference_with_unit(self, difference: float) -> str:
         """A difference in a sentence: `0.3 points`, or `0.0123` of a loss."""
-        return self.difference(difference) + (f" {self.unit.differences}" if self.unit.counted else "")
+        unit = f" {self.unit.difference_unit}" if self.unit.unit_in_sentences else ""
+        return self.format_difference(difference) + unit
 
     def _write(self, written: str, value: float | None) -> str:
         return "" if value is None or math.isnan(value) else written.format(self.unit.factor * value)
 
 
 PROBE = Metric(
-    column="probe_top1", name="linear probe", short="probe", direction="max", unit=TOP1, judges=True, initial=True,
-    cheaper="knn_top1",
+    column="probe_top1", name="linear probe", short="probe", direction="max", unit=TOP1, ranks_trials=True,
+    initial=True, proxy="knn_top1",
 )  # fmt: skip
 
-KNN = Metric(column="knn_top1", name="kNN", short="kNN", direction="max", unit=TOP1, judges=True, initial=True)
+KNN = Metric(column="knn_top1", name="kNN", short="kNN", direction="max", unit=TOP1, ranks_trials=True, initial=True)
 
 TRAINING_LOSS = Metric(
     column="train_loss", name="training loss", short="train loss", direction="min", unit=MSE, gain_by=PROBE.column,
     not_across=frozenset({Aspect.INPUT, Aspect.TARGET, Aspect.LOSS}),
-    because="raw pretraining losses of different noise schedules, targets or orders say how hard the task is, not what "
-    "the model has learned",
+    why_not_comparable="raw pretraining losses of different noise schedules, targets or orders say how hard the task "
+    "is, not what the model has learned",
 )  # fmt: skip
 
 _TARGETS = "the targets, or what is seen of them, are not the same"
 
 VALIDATION_LOSS = Metric(
     column="val_loss", name="validation loss", short="val loss", direction="min", unit=MSE, gain_by=PROBE.column,
-    judges=True, not_across=frozenset({Aspect.INPUT, Aspect.TARGET}), because=_TARGETS,
+    ranks_trials=True, not_across=frozenset({Aspect.INPUT, Aspect.TARGET}), why_not_comparable=_TARGETS,
 )  # fmt: skip
 """The denoising error on `GAMMA_GRID`, whatever noise schedule a model was trained with."""
 
@@ -155,7 +156,7 @@ GAMMA_LOSSES: Mapping[float, Metric] = {
     gamma: Metric(
         column=f"val_loss_gamma_{gamma:.1f}".replace(".", "_"),
         name=f"validation loss at gamma {gamma:.1f}", direction="min", unit=MSE, gain_by=PROBE.column,
-        not_across=VALIDATION_LOSS.not_across, because=_TARGETS,
+        not_across=VALIDATION_LOSS.not_across, why_not_comparable=_TARGETS,
     )
     for gamma in GAMMA_GRID
 }  # fmt: skip
@@ -167,5 +168,5 @@ METRICS: Mapping[str, Metric] = {
 }
 """Every metric by its column."""
 
-JUDGES = tuple(metric.column for metric in METRICS.values() if metric.judges)
-"""The columns that a sweep may rank its trials by. The training loss is not one: see `TRAINING_LOSS.because`."""
+RANKING_METRICS = tuple(metric.column for metric in METRICS.values() if metric.ranks_trials)
+"""The columns that a sweep may rank its trials by, without the training loss: see its `why_not_comparable`."""

@@ -14,7 +14,8 @@ from torch import Tensor
 __all__ = ["ROWS", "draw_rows", "generator", "seed_of"]
 
 ROWS = 32
-"""Rows (images) that share one seeding: few, so that a worker draws little beyond its own; many, to be fast."""
+"""Rows (images) drawn from one generator: fewer waste less at the edges of a worker's rows, more need fewer generators.
+"""
 
 
 def seed_of(*parts: int | str) -> int:

@@ -13,11 +13,12 @@ import inspect
 import pkgutil
 from abc import ABC
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar
+from functools import cache
+from typing import Any, ClassVar, Self, TypeVar, get_type_hints
 
 from darl.errors import UserError
 
-__all__ = ["Record", "Variant", "convert", "members", "require"]
+__all__ = ["Record", "Variant", "convert", "field_types", "members", "require"]
 
 Record = dict[str, Any]
 """Plain JSON values by field name; the records of nested dataclasses and variants are nested."""
@@ -42,6 +43,13 @@ def members(family: type[Family]) -> list[type[Family]]:
     below = [member for child in family.__subclasses__() for member in members(child)]
     own = [family] if "kind" in vars(family) and not inspect.isabstract(family) else []
     return [*own, *below]
+
+
+@cache
+def field_types(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields by name, also where its module postpones its annotations."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +96,14 @@ class Variant(ABC):
 
     def to_record(self) -> Record:
         """`kind` and the fields as plain JSON values of the fields' types. Equal variants give the same JSON."""
-        fields = dataclasses.fields(self)
-        return {"kind": self.kind} | {
-            field.name: convert(field.name, field.type, getattr(self, field.name)) for field in fields
-        }
+        types = field_types(type(self))
+        return {"kind": self.kind} | {name: convert(name, kind, getattr(self, name)) for name, kind in types.items()}
 
     @classmethod
     def from_record(cls, record: Record) -> Self:
         """The inverse of `to_record`; also takes every value as text. Raises UserError."""
         variant = cls.of(record.get("kind", ""))
-        types = {field.name: field.type for field in dataclasses.fields(variant)}
+        types = field_types(variant)
         values: Record = {}
         for name, value in record.items():
             if name != "kind":
@@ -111,12 +117,11 @@ class Variant(ABC):
         return f"{self.kind}:{values}" if values else self.kind
 
 
-def convert(where: str, kind: object, value: Any) -> Any:
+def convert(where: str, kind: type, value: Any) -> Any:
     """`value` as the plain type `kind`; a text is parsed. Raises UserError where the value changes (1.5 as int)."""
     if kind is bool and isinstance(value, str):
         require(value.lower() in ("true", "false"), where, "be true or false", value)
         return value.lower() == "true"
-    assert isinstance(kind, type), f"{where}: a variant's module must not postpone its annotations"
     try:
         converted = kind(value)
         kept = isinstance(value, str) or converted == value

@@ -29,6 +29,7 @@ WHAT = {
     "model": "trunk, objectives, noise",
     "optim": "AdamW, learning rate",
     "metrics": "names, directions, units",
+    "records": "dataclasses as JSON and rows",
     "storage": "addresses, folders, leases",
     "variants": "families of classes",
     "aspects": "what a field changes",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from darl.data import Augment, DataContent
 from darl.errors import UserError
-from darl.experiment import Experiment, columns, flatten
+from darl.experiment import Experiment, columns
 from darl.model.encoder_config import EncoderConfig
 from darl.model.noise import Beta, Cosine, Linear, Noise
 from darl.model.objectives.diffusion import Diffusion
@@ -20,6 +20,7 @@ from darl.model.objectives.mse import Mse
 from darl.model.orders import NestedRaster, Order
 from darl.model.positions import Position
 from darl.optim import Optimizer
+from darl.records import flatten
 
 orders = st.sampled_from([kind() for kind in Order.kinds().values()])
 positions = st.sampled_from([kind() for kind in Position.kinds().values()])
@@ -180,7 +181,7 @@ def test_an_impossible_change_is_refused_naming_the_path(changes: dict[str, obje
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": ""}, "data must be named, got ''"),
+        ({"data": ""}, "data must be the name of a data set, got ''"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"channels": 2}, r"channels must be 1 \(grey\) or 3 \(RGB\), got 2"),
         ({"seed": -1}, r"seed must be in \[0, 2\^63\), got -1"),

@@ -11,10 +11,10 @@ from darl.metrics import (
     ENLARGED_PROBE,
     GAMMA_GRID,
     GAMMA_LOSSES,
-    JUDGES,
     KNN,
     METRICS,
     PROBE,
+    RANKING_METRICS,
     TRAINING_LOSS,
     VALIDATION_LOSS,
     Metric,
@@ -34,13 +34,14 @@ from darl.metrics import (
     ],
 )
 def test_accuracies_are_written_in_percent(metric: Metric, value: float | None, text: str, aligned: str) -> None:
-    assert metric.text(value) == text
-    assert metric.aligned(value) == aligned
+    assert metric.format_value(value) == text
+    assert metric.format_aligned(value) == aligned
 
 
 def test_differences_of_accuracies_are_points() -> None:
-    assert (PROBE.difference(-0.0031), PROBE.amount(0.0031)) == ("-0.3", "0.3 points")
-    assert (VALIDATION_LOSS.difference(0.0031), VALIDATION_LOSS.amount(0.0031)) == ("0.0031", "0.0031")
+    assert (PROBE.format_difference(-0.0031), PROBE.format_difference_with_unit(0.0031)) == ("-0.3", "0.3 points")
+    assert VALIDATION_LOSS.format_difference(0.0031) == "0.0031"
+    assert VALIDATION_LOSS.format_difference_with_unit(0.0031) == "0.0031"
 
 
 def test_axes_name_the_unit() -> None:
@@ -50,7 +51,7 @@ def test_axes_name_the_unit() -> None:
 
 
 def test_a_sweep_is_not_judged_by_the_training_loss() -> None:
-    assert JUDGES == ("probe_top1", "knn_top1", "val_loss")
+    assert RANKING_METRICS == ("probe_top1", "knn_top1", "val_loss")
 
 
 def test_every_gamma_has_a_column() -> None:

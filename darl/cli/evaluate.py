@@ -33,10 +33,10 @@ def run(flags: argparse.Namespace) -> None:
     from darl.cli.flags import load_data
     from darl.data import locate
     from darl.evaluation.protocol import Protocols
-    from darl.evaluation.standard import standard
+    from darl.evaluation.standard import standard_evaluation
     from darl.training import checkpoint
 
-    protocols = standard() if flags.protocols is None else Protocols.parse(flags.protocols)
+    protocols = standard_evaluation() if flags.protocols is None else Protocols.parse(flags.protocols)
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)

@@ -17,7 +17,7 @@ from darl import data
 from darl.cli.fields import RECORD_FLAGS, dest, overlapping, read_assignments
 from darl.cli.parser import Parser, add_memory_flags, count, nonnegative, run_command, whole
 from darl.experiment import Experiment
-from darl.metrics import JUDGES, VALIDATION_LOSS
+from darl.metrics import RANKING_METRICS, VALIDATION_LOSS
 from darl.model.encoder_config import SIZES, size_of
 from darl.model.noise import Noise
 from darl.model.objectives.base import Objective
@@ -235,7 +235,7 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
         help="seeds of each cell of a design; a search uses the first, then runs its best points on the others",
     )
     decides = f"deciding metric; {VALIDATION_LOSS.column} needs no labels, but compares neither orders nor objectives"
-    add("--objective-metric", choices=list(JUDGES), help=f"{decides} {usually(Sweep.metric)}")
+    add("--objective-metric", choices=list(RANKING_METRICS), help=f"{decides} {usually(Sweep.metric)}")
     evenly = "evaluations in each trial of a design, evenly spaced, the last one after the last epoch"
     add("--evaluations", type=whole, help=f"{evenly} {usually(Sweep.evaluations)}")
     add("--sampler", help=f"sampler of a search: {kinds_help(Sampler)} {usually(Tpe.kind)}")

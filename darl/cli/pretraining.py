@@ -16,9 +16,9 @@ from torch import Tensor
 from darl.cli.flags import check_batch, load_data, results_root, workers_of
 from darl.cli.same_data import with_content
 from darl.data import Dataset
-from darl.errors import named
-from darl.evaluation.protocol import evenly
-from darl.evaluation.standard import standard
+from darl.errors import one_line
+from darl.evaluation.protocol import space_evenly
+from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment, identity
 from darl.results.recorder import TrialRecorder, attempts_of
 from darl.results.rows import now
@@ -156,8 +156,8 @@ def _train_here(run: _Run, terminated: threading.Event) -> str | None:
                 folder=folder,
                 resume=checkpoint.latest(folder),
                 initial=run.initial,
-                full=standard(),
-                evaluate_at=evenly(experiment.epochs, flags.evaluations, standard()),
+                full=standard_evaluation(),
+                evaluate_at=space_evenly(experiment.epochs, flags.evaluations, standard_evaluation()),
                 save_every=flags.save_every,
                 compiled=flags.compile,
                 stop=terminated.is_set,
@@ -165,7 +165,7 @@ def _train_here(run: _Run, terminated: threading.Event) -> str | None:
                 if isinstance(event, Evaluated):
                     run.tell(event)
         except (ArithmeticError, MemoryError, RuntimeError) as error:  # diverged, or out of memory in torch
-            return named(error)
+            return one_line(error)
     return None
 
 
@@ -191,7 +191,7 @@ def _train_on_ray(run: _Run, terminated: threading.Event) -> str | None:
         ray.put(run.dataset),
         workers_of(run.flags),
         root=run.results.path,
-        evaluate_at=evenly(run.experiment.epochs, run.flags.evaluations, standard()),
+        evaluate_at=space_evenly(run.experiment.epochs, run.flags.evaluations, standard_evaluation()),
         initial=run.initial,
         terminated=terminated,
         tell=run.tell,

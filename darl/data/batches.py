@@ -14,7 +14,7 @@ from torch import Tensor
 
 from darl.data.augment import Augment, augment_batch, crop_boxes, normalize
 from darl.data.dataset import Dataset
-from darl.data.loader import CroppedRows, OrderedRows, Plan, loaded
+from darl.data.loader import EpochPlan, EvaluationBatches, TrainingBatches, load_batches
 from darl.data.shuffle import epoch_order, steps_per_epoch
 from darl.data.splits import Images, Stream
 from darl.variants import require
@@ -49,8 +49,15 @@ def batches(
     """The training batches of one epoch from number `first` on; the last, incomplete batch is left out.
 
     Args:
+        dataset: the data; its training split is used.
+        seed: seeds the order of the images, the boxes and the flips.
+        epoch: the epoch's number, from 0 on; each has an order of its own.
+        batch_size: images of a global batch, over all workers.
+        augment: the random crops and flips.
+        device: where the images are augmented and returned.
         rows: the rows of each global batch that this worker takes; all by default. A row's image, box and flip are
             the same whichever rows are asked for together.
+        first: number of the first batch, from 0 on.
 
     Raises:
         UserError: there are fewer images than `batch_size`.
@@ -58,14 +65,15 @@ def batches(
     split = dataset.train
     steps = range(first, steps_per_epoch(len(split), batch_size))
     rows = range(batch_size) if rows is None else rows
-    require(rows.step == 1 and 0 <= rows.start < rows.stop <= batch_size, "rows", f"lie in 0..{batch_size}", rows)
+    assert rows.step == 1
+    assert 0 <= rows.start < rows.stop <= batch_size, (rows, batch_size)
     order = epoch_order(split, seed, epoch).numpy()
-    plan = Plan(order, seed, epoch, batch_size, augment, rows)
+    plan = EpochPlan(order, seed, epoch, batch_size, augment, rows)
     augmented = _stream_batches if isinstance(split, Stream) else _memory_batches
     return augmented(dataset, plan, steps, torch.device(device))
 
 
-def _memory_batches(dataset: Dataset, plan: Plan, steps: range, device: torch.device) -> Iterator[Batch]:
+def _memory_batches(dataset: Dataset, plan: EpochPlan, steps: range, device: torch.device) -> Iterator[Batch]:
     split = dataset.train
     assert isinstance(split, Images)
     size = torch.full((len(plan.rows),), split.pixels.shape[-1])
@@ -79,11 +87,11 @@ def _memory_batches(dataset: Dataset, plan: Plan, steps: range, device: torch.de
         yield Batch(images, torch.from_numpy(indices.copy()))
 
 
-def _stream_batches(dataset: Dataset, plan: Plan, steps: range, device: torch.device) -> Iterator[Batch]:
+def _stream_batches(dataset: Dataset, plan: EpochPlan, steps: range, device: torch.device) -> Iterator[Batch]:
     split = dataset.train
     assert isinstance(split, Stream)
-    rows = loaded(split, CroppedRows(split, plan), steps, device)
-    for k, (pixels, indices) in zip(steps, rows, strict=True):
+    loaded = load_batches(split, TrainingBatches(split, plan), steps, device)
+    for k, (pixels, indices) in zip(steps, loaded, strict=True):
         _, flips = plan.draws(k)
         images = augment_batch(pixels.to(device, non_blocking=True), None, flips, dataset.mean, dataset.std)
         yield Batch(images, indices)
@@ -99,7 +107,8 @@ def evaluation_batches(
     require(batch_size >= 1, "batch_size", "be at least 1", batch_size)
     starts = range(0, len(split), batch_size)
     if isinstance(split, Stream):
-        pixels = (pixels for pixels, _ in loaded(split, OrderedRows(split, batch_size), starts, torch.device(device)))
+        loaded = load_batches(split, EvaluationBatches(split, batch_size), starts, torch.device(device))
+        pixels = (pixels for pixels, _ in loaded)
     else:
         pixels = (torch.from_numpy(split.pixels[start : start + batch_size].copy()) for start in starts)
     return (normalize(batch.to(device), dataset.mean, dataset.std) for batch in pixels)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from darl.errors import UserError
 from darl.variants import Record
 
-__all__ = ["DataContent", "fingerprint_of", "require_unchanged"]
+__all__ = ["DataContent", "hash_parts", "require_unchanged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class DataContent:
         return f"{self.train:,} + {self.validation:,} images, {classes}, fingerprint {self.fingerprint}"
 
 
-def fingerprint_of(parts: Iterable[object]) -> str:
+def hash_parts(parts: Iterable[object]) -> str:
     """A hash of the parts' texts in their order: sixteen hexadecimal digits of BLAKE2b."""
     text = "\n".join(map(str, parts))
     return hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=8).hexdigest()

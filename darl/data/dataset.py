@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from darl.data.content import DataContent, fingerprint_of
+from darl.data.content import DataContent, hash_parts
 from darl.data.locate import locate, no_readable_image, open_splits
 from darl.data.shuffle import epoch_order
 from darl.data.sources.base import Source, hold_out, number_labels
@@ -98,7 +98,7 @@ def _open(name: str) -> _Opened:
         train=len(train),
         validation=len(validation),
         classes=None if classes is None else len(classes),
-        fingerprint=fingerprint_of([*prints, *(classes or ())]),
+        fingerprint=hash_parts([*prints, *(classes or ())]),
     )
     return _Opened(train, validation, train_labels, validation_labels, classes, content)
 
@@ -112,11 +112,15 @@ def _decode(
     skipped: dict[str, str],
 ) -> Images:
     """All images of a source, decoded. Broken ones are left out and added to `skipped`, by name."""
-    from darl.data.decode import decode_many, fit
+    from darl.data.decode import decode_many, decode_resized
 
     pixels = np.empty((len(source), channels, image_size, image_size), np.uint8)
     threads = max(torch.get_num_threads(), REMOTE_THREADS if source.remote else 1)
-    failed = decode_many(lambda i: fit(source.read(i), image_size, channels), range(len(source)), pixels, threads)
+
+    def decode(index: int) -> np.ndarray:
+        return decode_resized(source.read(index), image_size, channels)
+
+    failed = decode_many(decode, range(len(source)), pixels, threads)
     names = {source.name(index): reason for index, reason in failed.items()}
     if len(failed) == len(source):
         raise no_readable_image(data, next((f"{name}: {reason}" for name, reason in names.items()), "it is empty"))
@@ -136,7 +140,7 @@ def _statistics(split: Images | Stream, skipped: dict[str, str]) -> tuple[tuple[
         pixels = split.pixels
     else:
         indices = np.sort(epoch_order(split, 0, 0)[:SAMPLE].numpy())
-        pixels, _, broken = split.decode(indices, split.fitted)
+        pixels, _, broken = split.decode(indices, split.decode_resized)
         skipped.update(broken)
         split.skipped.update(broken)
     counts = np.zeros((pixels.shape[1], LEVELS))

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps
 
-from darl.errors import UserError
+from darl.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
-__all__ = ["GREY", "Encoded", "decode_many", "fit", "open_image", "quiet", "to_pixels", "upright"]
+__all__ = ["GREY", "Encoded", "decode_many", "decode_resized", "open_image", "orient", "silence_pil", "to_pixels"]
 
 Encoded = bytes | Image.Image
 """An image as a source stores it: a file's bytes, or an image that another library has decoded."""
@@ -41,7 +41,7 @@ ORIENTATION = 0x0112  # EXIF's tag
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_pil() -> Iterator[None]:
     """Within, PIL's warnings about odd files are off: files that cannot be used are reported by path."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -58,7 +58,7 @@ def open_image(encoded: Encoded) -> Image.Image:
     return image
 
 
-def upright(image: Image.Image, channels: int) -> Image.Image:
+def orient(image: Image.Image, channels: int) -> Image.Image:
     """The whole image, EXIF orientation applied, in mode L (1 channel) or RGB (3 channels)."""
     image.load()
     if image.info and image.getexif().get(ORIENTATION, 1) != 1:
@@ -91,12 +91,12 @@ def to_pixels(image: Image.Image) -> UInt8[np.ndarray, "channels height width"]:
     return pixels.transpose(2, 0, 1)
 
 
-def fit(encoded: Encoded, image_size: int, channels: int) -> UInt8[np.ndarray, "channels height width"]:
+def decode_resized(encoded: Encoded, image_size: int, channels: int) -> UInt8[np.ndarray, "channels height width"]:
     """Pixels with the short side resized to `image_size`, and the centre cropped; raises what PIL raises."""
     image = open_image(encoded)
     # JPEG can be decoded at a fraction of its size; twice the wanted size leaves enough detail for resampling
     image.draft(None, (2 * image_size, 2 * image_size))
-    image = upright(image, channels)
+    image = orient(image, channels)
     if image.size != (image_size, image_size):
         side = min(image.size)
         left, top = (image.width - side) / 2, (image.height - side) / 2
@@ -126,11 +126,11 @@ def decode_many(
             except UserError:  # the storage, not the image
                 raise
             except Exception as error:  # PIL's plug-ins raise anything on a broken file: it is skipped and reported
-                failed[index] = " ".join(f"{type(error).__name__}: {error}".split())
+                failed[index] = one_line(error)
         return failed
 
     starts = range(0, len(indices), CHUNK)
-    with quiet():
+    with silence_pil():
         # time the second chunk, since the first one also opens files and loads PIL's plug-ins
         parts = [decode_chunk(start) for start in starts[:1]]
         began = time.perf_counter()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64, UInt8
     from PIL import Image
 
-__all__ = ["CroppedRows", "OrderedRows", "Plan", "loaded"]
+__all__ = ["EpochPlan", "EvaluationBatches", "TrainingBatches", "load_batches"]
 
 PREFETCH = 2  # batches that each loader worker prepares in advance
 
@@ -30,7 +30,7 @@ Loaded = tuple[Tensor, Tensor, dict[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class EpochPlan:
     """Everything that determines the batches of an epoch on one worker."""
 
     order: Int64[np.ndarray, " images"]
@@ -53,7 +53,7 @@ class Plan:
         return uniform if self.augment.crops else None, flips if self.augment.flip else None
 
 
-class Rows(TorchDataset[Loaded | UserError]):
+class BatchDataset(TorchDataset[Loaded | UserError]):
     """Batches by number, for DataLoader. A UserError is returned, since DataLoader would add a worker's traceback."""
 
     def __init__(self, split: Stream) -> None:
@@ -71,10 +71,10 @@ class Rows(TorchDataset[Loaded | UserError]):
         """uint8 pixels, indices of the images shown, and broken images: reasons by name."""
 
 
-class CroppedRows(Rows):
+class TrainingBatches(BatchDataset):
     """Training batches: each row cropped out of the whole image, then resized (bicubic, antialiased)."""
 
-    def __init__(self, split: Stream, plan: Plan) -> None:
+    def __init__(self, split: Stream, plan: EpochPlan) -> None:
         super().__init__(split)
         self.plan = plan
 
@@ -82,11 +82,11 @@ class CroppedRows(Rows):
         """Batch `number` of the epoch."""
         split, (uniform, _) = self.split, self.plan.draws(number)
         if uniform is None:
-            return split.decode(self.plan.indices(number), split.fitted)
-        from darl.data.decode import open_image, upright
+            return split.decode(self.plan.indices(number), split.decode_resized)
+        from darl.data.decode import open_image, orient
 
         def decode(row: int, index: int) -> UInt8[np.ndarray, "channels size size"]:
-            return self._crop(upright(open_image(split.source.read(index)), split.channels), uniform[row : row + 1])
+            return self._crop(orient(open_image(split.source.read(index)), split.channels), uniform[row : row + 1])
 
         return split.decode(self.plan.indices(number), decode)
 
@@ -101,7 +101,7 @@ class CroppedRows(Rows):
         return to_pixels(image.crop((left, top, left + width, top + height)).resize(size, Resampling.BICUBIC))
 
 
-class OrderedRows(Rows):
+class EvaluationBatches(BatchDataset):
     """The split in its order, in batches numbered by their first row."""
 
     def __init__(self, split: Stream, batch_size: int) -> None:
@@ -110,16 +110,18 @@ class OrderedRows(Rows):
 
     def batch(self, number: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         """Rows from `number` on."""
-        return self.split.decode(np.arange(number, min(number + self.batch_size, len(self.split))), self.split.fitted)
+        return self.split.decode(
+            np.arange(number, min(number + self.batch_size, len(self.split))), self.split.decode_resized
+        )
 
 
-def loaded(
-    split: Stream, rows: Rows, numbers: range, device: torch.device
+def load_batches(
+    split: Stream, data: BatchDataset, numbers: range, device: torch.device
 ) -> Iterator[tuple[UInt8[Tensor, "rows channels size size"], Int64[Tensor, " rows"]]]:
     """Pixels and image indices of the batches with these numbers, from the loader workers; raises UserError."""
     workers = split.loader_workers
     loader = DataLoader(
-        rows,
+        data,
         batch_size=None,
         sampler=numbers,
         num_workers=workers,

@@ -71,10 +71,10 @@ def _by_images(name: str, source: Source) -> Defaults:
 
 
 def _first_images(name: str, source: Source) -> tuple[list[tuple[int, int]], list[str]]:
-    from darl.data.decode import open_image, quiet
+    from darl.data.decode import open_image, silence_pil
 
     sizes, modes, reason = [], [], "it is empty"
-    with quiet():
+    with silence_pil():
         for index in range(len(source)):
             try:
                 image = open_image(source.read(index))

@@ -63,11 +63,11 @@ class Stream:
     def __len__(self) -> int:
         return len(self.source)
 
-    def fitted(self, _row: int, index: int) -> UInt8[np.ndarray, "channels size size"]:
+    def decode_resized(self, _row: int, index: int) -> UInt8[np.ndarray, "channels size size"]:
         """An image resized without augmentation, as an argument of `decode`."""
-        from darl.data.decode import fit
+        from darl.data.decode import decode_resized
 
-        return fit(self.source.read(index), self.image_size, self.channels)
+        return decode_resized(self.source.read(index), self.image_size, self.channels)
 
     def decode(
         self, indices: Int64[np.ndarray, " rows"], decode: Callable[[int, int], np.ndarray]

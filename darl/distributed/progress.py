@@ -72,8 +72,8 @@ class ProgressDisplay(Unpickled, Callback):
 
     def _line(self, row: dict[str, Any]) -> str:
         judge = METRICS[self.sweep.metric]
-        if row["status"] == "stopped" and row.get(judge.column) is None and judge.cheaper:  # stopped at such a rung
-            judge = METRICS[judge.cheaper]
+        if row["status"] == "stopped" and row.get(judge.column) is None and judge.proxy:  # stopped at such a rung
+            judge = METRICS[judge.proxy]
         deciding = f"{judge.short} {_written(judge, row.get(judge.column))}"
         outcome = escape(row["error"]) if row["status"] == "failed" else deciding
         color = {"finished": "green", "stopped": "yellow", "failed": "red"}[row["status"]]
@@ -113,4 +113,4 @@ class ProgressDisplay(Unpickled, Callback):
 
 
 def _written(metric: Metric, value: float | None) -> str:
-    return metric.aligned(value) or "-"
+    return metric.format_aligned(value) or "-"

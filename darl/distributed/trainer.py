@@ -41,9 +41,9 @@ from torch import Tensor
 from darl.data import Dataset
 from darl.distributed.notice import Notice, forwarded, question
 from darl.distributed.ray_internals import WorkerHealthCheckFailedError
-from darl.errors import UserError, named
+from darl.errors import UserError, one_line
 from darl.evaluation.protocol import Protocols
-from darl.evaluation.standard import standard
+from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment
 from darl.results.rows import curve_row
 from darl.storage.address import below
@@ -133,7 +133,7 @@ def train_worker(config: dict[str, Any]) -> None:
     try:
         _train(config)
     except (ArithmeticError, UserError) as error:
-        ray.train.report({"error": named(error)})
+        ray.train.report({"error": one_line(error)})
 
 
 def _train(config: dict[str, Any]) -> None:
@@ -204,7 +204,7 @@ def pretrain(
         workers,
         root=root,
         evaluate_at=evaluate_at,
-        full=standard(),
+        full=standard_evaluation(),
         initial=None if initial is None else ray.put(initial),
         notice=notice,
         callbacks=[_Listener(queue)],
@@ -262,7 +262,7 @@ def failure(error: Exception) -> str:
     workers: list[Exception] = [*getattr(cause, "worker_failures", {}).values()]
     died = [worker.health_check_failure for worker in workers if isinstance(worker, WorkerHealthCheckFailedError)]
     own = [worker for worker in workers if not _FOLLOWS.search(str(worker))]
-    return named(next(iter([*died, *own, *workers, cause])))
+    return one_line(next(iter([*died, *own, *workers, cause])))
 
 
 _FOLLOWS = re.compile("gloo|NCCL|Connection (closed|reset)|process group", re.IGNORECASE)

@@ -18,7 +18,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from darl.data import Dataset
 from darl.distributed.trainer import report_of, torch_trainer
-from darl.errors import UserError, named
+from darl.errors import UserError, one_line
 from darl.experiment import Experiment
 from darl.sweep.base import Sweep
 from darl.training import checkpoint
@@ -72,7 +72,7 @@ def run_trial(config: dict[str, Any], *, job: Job, datasets: SharedDatasets) -> 
         else:
             _here(experiment, job, ray.get(dataset))
     except (ArithmeticError, UserError) as error:
-        tune.report({"error": named(error)})
+        tune.report({"error": one_line(error)})
 
 
 def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:

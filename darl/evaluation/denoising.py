@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from darl.data import Dataset
     from darl.model.darl import Darl
 
-__all__ = ["Denoising", "denoising_losses"]
+__all__ = ["DenoisingProtocol", "denoising_losses"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Denoising(Protocol):
+class DenoisingProtocol(Protocol):
     """The mean squared error of denoised validation patches: `val_loss`, the mean over a grid of signal fractions.
 
     Needs no labels. The objective must be able to estimate clean patches from noisy ones (`Objective.can_denoise`).

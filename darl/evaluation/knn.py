@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darl.evaluation.protocol import Need, Pass, Protocol
+from darl.evaluation.protocol import READOUTS, Need, Pass, Protocol
 from darl.evaluation.subject import BATCH, Subject
 from darl.metrics import KNN, Metric
 from darl.variants import require
@@ -16,11 +16,14 @@ from darl.variants import require
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-__all__ = ["Knn", "knn"]
+__all__ = ["KnnProtocol", "knn"]
+
+LARGEST_EXPONENT = 80.0
+"""Thousands of weights exp(80) can be added in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knn(Protocol):
+class KnnProtocol(Protocol):
     """Top-1 of the weighted nearest training images by cosine, in [0, 1]. The defaults are DINO's.
 
     neighbours: the number that vote. temperature: each votes with weight exp(cosine / temperature).
@@ -38,7 +41,7 @@ class Knn(Protocol):
 
     def passes(self) -> frozenset[Pass]:
         """The readouts of both splits."""
-        return frozenset({Pass("train", "readouts"), Pass("validation", "readouts")})
+        return READOUTS
 
     def measure(self, subject: Subject) -> Mapping[str, float]:
         """The readouts follow autocast; the vote is float32 in any case."""
@@ -63,7 +66,9 @@ def knn(
     right = 0
     for x, y in zip(test_x.split(BATCH), test_y.split(BATCH), strict=True):
         similarity, index = (x @ train_x.T).topk(min(neighbours, len(train_x)), dim=1)
-        weight = (similarity / temperature).exp().unsqueeze(-1)
-        votes = (F.one_hot(train_y[index], classes) * weight).sum(1)
+        exponent = similarity / temperature
+        # a common factor of an image's weights changes no vote: it keeps them finite, and is 1 wherever they are
+        exponent = exponent - (exponent.amax(1, keepdim=True) - LARGEST_EXPONENT).clamp(min=0)
+        votes = (F.one_hot(train_y[index], classes) * exponent.exp().unsqueeze(-1)).sum(1)
         right += int((votes.argmax(1) == y).sum())
     return right / len(test_y)

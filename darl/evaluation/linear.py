@@ -1,5 +1,6 @@
 """Linear probe: multinomial logistic regression on the frozen readout."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darl.evaluation.protocol import Need, Pass, Protocol
+from darl.evaluation.protocol import READOUTS, Need, Pass, Protocol
 from darl.evaluation.subject import Subject
 from darl.metrics import ENLARGED_PROBE, PROBE, Metric
 from darl.variants import require
@@ -16,18 +17,18 @@ from darl.variants import require
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-__all__ = ["Linear", "LinearProbe", "enlarged_size"]
+__all__ = ["LinearProbe", "LinearProtocol", "enlarged_size"]
 
 ENLARGEMENT = 1.5
 
 
 def enlarged_size(image_size: int, patch_size: int) -> int:
     """1.5 times the image size, rounded up to whole patches: 12 for 8, 48 for 32, 336 for 224 pixels."""
-    return -(-3 * image_size // (2 * patch_size)) * patch_size
+    return math.ceil(ENLARGEMENT * image_size / patch_size) * patch_size
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(Protocol):
+class LinearProtocol(Protocol):
     """Top-1 of a linear classifier on the frozen readout, in [0, 1].
 
     penalty: L2 penalty on the weights. iterations: the most iterations of L-BFGS. enlarged: whether the probe, fitted
@@ -47,8 +48,7 @@ class Linear(Protocol):
 
     def passes(self) -> frozenset[Pass]:
         """The readouts of both splits; an enlarged image costs as much more as its area is larger."""
-        usual = frozenset({Pass("train", "readouts"), Pass("validation", "readouts")})
-        return usual | {Pass("validation", "enlarged readouts", ENLARGEMENT**2)} if self.enlarged else usual
+        return READOUTS | {Pass("validation", "enlarged readouts", ENLARGEMENT**2)} if self.enlarged else READOUTS
 
     def measure(self, subject: Subject) -> Mapping[str, float]:
         """The readouts follow autocast; the probe is float32 in any case."""

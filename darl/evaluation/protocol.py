@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from darl.data import Dataset
     from darl.model.darl import Darl
 
-__all__ = ["Need", "Pass", "Protocol", "Protocols", "evenly", "measured"]
+__all__ = ["READOUTS", "Need", "Pass", "Protocol", "Protocols", "measured", "space_evenly"]
 
 
 class Need(Enum):
@@ -45,6 +45,10 @@ class Pass(NamedTuple):
     """What the pass computes; a name that protocols with the same pass share."""
     forwards: float = 1.0
     """Its cost per image, in forward passes of an image of the training's size."""
+
+
+READOUTS = frozenset({Pass("train", "readouts"), Pass("validation", "readouts")})
+"""The passes that `Subject.readouts` makes over both splits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ class Protocol(Variant):
         """
 
     def serves(self, subject: Subject) -> bool:
-        """Whether it can measure this model on this data, for reasons beyond its `needs`."""
+        """Whether it can measure this model on this data; `needs` is checked separately."""
         return True
 
     @classmethod
@@ -140,7 +144,7 @@ def measured() -> list[Metric]:
     return [every[column] for column in sorted(every, key=lambda column: (order.get(column, len(order)), column))]
 
 
-def evenly(epochs: int, count: int, evaluation: Protocols) -> dict[int, Protocols]:
+def space_evenly(epochs: int, count: int, evaluation: Protocols) -> dict[int, Protocols]:
     """An evaluation at no more than `count` epochs, evenly spaced, the last one among them."""
     return {math.ceil(epochs * (index + 1) / count): evaluation for index in range(count)}
 

@@ -1,16 +1,16 @@
 """The default evaluation of pretrainings and sweeps."""
 
-from darl.evaluation.denoising import Denoising
-from darl.evaluation.knn import Knn
-from darl.evaluation.linear import Linear
+from darl.evaluation.denoising import DenoisingProtocol
+from darl.evaluation.knn import KnnProtocol
+from darl.evaluation.linear import LinearProtocol
 from darl.evaluation.protocol import Protocols
 
-__all__ = ["standard"]
+__all__ = ["standard_evaluation"]
 
 
-def standard(*, enlarged: bool = False) -> Protocols:
-    """Linear probe, kNN, and a validation loss that does not depend on the noise schedule.
+def standard_evaluation(*, enlarged: bool = False) -> Protocols:
+    """LinearProtocol probe, kNN, and a validation loss that does not depend on the noise schedule.
 
     enlarged: whether the linear probe is also tested on enlarged images.
     """
-    return Protocols((Linear(enlarged=enlarged), Knn(), Denoising()))
+    return Protocols((LinearProtocol(enlarged=enlarged), KnnProtocol(), DenoisingProtocol()))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from darl.data import Dataset, Images, Stream
     from darl.model.darl import Darl
 
-__all__ = ["BATCH", "Split", "Subject", "evaluating", "readouts"]
+__all__ = ["BATCH", "Split", "Subject", "evaluating", "labelled", "readouts"]
 
 BATCH = 512
 """Images per batch."""
@@ -44,7 +44,10 @@ class Subject:
     @property
     def classes(self) -> int:
         """Number of classes: one more than the highest label of both splits."""
-        return 1 + max(int(self.readouts(split)[1].max()) for split in ("train", "validation"))
+        train, validation = self.dataset.train.labels, self.dataset.validation.labels
+        assert train is not None
+        assert validation is not None
+        return 1 + max(int(train.max()), int(validation.max()))
 
     def readouts(
         self, split: Split, size: int | None = None

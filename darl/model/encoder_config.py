@@ -22,10 +22,15 @@ class EncoderConfig:
     """The encoder's size. Sizes by name are in `SIZES`."""
 
     width: int = changes(Aspect.MODEL, default=192)
+    """Channels of a token; a multiple of `heads`, and of 4 × `heads` for rope2d."""
     depth: int = changes(Aspect.MODEL, default=12)
+    """Number of Transformer blocks, at least 1."""
     heads: int = changes(Aspect.MODEL, default=3)
+    """Number of attention heads, at least 1."""
     patch_size: int = changes(Aspect.INPUT, default=16)
+    """Pixels per patch side; divides the image size."""
     mlp_ratio: float = changes(Aspect.MODEL, default=4.0)
+    """Hidden width of the MLP as a multiple of `width`, positive."""
     readout: str = changes(Aspect.MODEL, default="mean")
     """The image's feature vector: the `mean` of the patch tokens, or the `last` token in the order (it reads all)."""
 

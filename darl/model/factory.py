@@ -42,10 +42,12 @@ def create_model(
         image_size: pixels, or (height, width).
         patch_size: pixels; by default that of `size`.
         channels: channels of the images.
-        objective: `mse` or `diffusion`, with options as `diffusion:decoder_depth=2`, or an `Objective`.
-        order: `raster column snake nested_raster round_robin hilbert spiral random`, or an `Order`.
-        position: `absent sincos2d learned rope1d rope2d`, or a `Position`.
-        noise: (a, b) of Beta, `beta:a=0.03,b=1`, `linear`, `cosine`, or a `Noise`; ignored for `mse`.
+        objective: text as on the command line, `diffusion:decoder_depth=2` (`Objective.kinds()` lists the names), or
+            an `Objective`.
+        order: text as on the command line (`Order.kinds()` lists the names), or an `Order`.
+        position: text as on the command line (`Position.kinds()` lists the names), or a `Position`.
+        noise: (a, b) of Beta, text as on the command line, `beta:a=0.03,b=1` (`Noise.kinds()` lists the names), or a
+            `Noise`; ignored for an objective that uses none.
         causal: whether the encoder uses the causal mask.
         readout: `mean` or `last`: what `forward_head` gives.
         seed: seeds the initial weights.
@@ -56,7 +58,7 @@ def create_model(
     changes = {"patch_size": patch_size, "readout": readout}
     given = {name: value for name, value in changes.items() if value is not None}
     chosen_objective = _variant(Objective, objective)
-    schedule = Beta(a=noise[0], b=noise[1]) if isinstance(noise, tuple) else _variant(Noise, noise or None)
+    schedule = Beta(a=noise[0], b=noise[1]) if isinstance(noise, tuple) else _variant(Noise, noise)
     config = ModelConfig(
         size=dataclasses.replace(size, **given) if isinstance(size, EncoderConfig) else size_of(size, **given),
         image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,

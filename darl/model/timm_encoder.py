@@ -14,6 +14,9 @@ from darl.variants import require
 
 __all__ = ["TimmEncoder"]
 
+_READOUTS = {"avg": "mean", "token": "last", "": "mean"}
+"""The readout of each `global_pool` of timm's that the encoder has."""
+
 
 class TimmEncoder(Encoder):
     """The encoder with timm's names for its arguments and timm's methods for fine-tuning and feature maps."""
@@ -32,10 +35,8 @@ class TimmEncoder(Encoder):
         position: str = "rope2d",
         causal: bool = False,
     ):
-        pools = {"avg": "mean", "token": "last", "": "mean"}
-        require(global_pool in pools, "global_pool", "be avg (mean of the patches) or token (the last)", global_pool)
         config = TrunkConfig(
-            size=size_of(size, patch_size=patch_size, readout=pools[global_pool]),
+            size=size_of(size, patch_size=patch_size, readout=_readout(global_pool)),
             image_size=(img_size, img_size) if isinstance(img_size, int) else img_size,
             channels=in_chans,
             order=Order.parse(order),
@@ -61,11 +62,11 @@ class TimmEncoder(Encoder):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a new one for `num_classes` classes; 0 removes it."""
-        self.num_classes = num_classes
+        """Replace the classifier by a new one for `num_classes` classes; 0 removes it. Raises UserError."""
         if global_pool is not None:
+            self.readout = _readout(global_pool)
             self.global_pool = global_pool
-            self.readout = "last" if global_pool == "token" else "mean"
+        self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         self.head.to(self.start_token.device).apply(init_weights_vit_timm)
 
@@ -78,8 +79,15 @@ class TimmEncoder(Encoder):
         """Recompute the blocks in the backward pass instead of saving their activations."""
         self.grad_checkpointing = enable
 
-    def set_input_size(self, img_size: tuple[int, int] | None = None, patch_size: int | None = None) -> None:
-        """Does nothing: every image size that the patch size divides is accepted as it is."""
+    def set_input_size(
+        self, img_size: tuple[int, int] | None = None, patch_size: int | tuple[int, int] | None = None
+    ) -> None:
+        """Changes nothing: every image size that the patch size divides is accepted as it is.
+
+        Raises UserError for another patch size than the model's.
+        """
+        own = self.size.patch_size
+        require(patch_size in (None, own, (own, own)), "patch_size", f"stay {own}, the model's own", patch_size)
 
     def forward_intermediates(
         self,
@@ -129,3 +137,9 @@ class TimmEncoder(Encoder):
             return list(every[-indices:])
         require(all(-len(every) <= index < len(every) for index in indices), names, remedy, indices)
         return [every[index] for index in indices]
+
+
+def _readout(global_pool: str) -> str:
+    """The readout of timm's `global_pool`; raises UserError for a pooling that the encoder does not have."""
+    require(global_pool in _READOUTS, "global_pool", "be avg (mean of the patches) or token (the last)", global_pool)
+    return _READOUTS[global_pool]

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from darl.experiment import Experiment, flatten, read_experiments
+from darl.experiment import Experiment, read_experiments
 from darl.metrics import ENLARGED_PROBE
+from darl.records import flatten
 from darl.report.findings import Findings, find
 from darl.results.tables import Results
 from darl.sweep.base import Sweep

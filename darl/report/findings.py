@@ -13,8 +13,9 @@ from functools import cached_property
 import pandas as pd
 
 from darl.aspects import Aspect
-from darl.experiment import Experiment, flatten, identity
+from darl.experiment import Experiment, identity
 from darl.metrics import KNN, METRICS, PROBE, VALIDATION_LOSS
+from darl.records import flatten
 from darl.report import answer
 from darl.report.judgement import compare, select
 from darl.report.verdict import NextStep, Nothing, Standing, Verdict

@@ -27,13 +27,13 @@ def points(gain: float) -> str:
 
 def score(value: float, metric: str) -> str:
     """`62.1 %` or `0.1234`; nothing for NaN."""
-    return METRICS[metric].text(value)
+    return METRICS[metric].format_value(value)
 
 
 def measured(row: Any, metric: str) -> str:
     """A cell's mean and the half-width of its interval: `62.1 % ± 0.8`."""
     half = (row["high"] - row["low"]) / 2
-    return score(row["mean"], metric) + ("" if pd.isna(half) else f" ± {METRICS[metric].difference(half)}")
+    return score(row["mean"], metric) + ("" if pd.isna(half) else f" ± {METRICS[metric].format_difference(half)}")
 
 
 def above(difference: float, metric: str) -> str:
@@ -45,7 +45,7 @@ def difference(row: Any, metric: str) -> str:
     """A difference with its interval, for a table: `+0.3 (-0.4 to 1.0)`; nothing for NaN."""
     if pd.isna(row["difference"]):
         return ""
-    shown, interval = METRICS[metric].difference(row["difference"]), between(row, metric)
+    shown, interval = METRICS[metric].format_difference(row["difference"]), between(row, metric)
     sign = "" if shown.startswith("-") else "+"
     return f"{sign}{shown}" + (f" ({interval})" if interval else "")
 
@@ -82,12 +82,12 @@ def value(field: Any) -> str:
 
 def amount(difference: float, metric: str) -> str:
     """`0.3 points`, or `0.05` of a loss."""
-    return METRICS[metric].amount(difference)
+    return METRICS[metric].format_difference_with_unit(difference)
 
 
 def between(row: Any, metric: str) -> str:
     """The interval of a difference, without its unit: `-0.4 to 1.0`; nothing for NaN."""
     if pd.isna(row["difference_low"]):
         return ""
-    low, high = (METRICS[metric].difference(row[name]) for name in ("difference_low", "difference_high"))
+    low, high = (METRICS[metric].format_difference(row[name]) for name in ("difference_low", "difference_high"))
     return f"{low} to {high}"

@@ -17,8 +17,8 @@ import jinja2
 import pandas as pd
 
 from darl import __version__
-from darl.experiment import flatten
 from darl.metrics import KNN, METRICS, Metric
+from darl.records import flatten
 from darl.report import answer, format
 from darl.report.figures import ReportFigure, draw_all, headings
 from darl.report.findings import Findings
@@ -194,7 +194,10 @@ def _name(title: str) -> Column:
 
 def _value(measure: Metric) -> Column:
     return Column(
-        measure.name, lambda row: measure.text(row["value"]), lambda row: row["value"], first=_better_first(measure)
+        measure.name,
+        lambda row: measure.format_value(row["value"]),
+        lambda row: row["value"],
+        first=_better_first(measure),
     )
 
 
@@ -204,7 +207,7 @@ def _better_first(measure: Metric) -> str:
 
 def _costs() -> list[Column]:
     return [
-        Column(KNN.name, lambda row: KNN.text(row[KNN.column]), lambda row: row[KNN.column]),
+        Column(KNN.name, lambda row: KNN.format_value(row[KNN.column]), lambda row: row[KNN.column]),
         Column("gain (points)", lambda row: format.points(row["gain"]), lambda row: row["gain"]),
         Column("time", lambda row: format.seconds(row["seconds"]), lambda row: row["seconds"], first="ascending"),
     ]

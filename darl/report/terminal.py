@@ -95,7 +95,7 @@ def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
 def _side(metric: str) -> dict[str, Callable[[Record], str]]:
     """The columns that every table has in addition to the metric, by header."""
     side: dict[str, Callable[[Record], str]] = {
-        KNN.name: lambda row: KNN.text(row[KNN.column]),
+        KNN.name: lambda row: KNN.format_value(row[KNN.column]),
         "gain\n(points)": lambda row: format.points(row["gain"]),
         "time": lambda row: format.seconds(row["seconds"]),
     }

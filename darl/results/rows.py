@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from darl.experiment import Experiment, flatten
+from darl.experiment import Experiment
 from darl.metrics import METRICS
+from darl.records import flatten
 
 __all__ = ["curve_row", "image_flops", "now", "provenance", "trial_row"]
 

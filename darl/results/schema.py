@@ -64,8 +64,8 @@ def curves_schema() -> pa.Schema:
 def _metric_columns() -> tuple[list[str], list[str]]:
     """The columns of the metrics that a sweep may rank its trials by, and of the others."""
     metrics = measured()
-    return [metric.column for metric in metrics if metric.judges], [
-        metric.column for metric in metrics if not metric.judges
+    return [metric.column for metric in metrics if metric.ranks_trials], [
+        metric.column for metric in metrics if not metric.ranks_trials
     ]
 
 

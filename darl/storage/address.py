@@ -2,16 +2,21 @@
 
 A local path has one spelling (absolute, without `~`, `..` or a slash at the end), and so has an address: `file:///x` is
 the path `/x`, `s3://b/x/` is `s3://b/x`, `gcs://` is `gs://`. A query (`s3://b/x?region=…`) stays at the end.
+
+pyarrow is imported by the functions that open: it takes a third of a second, and the texts do without it.
 """
+
+from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
-
-import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
-from pyarrow.fs import FileSystem, LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
+from typing import TYPE_CHECKING
 
 from darl.errors import UserError, reason
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem  # pyright: ignore[reportMissingTypeStubs]
 
 __all__ = [
     "SCHEMES",
@@ -35,9 +40,12 @@ def normalized(address: str, start: Path | None = None) -> str:
     not valid is returned unchanged, and is refused when it is opened.
     """
     if address.startswith("file://"):
+        from pyarrow import ArrowException  # pyright: ignore[reportMissingTypeStubs]
+        from pyarrow.fs import FileSystem  # pyright: ignore[reportMissingTypeStubs]
+
         try:
             address = FileSystem.from_uri(address)[1]
-        except (OSError, pa.ArrowException):
+        except (OSError, ArrowException):
             return address
     if "://" not in address:
         return os.path.abspath(os.path.join(start or "", os.path.expanduser(address)))  # noqa: PTH100, PTH111, PTH118
@@ -70,13 +78,16 @@ def open_folder(address: str, field: str) -> tuple[FileSystem, str]:
 
     field: the argument's name in the UserError that is raised where `address` cannot be opened.
     """
+    from pyarrow import ArrowException  # pyright: ignore[reportMissingTypeStubs]
+    from pyarrow.fs import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
+
     try:
         spelled = normalized(address)
         if "://" not in spelled:
             return LocalFileSystem(), spelled
         filesystem, path = open_address(spelled)
         return filesystem, path.rstrip("/")
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ArrowException) as error:
         remedy = "be a folder, or an address at s3:// or gs://"
         raise UserError(f"must {remedy}, got {address!r} ({reason(error)})", field=field) from None
 
@@ -87,6 +98,8 @@ def open_address(address: str) -> tuple[FileSystem, str]:
     Raises OSError for other addresses. For gs:// a retry limit of 60 s is set: Google's client would otherwise try for
     a quarter of an hour to reach a bucket that does not exist.
     """
+    from pyarrow.fs import FileSystem  # pyright: ignore[reportMissingTypeStubs]
+
     scheme, mark, _ = address.partition("://")
     if mark and scheme not in ("file", "s3", "gs", "gcs"):
         raise OSError(f"{scheme}:// is not known")

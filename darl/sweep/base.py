@@ -20,9 +20,9 @@ from typing import Any, ClassVar, Self
 
 from darl.data.content import DataContent
 from darl.evaluation.protocol import Protocols
-from darl.evaluation.standard import standard
+from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment, read_experiments
-from darl.metrics import JUDGES, METRICS, PROBE
+from darl.metrics import METRICS, PROBE, RANKING_METRICS
 from darl.sweep.space import Point, Space
 from darl.variants import Record, require
 
@@ -84,7 +84,7 @@ class Sweep(ABC):
         require(self.trials is None or self.trials >= 1, "trials", "be at least 1", self.trials)
         require(self.seeds >= 1, "seeds", "be at least 1", self.seeds)
         require(self.evaluations >= 1, "evaluations", "be at least 1", self.evaluations)
-        require(self.metric in JUDGES, "metric", f"be one of {', '.join(JUDGES)}", self.metric)
+        require(self.metric in RANKING_METRICS, "metric", f"be one of {', '.join(RANKING_METRICS)}", self.metric)
 
     @property
     def mode(self) -> str:
@@ -94,7 +94,7 @@ class Sweep(ABC):
     @property
     def full(self) -> Protocols:
         """The full evaluation: before training, at the end, and wherever nothing cheaper is asked for."""
-        return standard(enlarged=self.enlarged)
+        return standard_evaluation(enlarged=self.enlarged)
 
     @property
     @abstractmethod

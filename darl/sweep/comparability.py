@@ -9,7 +9,7 @@ field above it in the record; if there is none, it counts as changing every aspe
 from darl.aspects import Aspect
 from darl.errors import UserError
 from darl.experiment import aspects
-from darl.metrics import JUDGES, METRICS, Metric
+from darl.metrics import METRICS, RANKING_METRICS, Metric
 from darl.sweep.base import differing_fields
 from darl.variants import Record
 
@@ -29,10 +29,10 @@ def require_comparable_over(metric: str, fields: list[str]) -> None:
     changed = {name: _aspects_of(name, known) for name in fields}
     barred = _barring(METRICS[metric], changed)
     if barred:
-        others = [column for column in JUDGES if not _barring(METRICS[column], changed)]
+        others = [column for column in RANKING_METRICS if not _barring(METRICS[column], changed)]
         raise UserError(
             f"must be comparable between trials, got {metric!r} where {', '.join(barred)} differ: "
-            f"{METRICS[metric].because}; rank by {', '.join(others[:-1])} or {others[-1]}",
+            f"{METRICS[metric].why_not_comparable}; rank by {', '.join(others[:-1])} or {others[-1]}",
             field="metric",
         )
 

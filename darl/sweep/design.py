@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Self
 
-from darl.evaluation.protocol import Protocols, evenly
-from darl.experiment import Experiment, flatten
+from darl.evaluation.protocol import Protocols, space_evenly
+from darl.experiment import Experiment
+from darl.records import flatten
 from darl.sweep.base import Comparison, Sweep, arguments_of, describe, differing_fields
 from darl.sweep.space import Point
 from darl.sweep.wording import several
@@ -48,7 +49,7 @@ class Design(Sweep):
     @property
     def evaluate_at(self) -> Mapping[int, Protocols]:
         """Full evaluations at evenly spaced epochs."""
-        chosen = evenly(self.base.epochs, self.evaluations, self.full)
+        chosen = space_evenly(self.base.epochs, self.evaluations, self.full)
         return {epoch: evaluation for epoch, evaluation in chosen.items() if epoch < self.base.epochs}
 
     def planned(self) -> list[tuple[str, Point, int]]:

@@ -77,7 +77,7 @@ class Search(Sweep):
         The first rung uses the metric's cheaper stand-in if it has one: kNN for the linear probe.
         """
         epochs = [epoch for epoch in (self.grace, self.grace * self.reduction) if epoch < self.base.epochs]
-        cheap = METRICS[self.metric].cheaper or self.metric
+        cheap = METRICS[self.metric].proxy or self.metric
         return dict(zip(epochs, (cheap, self.metric), strict=False))
 
     @property

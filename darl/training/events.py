@@ -39,7 +39,7 @@ class Evaluated:
         values = {TRAINING_LOSS.column: self.train_loss, **self.metrics}
         shown = [metric for metric in METRICS.values() if metric.short and values.get(metric.column) is not None]
         shown.sort(key=lambda metric: metric.higher_is_better)
-        parts = [f"{metric.short} {metric.aligned(values[metric.column])}" for metric in shown]
+        parts = [f"{metric.short} {metric.format_aligned(values[metric.column])}" for metric in shown]
         return f"epoch {self.epoch:>4} of {epochs} | {' | '.join(parts)} | {self.seconds:.0f} s"
 
 

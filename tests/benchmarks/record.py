@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 import torch
 
 from darl.data import Dataset, load
-from darl.evaluation.standard import standard
+from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment
 from darl.results.rows import provenance
 from darl.sweep.search import Search
@@ -72,7 +72,9 @@ def trial(point: Point, seed: int, epochs: int) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     base = Experiment(epochs=epochs, seed=seed)
     rungs = Search(name="record", question="?", base=base, space={}).evaluate_at
-    events = fit(base.changed(point), digits(), device=torch.device("cpu"), full=standard(), evaluate_at=rungs)
+    events = fit(
+        base.changed(point), digits(), device=torch.device("cpu"), full=standard_evaluation(), evaluate_at=rungs
+    )
     return [
         {**point, "seed": seed, "epoch": event.epoch, "seconds": event.seconds}
         | {name: event.metrics[name] for name in METRICS}

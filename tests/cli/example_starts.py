@@ -16,7 +16,7 @@ class Start:
     torch: bool = False
     """Whether the program may import torch."""
     data: bool = False
-    """Whether the program reads the digits."""
+    """Whether the program reads the digits, for which it imports nothing heavy either."""
     seconds: float = 1.0
     """The goal without torch; with torch the goal is torch's own import and 0.3 s, with data 4 s."""
     megabytes: float | None = None

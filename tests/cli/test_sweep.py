@@ -43,7 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, sweep: str = "noise_sc
 
 MISTAKES = [
     (["--data", "nosuch"], "--data must be digits, a folder of images"),
-    (["--data", "{place}/missing"], "--data must be a place that can be read"),
+    (["--data", "{place}/missing"], "--data must be readable"),
     (["--data", "{place}/empty"], "--data must hold images"),
     (["--data", "{place}/torn.parquet"], "--data must hold Parquet files that can be read"),
     (["--data", "{place}/blind.parquet"], "--data must have an image column"),

@@ -18,9 +18,9 @@ OBJECTIVES = [*(objective() for objective in Objective.kinds().values()), *map(O
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 
 
-def model_of(objective: Objective, seed: int = 0) -> Darl:
+def model_of(objective: Objective, seed: int = 0, patch_size: int = 2) -> Darl:
     return ModelConfig(
-        size=EncoderConfig(width=32, depth=2, heads=2, patch_size=2),
+        size=EncoderConfig(width=32, depth=2, heads=2, patch_size=patch_size),
         image_size=(8, 8),
         channels=1,
         order=Hilbert(),
@@ -44,6 +44,15 @@ def test_the_loss_is_a_finite_scalar_that_every_part_of_the_model_learns_from(ob
     assert out["prediction"].shape == (4, 16, 4)
     out["loss"].backward()
     assert [name for name, value in model.named_parameters() if value.grad is None] == []
+
+
+@pytest.mark.parametrize("kind", ["mse", "diffusion"])
+def test_targets_of_one_value_cannot_be_normalised(kind: str):
+    """Their variance is not defined: the loss would be NaN."""
+    message = r"^objective\.normalize_target must be false for patches of a single value, got True$"
+    with pytest.raises(UserError, match=message):
+        model_of(Objective.parse(f"{kind}:normalize_target=true"), patch_size=1)
+    model_of(Objective.parse(kind), patch_size=1)
 
 
 @every_objective

@@ -12,10 +12,14 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from darl import metrics as metrics_module
 from darl.data import Dataset
+from darl.evaluation.denoising import DenoisingProtocol
+from darl.evaluation.knn import KnnProtocol
+from darl.evaluation.linear import LinearProtocol
 from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured
 from darl.evaluation.subject import Subject
-from darl.metrics import JUDGES, METRICS, TOP1, TRAINING_LOSS, Metric
+from darl.metrics import GAMMA_LOSSES, METRICS, RANKING_METRICS, TOP1, TRAINING_LOSS, Metric
 from darl.results.schema import curves_schema, trials_schema
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
@@ -93,14 +97,18 @@ def test_a_protocols_metrics_are_registered(protocol: Protocol):
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)
 def test_a_metric_is_whole(metric: Metric):
-    assert METRICS[metric.column] is metric
     assert metric.name
     assert metric.direction in ("max", "min")
-    assert metric.higher_is_better == (metric.direction == "max")
-    assert metric.short or not metric.judges
-    assert (metric.cheaper or metric.column) in METRICS
+    assert metric.short or not metric.ranks_trials
+    assert (metric.proxy or metric.column) in METRICS
     assert METRICS[metric.gain_by or metric.column].higher_is_better
     assert metric in (*measured(), TRAINING_LOSS)
+
+
+def test_every_declared_metric_is_registered_under_a_column_of_its_own():
+    declared = [value for value in vars(metrics_module).values() if isinstance(value, Metric)]
+    assert len(declared) > 0
+    assert len(METRICS) == len(declared) + len(GAMMA_LOSSES)
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)
@@ -113,10 +121,10 @@ def test_a_metric_has_its_columns(metric: Metric):
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)
 @pytest.mark.parametrize("value", [0.0, 0.1234, 0.625, 1.0])
 def test_what_is_written_reads_back(metric: Metric, value: float):
-    for text in (metric.text(value), metric.aligned(value), metric.difference(value)):
+    for text in (metric.format_value(value), metric.format_aligned(value), metric.format_difference(value)):
         assert float(text.partition(" ")[0]) / metric.unit.factor == pytest.approx(value, abs=5e-4)
     assert metric.axis.startswith(metric.name)
 
 
 def test_one_protocol_gives_each_judge():
-    assert [column for column in JUDGES if column in {one.column for one in Protocol.giving(column).gives}] == [*JUDGES]
+    assert [Protocol.giving(column) for column in RANKING_METRICS] == [LinearProtocol, KnnProtocol, DenoisingProtocol]

@@ -49,7 +49,7 @@ def test_every_spelling_of_an_address_is_one_name(spelling, name):
     assert locate(spelling) == name
 
 
-@pytest.mark.parametrize("name", ["", "nonsense", "a/b/c/d", "ImageFolder", "./gone"])
+@pytest.mark.parametrize("name", ["", "nonsense", "a/b/c/d", "ImageFolder", "./gone", "~nobody-here/x", "hdfs2://x"])
 def test_unknown_data(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
@@ -57,7 +57,7 @@ def test_unknown_data(name, tmp_path, monkeypatch):
     own = [kind.form for kind in DataKind.kinds() if not kind.__module__.startswith("darl.")]  # other tests' kinds
     *first, last = ["a torchvision data set (torchvision:NAME)", "one on the Hub (hub:OWNER/NAME)", *own]
     assert str(caught.value) == (
-        "data must be digits, a folder of images, Parquet files or tar shards (a path, or a URI such as s3:// or "
+        "data must be digits, a folder of images, Parquet files or tar shards (a path, or an address such as s3:// or "
         f"gs://), {', '.join(first)} or {last}, got {name!r}"
     )
 
@@ -80,9 +80,7 @@ def test_defaults(tmp_path):
 
 
 def test_a_missing_path_is_refused():
-    assert "data must be a place that can be read, got '/no/such' (there is no such file or folder)" in error_of(
-        "/no/such"
-    )
+    assert "data must be readable, got '/no/such' (there is no such file or folder)" in error_of("/no/such")
     assert "got '/no/such' (there is no such file or folder)" in error_of("file:///no/such")
 
 
@@ -93,7 +91,7 @@ def test_path_that_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("darl.data.formats.listing._files", refuse)
-    assert "data must be a place that can be read" in error_of(tmp_path)
+    assert "data must be readable" in error_of(tmp_path)
     assert "Permission denied" in error_of(tmp_path)
 
 
@@ -180,7 +178,7 @@ def test_invalid_sizes_are_refused():
 def test_hub_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     message = error_of("hub:owner/name")
-    assert message.endswith("got 'hub:owner/name': mend the path or pip install 'darl[hub]'")
+    assert message.endswith("got 'hub:owner/name': correct the path or pip install 'darl[hub]'")
 
 
 def test_torchvision_without_a_network(tmp_path, monkeypatch):

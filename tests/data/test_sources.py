@@ -8,6 +8,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from darl.data import Stream, load
+from darl.data.sources.digits import read_digits
 from tests.data.example_images import (
     HubSplit,
     channels_first,
@@ -44,6 +45,16 @@ def test_digits():
         for image, label in zip(split.pixels, split.labels, strict=True)
     )
     assert loaded("digits", 16, 3).train.pixels.shape == (1438, 3, 16, 16)
+
+
+def test_digits_are_those_of_scikit_learn():
+    digits = load_digits()
+    try:
+        images, labels = read_digits()
+    except OSError as error:
+        pytest.fail(f"scikit-learn has moved the file of its digits, which darl.data.sources.digits reads: {error}")
+    np.testing.assert_array_equal(images, digits.images, strict=True)
+    np.testing.assert_array_equal(labels, digits.target, strict=True)
 
 
 def digits_truth():

@@ -6,7 +6,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from darl.data import Dataset
-from darl.evaluation.knn import Knn, knn
+from darl.evaluation.knn import KnnProtocol, knn
 from darl.evaluation.subject import Subject
 from darl.metrics import KNN
 from tests.evaluation.example_features import blobs
@@ -25,9 +25,17 @@ def test_knn_with_fewer_images_than_neighbours() -> None:
     assert knn(x, y, x, y, 5) == 1.0
 
 
+@pytest.mark.parametrize("temperature", [0.07, 1e-3, 1e-6])
+def test_votes_are_finite_at_low_temperatures(temperature: float) -> None:
+    """exp(1 / 0.001) is more than float32 holds."""
+    angle = torch.tensor([0.0, 0.02, 1.5, 1.52, 3.0, 3.02])
+    x, y = torch.stack([angle.cos(), angle.sin()], 1), torch.tensor([0, 0, 1, 1, 2, 2])
+    assert knn(x, y, x, y, 3, temperature=temperature) == 1.0
+
+
 def test_the_protocols_options_reach_the_vote(digits: Dataset) -> None:
     subject = Subject(experiment().build(), digits, CPU)
     sets = (*subject.readouts("train"), *subject.readouts("validation"))
     expected = knn(*sets, 10, neighbours=1, temperature=1.0)
-    assert Knn(neighbours=1, temperature=1.0).measure(subject) == {KNN.column: expected}
-    assert Knn().measure(subject) != {KNN.column: expected}
+    assert KnnProtocol(neighbours=1, temperature=1.0).measure(subject) == {KNN.column: expected}
+    assert KnnProtocol().measure(subject) != {KNN.column: expected}

@@ -4,7 +4,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from darl.data import Dataset
-from darl.evaluation.linear import Linear, LinearProbe, enlarged_size
+from darl.evaluation.linear import LinearProbe, LinearProtocol, enlarged_size
 from darl.evaluation.subject import Subject
 from darl.metrics import ENLARGED_PROBE, PROBE
 from tests.evaluation.example_features import blobs
@@ -26,16 +26,16 @@ def test_the_protocols_options_reach_the_probe(digits: Dataset) -> None:
     subject = Subject(experiment().build(), digits, CPU)
     (x, y), (test_x, test_y) = subject.readouts("train"), subject.readouts("validation")
     expected = LinearProbe.fit(x, y, 10, penalty=0.5, iterations=3).top1(test_x, test_y)
-    assert Linear(penalty=0.5, iterations=3).measure(subject) == {PROBE.column: expected}
-    assert Linear().measure(subject)[PROBE.column] != expected
+    assert LinearProtocol(penalty=0.5, iterations=3).measure(subject) == {PROBE.column: expected}
+    assert LinearProtocol().measure(subject)[PROBE.column] != expected
 
 
 def test_enlarged_images_are_tested_with_the_probe_fitted_at_the_training_size(digits: Dataset) -> None:
     subject = Subject(experiment().build(), digits, CPU)
     probe = LinearProbe.fit(*subject.readouts("train"), 10)
     expected = probe.top1(*subject.readouts("validation", 12))
-    usual = Linear().measure(subject)[PROBE.column]
-    assert Linear(enlarged=True).measure(subject) == {PROBE.column: usual, ENLARGED_PROBE.column: expected}
+    usual = LinearProtocol().measure(subject)[PROBE.column]
+    assert LinearProtocol(enlarged=True).measure(subject) == {PROBE.column: usual, ENLARGED_PROBE.column: expected}
     assert expected != usual
 
 

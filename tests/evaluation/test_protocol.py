@@ -11,11 +11,11 @@ import torch
 from darl.data import Dataset
 from darl.errors import UserError
 from darl.evaluation import subject as subject_module
-from darl.evaluation.denoising import Denoising
-from darl.evaluation.knn import Knn
-from darl.evaluation.linear import Linear
-from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, evenly, measured
-from darl.evaluation.standard import standard
+from darl.evaluation.denoising import DenoisingProtocol
+from darl.evaluation.knn import KnnProtocol
+from darl.evaluation.linear import LinearProtocol
+from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured, space_evenly
+from darl.evaluation.standard import standard_evaluation
 from darl.evaluation.subject import Subject
 from darl.metrics import ENLARGED_PROBE, KNN, PROBE, VALIDATION_LOSS, Metric
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
@@ -47,12 +47,12 @@ class OnGpu(Shaken):
 
 def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
     model = experiment().build()
-    metrics = standard()(model, digits, CPU)
+    metrics = standard_evaluation()(model, digits, CPU)
     assert list(metrics) == [metric.column for metric in measured()]
     assert 0 <= metrics["knn_top1"] <= metrics["probe_top1"] <= 1
-    missing = {metric.column for metric in standard().gives if metrics[metric.column] is None}
+    missing = {metric.column for metric in standard_evaluation().gives if metrics[metric.column] is None}
     assert missing == {ENLARGED_PROBE.column}
-    assert standard(enlarged=True)(model, digits, CPU)[ENLARGED_PROBE.column] is not None
+    assert standard_evaluation(enlarged=True)(model, digits, CPU)[ENLARGED_PROBE.column] is not None
 
 
 def test_protocols_share_their_features(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_protocols_share_their_features(digits: Dataset, monkeypatch: pytest.Mon
 
     plain = subject_module.readouts
     monkeypatch.setattr(subject_module, "readouts", counted)
-    Protocols((Linear(), Knn()))(experiment().build(), digits, CPU)
+    Protocols((LinearProtocol(), KnnProtocol()))(experiment().build(), digits, CPU)
     assert sorted(passes) == sorted((len(digits.train), len(digits.validation)))
 
 
@@ -74,7 +74,7 @@ def test_metrics_that_are_not_measured_are_none(digits: Dataset) -> None:
 
 
 def test_without_labels_there_is_a_validation_loss(digits: Dataset) -> None:
-    metrics = standard()(experiment().build(), unlabelled(digits), CPU)
+    metrics = standard_evaluation()(experiment().build(), unlabelled(digits), CPU)
     assert metrics[PROBE.column] is metrics[KNN.column] is None
     assert metrics[VALIDATION_LOSS.column] is not None
 
@@ -82,7 +82,7 @@ def test_without_labels_there_is_a_validation_loss(digits: Dataset) -> None:
 def test_a_protocol_that_trains_is_given_a_copy(digits: Dataset) -> None:
     model = experiment().build()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert Protocols((Shaken(), Knn()))(model, digits, CPU)[VALIDATION_LOSS.column] == 1.0
+    assert Protocols((Shaken(), KnnProtocol()))(model, digits, CPU)[VALIDATION_LOSS.column] == 1.0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -92,21 +92,24 @@ def test_a_protocol_that_needs_a_gpu_gives_nothing_on_a_cpu(digits: Dataset) -> 
 
 def test_the_cost_counts_shared_passes_once(digits: Dataset) -> None:
     train, validation = len(digits.train), len(digits.validation)
-    assert standard().forwards(digits) == train + 2 * validation
-    assert standard(enlarged=True).forwards(digits) == train + (2 + 1.5**2) * validation
-    assert Protocols((Knn(),)).forwards(digits) == train + validation
+    assert standard_evaluation().forwards(digits) == train + 2 * validation
+    assert standard_evaluation(enlarged=True).forwards(digits) == train + (2 + 1.5**2) * validation
+    assert Protocols((KnnProtocol(),)).forwards(digits) == train + validation
     assert Protocols((Shaken(),)).forwards(digits) == 3 * train
-    assert standard().forwards(unlabelled(digits)) == validation
+    assert standard_evaluation().forwards(unlabelled(digits)) == validation
 
 
 @pytest.mark.parametrize(
     ("text", "protocols"),
     [
-        ("linear,knn,denoising", (Linear(), Knn(), Denoising())),
-        ("knn", (Knn(),)),
-        ("knn:neighbours=5,temperature=0.1,denoising", (Knn(neighbours=5, temperature=0.1), Denoising())),
-        ("linear:0.01,50,knn:5", (Linear(penalty=0.01, iterations=50), Knn(neighbours=5))),
-        (" linear:enlarged=true , knn ", (Linear(enlarged=True), Knn())),
+        ("linear,knn,denoising", (LinearProtocol(), KnnProtocol(), DenoisingProtocol())),
+        ("knn", (KnnProtocol(),)),
+        (
+            "knn:neighbours=5,temperature=0.1,denoising",
+            (KnnProtocol(neighbours=5, temperature=0.1), DenoisingProtocol()),
+        ),
+        ("linear:0.01,50,knn:5", (LinearProtocol(penalty=0.01, iterations=50), KnnProtocol(neighbours=5))),
+        (" linear:enlarged=true , knn ", (LinearProtocol(enlarged=True), KnnProtocol())),
     ],
 )
 def test_protocols_are_parsed_with_their_options(text: str, protocols: tuple[Protocol, ...]) -> None:
@@ -132,14 +135,14 @@ def test_unusable_protocols_are_refused(text: str, message: str) -> None:
 
 
 def test_the_protocol_of_a_metric_is_found() -> None:
-    assert Protocol.giving(ENLARGED_PROBE.column) is Linear
-    assert Protocols.only(VALIDATION_LOSS.column) == Protocols((Denoising(),))
+    assert Protocol.giving(ENLARGED_PROBE.column) is LinearProtocol
+    assert Protocols.only(VALIDATION_LOSS.column) == Protocols((DenoisingProtocol(),))
     with pytest.raises(UserError, match=r"^metric must be one of probe_top1, .*, got 'train_loss'$"):
         Protocol.giving("train_loss")
 
 
 @pytest.mark.parametrize(("epochs", "count"), list(itertools.product([1, 2, 7, 100], [1, 3, 10])))
 def test_evaluations_are_evenly_spaced(epochs: int, count: int) -> None:
-    chosen = list(evenly(epochs, count, standard()))
+    chosen = list(space_evenly(epochs, count, standard_evaluation()))
     assert chosen[-1] == epochs
     assert len(chosen) == min(epochs, count)

@@ -53,6 +53,28 @@ def test_an_encoder_classifies_and_gives_features() -> None:
     assert [tuple(features.shape) for features in backbone(torch.randn(1, 3, 224, 224))] == [(1, 64, 14, 14)] * 3
 
 
+def test_poolings_that_it_does_not_have_are_refused_wherever_they_are_given() -> None:
+    encoder = timm.create_model("darl_nano_patch16_224", num_classes=10, img_size=32, patch_size=8)
+    message = r"^global_pool must be avg \(mean of the patches\) or token \(the last\), got 'max'$"
+    with pytest.raises(UserError, match=message):
+        timm.create_model("darl_nano_patch16_224", global_pool="max")
+    with pytest.raises(UserError, match=message):
+        encoder.reset_classifier(5, global_pool="max")
+    assert (encoder.num_classes, encoder.global_pool, encoder.readout) == (10, "avg", "mean")
+    encoder.reset_classifier(5, global_pool="token")
+    assert (encoder.num_classes, encoder.global_pool, encoder.readout) == (5, "token", "last")
+
+
+def test_any_image_size_is_set_but_no_other_patch_size() -> None:
+    encoder = timm.create_model("darl_nano_patch16_224", num_classes=10)
+    encoder.set_input_size((64, 32))
+    encoder.set_input_size((64, 32), patch_size=16)
+    encoder.set_input_size(patch_size=(16, 16))
+    assert encoder(torch.randn(2, 3, 64, 32)).shape == (2, 10)
+    with pytest.raises(UserError, match=r"^patch_size must stay 16, the model's own, got 8$"):
+        encoder.set_input_size(patch_size=8)
+
+
 def test_checkpointed_gradients_are_the_same() -> None:
     encoder = timm.create_model("darl_nano_patch16_224", num_classes=3, img_size=32, patch_size=8)
     images, gradients = torch.randn(2, 3, 32, 32), []

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from darl.experiment import Experiment, flatten
+from darl.experiment import Experiment
+from darl.records import flatten
 from darl.sweep.base import Sweep
 from darl.sweep.design import Design
 from darl.sweep.search import Search

@@ -6,8 +6,9 @@ import duckdb
 import pandas as pd
 import polars as pl
 
-from darl.experiment import Experiment, flatten
+from darl.experiment import Experiment
 from darl.model.encoder_config import EncoderConfig
+from darl.records import flatten
 from darl.results.tables import load
 
 EXPERIMENT = Experiment(image_size=32, model=EncoderConfig(patch_size=8))

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 
 from darl.errors import UserError
-from darl.storage import address as address_module
 from darl.storage.address import below, is_remote, normalized, open_address, open_folder, parent_and_name
 
 
@@ -64,7 +63,7 @@ def test_a_file_address_of_another_host_is_refused() -> None:
 def test_a_missing_gs_bucket_is_retried_for_a_minute_only(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     opener = SimpleNamespace(from_uri=lambda uri: asked.append(uri) or (None, "x"))
-    monkeypatch.setattr(address_module, "FileSystem", opener)
+    monkeypatch.setattr("pyarrow.fs.FileSystem", opener)
     for address in (
         "gs://bucket/x",
         "gs://bucket/x?scheme=http",

@@ -123,4 +123,4 @@ def test_varying_fields_leave_out_the_seed() -> None:
 
 
 def test_metrics_that_do_not_compare_everything_say_why() -> None:
-    assert all(bool(metric.not_across) == bool(metric.because) for metric in METRICS.values())
+    assert all(bool(metric.not_across) == bool(metric.why_not_comparable) for metric in METRICS.values())

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from darl.errors import UserError
-from darl.evaluation.knn import Knn
-from darl.evaluation.linear import Linear
+from darl.evaluation.knn import KnnProtocol
+from darl.evaluation.linear import LinearProtocol
 from darl.evaluation.protocol import Protocols
 from darl.experiment import Experiment
 from darl.sweep.base import Sweep, describe
@@ -104,7 +104,7 @@ def test_designs_evaluate_evenly_and_searches_at_rungs() -> None:
     assert not design(evaluations=1).evaluate_at
     first, second = search().evaluate_at.items()
     assert (first[0], second[0]) == (3, 9)
-    assert (first[1], second[1]) == (Protocols((Knn(),)), Protocols((Linear(),)))
+    assert (first[1], second[1]) == (Protocols((KnnProtocol(),)), Protocols((LinearProtocol(),)))
     assert search(metric="val_loss").rungs == {3: "val_loss", 9: "val_loss"}
 
 

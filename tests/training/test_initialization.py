@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from darl.data import Dataset
 from darl.errors import UserError
-from darl.evaluation.standard import standard
+from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment
 from darl.model.encoder_config import EncoderConfig
 from darl.model.objectives.mse import Mse
@@ -68,14 +68,14 @@ def test_a_stock_vits_weights_give_its_features(tmp_path: Path, kind: str, monke
 
 def test_a_darl_checkpoint_is_taken_whole_and_training_starts_from_it(digits: Dataset, tmp_path: Path) -> None:
     earlier = Experiment(model=SIZE, epochs=1, optim=Optimizer(ema=0.5))
-    *_, saved = fit(earlier, digits, device=CPU, full=standard(), folder=tmp_path)
+    *_, saved = fit(earlier, digits, device=CPU, full=standard_evaluation(), folder=tmp_path)
     assert isinstance(saved, Saved)
     longer = Experiment(model=SIZE, epochs=2)
     start = read_initialization(str(tmp_path), longer)
     assert (start.missing, start.unexpected, start.reshaped) == ((), (), ())
     averaged = load_pretrained(tmp_path).model.state_dict()
     assert start.fingerprint == fingerprint_of(averaged)
-    first = next(fit(longer.changed({"init": start.fingerprint}), digits, device=CPU, full=standard(),
+    first = next(fit(longer.changed({"init": start.fingerprint}), digits, device=CPU, full=standard_evaluation(),
                      initial=start.weights))  # fmt: skip
     last = read_history(saved.path)[-1]
     assert first.metrics == last["metrics"]

@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 
 from darl.data import Augment, Dataset
 from darl.errors import UserError
-from darl.evaluation.standard import standard
+from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment
 from darl.model.encoder_config import EncoderConfig, size_of
 from darl.model.noise import Beta
@@ -27,7 +27,7 @@ from darl.training.parallel import World
 from darl.training.pretrain import fit
 
 CPU = torch.device("cpu")
-EVALUATED: Any = {"full": standard(), "evaluate_at": {2: standard()}}
+EVALUATED: Any = {"full": standard_evaluation(), "evaluate_at": {2: standard_evaluation()}}
 SIZE = EncoderConfig(width=16, depth=1, heads=2, patch_size=2)
 
 
@@ -60,7 +60,13 @@ def stop_after(events: Iterator[Event], step: int) -> list[Event]:
 
 def test_training_lowers_the_loss_and_yields_events(small: Dataset) -> None:
     events = list(
-        fit(experiment(epochs=20, learning_rate=5e-3), small, device=CPU, full=standard(), evaluate_at={10: standard()})
+        fit(
+            experiment(epochs=20, learning_rate=5e-3),
+            small,
+            device=CPU,
+            full=standard_evaluation(),
+            evaluate_at={10: standard_evaluation()},
+        )
     )
     evaluations = [event for event in events if isinstance(event, Evaluated)]
     assert [event.epoch for event in evaluations] == [0, 10, 20]
@@ -105,8 +111,8 @@ def test_a_run_killed_after_any_checkpoint_is_resumed_bit_for_bit(
 
 
 def test_parts_of_a_batch_give_the_step_of_the_whole(small: Dataset) -> None:
-    whole = losses(list(fit(experiment(), small, device=CPU, full=standard())))
-    parts = losses(list(fit(experiment(accumulate=4), small, device=CPU, full=standard())))
+    whole = losses(list(fit(experiment(), small, device=CPU, full=standard_evaluation())))
+    parts = losses(list(fit(experiment(accumulate=4), small, device=CPU, full=standard_evaluation())))
     torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), rtol=1e-5, atol=0)
 
 
@@ -129,13 +135,13 @@ def test_a_stopped_run_saves_and_is_resumed_bit_for_bit(small: Dataset, tmp_path
 
 def test_a_run_without_the_weights_that_its_record_names_is_refused(small: Dataset) -> None:
     with pytest.raises(UserError, match="init must come with the weights that it names, got 'sha256:00'"):
-        next(fit(experiment(init="sha256:00"), small, device=CPU, full=standard()))
+        next(fit(experiment(init="sha256:00"), small, device=CPU, full=standard_evaluation()))
 
 
 def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
-    trace = losses(list(fit(Experiment.from_record(record), data, device=CPU, full=standard())))
+    trace = losses(list(fit(Experiment.from_record(record), data, device=CPU, full=standard_evaluation())))
     if rank == 0:
         (Path(folder) / "trace.json").write_text(json.dumps(trace))
     dist.destroy_process_group()
@@ -143,7 +149,7 @@ def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder:
 
 def test_two_workers_give_the_loss_trace_of_one(small: Dataset, tmp_path: Path) -> None:
     shared = experiment(augment=Augment(crop_min=0.5, flip=True), epochs=8)
-    alone = losses(list(fit(shared, small, device=CPU, full=standard())))
+    alone = losses(list(fit(shared, small, device=CPU, full=standard_evaluation())))
     mp.spawn(_worker, (2, shared.to_record(), small, str(tmp_path)), nprocs=2)
     together = json.loads((tmp_path / "trace.json").read_text())
     torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), rtol=1e-5, atol=0)
@@ -153,13 +159,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_the_step(small: Dataset)
     wild = experiment(learning_rate=1e30, optim=Optimizer(warmup=0, clip=0))
     message = r"^loss is (nan|inf) at step 2 with learning rate 9\.\d+e\+29; the batch's images are \d+(, \d+){7}, …$"
     with pytest.raises(NonFiniteLossError, match=message):
-        list(fit(wild, small, device=CPU, full=standard()))
+        list(fit(wild, small, device=CPU, full=standard_evaluation()))
 
 
 def test_features_that_are_not_finite_stop_the_run(small: Dataset) -> None:
     wild = experiment(learning_rate=1e30, epochs=1, batch_size=96, optim=Optimizer(warmup=0, clip=0))
     with pytest.raises(ArithmeticError, match="the features are not finite: training has diverged"):
-        list(fit(wild, small, device=CPU, full=standard()))
+        list(fit(wild, small, device=CPU, full=standard_evaluation()))
 
 
 def test_a_checkpoint_appears_whole_or_not_at_all(
@@ -168,7 +174,7 @@ def test_a_checkpoint_appears_whole_or_not_at_all(
     def dies(*_: object, **__: object) -> None:
         raise OSError("disk is full")
 
-    events = fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path, save_every=1)
+    events = fit(experiment(), small, device=CPU, full=standard_evaluation(), folder=tmp_path, save_every=1)
     stop_after(events, 1)
     monkeypatch.setattr(torch, "save", dies)
     with pytest.raises(OSError, match="disk is full"):
@@ -177,12 +183,12 @@ def test_a_checkpoint_appears_whole_or_not_at_all(
 
 
 def test_only_the_newest_checkpoints_are_kept(small: Dataset, tmp_path: Path) -> None:
-    list(fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path, save_every=1))
+    list(fit(experiment(), small, device=CPU, full=standard_evaluation(), folder=tmp_path, save_every=1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000011", "step-00000012"]
 
 
 def test_a_checkpoint_holds_no_code(small: Dataset, tmp_path: Path) -> None:
-    list(fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path))
+    list(fit(experiment(), small, device=CPU, full=standard_evaluation(), folder=tmp_path))
     path = checkpoint.latest(tmp_path)
     assert path is not None
     assert sorted(file.name for file in path.iterdir()) == ["model.safetensors", "trainer.pt"]
@@ -190,7 +196,7 @@ def test_a_checkpoint_holds_no_code(small: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_loaded_without_anything_else(small: Dataset, tmp_path: Path) -> None:
-    list(fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path))
+    list(fit(experiment(), small, device=CPU, full=standard_evaluation(), folder=tmp_path))
     for path in (tmp_path, checkpoint.latest(tmp_path), checkpoint.latest(tmp_path) / "model.safetensors"):
         read = checkpoint.load_pretrained(path)
         assert read.experiment == experiment()
@@ -199,7 +205,7 @@ def test_a_checkpoint_is_loaded_without_anything_else(small: Dataset, tmp_path: 
 
 
 def test_the_newest_whole_checkpoint_is_read(small: Dataset, tmp_path: Path) -> None:
-    list(fit(experiment(), small, device=CPU, full=standard(), folder=tmp_path, save_every=1))
+    list(fit(experiment(), small, device=CPU, full=standard_evaluation(), folder=tmp_path, save_every=1))
     older, newest = sorted(tmp_path.iterdir())
     changed = checkpoint.load_pretrained(older).model.state_dict()
     (tmp_path / "step-00000099").mkdir()  # files come one by one into a bucket
@@ -218,7 +224,7 @@ def test_the_newest_whole_checkpoint_is_read(small: Dataset, tmp_path: Path) -> 
 @pytest.mark.parametrize("file", ["model.safetensors", "ema.safetensors", "trainer.pt"])
 def test_an_incomplete_checkpoint_is_passed_over(small: Dataset, tmp_path: Path, file: str) -> None:
     averaged = experiment(optim=Optimizer(ema=0.9))
-    list(fit(averaged, small, device=CPU, full=standard(), folder=tmp_path, save_every=1))
+    list(fit(averaged, small, device=CPU, full=standard_evaluation(), folder=tmp_path, save_every=1))
     older, newest = sorted(tmp_path.iterdir())
     assert checkpoint.latest(tmp_path) == newest
     data = (newest / file).read_bytes()
@@ -269,6 +275,11 @@ def test_workers_share_out_the_batch() -> None:
 @pytest.mark.gpu
 def test_training_on_a_gpu(small: Dataset) -> None:
     events = list(
-        fit(experiment(model=size_of("nano", patch_size=2)), small, device=torch.device("cuda"), full=standard())
+        fit(
+            experiment(model=size_of("nano", patch_size=2)),
+            small,
+            device=torch.device("cuda"),
+            full=standard_evaluation(),
+        )
     )
     assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 13))

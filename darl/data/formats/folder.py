@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from darl.data.content import fingerprint_of
+from darl.data.content import hash_parts
 from darl.data.formats.base import FileFormat
 from darl.data.formats.listing import Listing, by_split, split_of
 from darl.data.sources.base import Source, Splits
@@ -45,7 +45,7 @@ class Folder(Source):
 
     def fingerprint(self) -> str:
         """Hash of the paths below the data's folder, which give the labels, and of the files' sizes."""
-        return fingerprint_of([*self._paths.to_pylist(), *self._sizes])
+        return hash_parts([*self._paths.to_pylist(), *self._sizes])
 
 
 class ImageFiles(FileFormat):

@@ -16,7 +16,7 @@ from typing import Any
 from pyarrow import ArrowException
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
-from darl.errors import UserError
+from darl.errors import UserError, reason
 from darl.storage.address import open_address
 
 __all__ = ["Cache", "Listing", "Storage", "by_split", "listing", "split_of"]
@@ -78,8 +78,7 @@ def _readable(path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"must be a place that can be read, got {path!r} ({reason})", field="data") from None
+        raise UserError(f"must be readable, got {path!r} ({reason(error)})", field="data") from None
 
 
 @dataclass(frozen=True)

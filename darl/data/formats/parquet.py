@@ -14,23 +14,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from darl.data.content import fingerprint_of
+from darl.data.content import hash_parts
 from darl.data.formats.base import FileFormat
 from darl.data.formats.listing import Cache, Listing, by_split
 from darl.data.sources.base import WINDOW, Groups, RawLabels, Source, Splits
-from darl.errors import UserError
+from darl.errors import UserError, reason
 from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-__all__ = ["ParquetFiles", "Rows"]
+__all__ = ["ParquetFiles", "ParquetImages"]
 
 FILES_AT_ONCE = 16
 
 
-class Rows(Source):
-    """A split of rows in Parquet files."""
+class ParquetImages(Source):
+    """A split whose images are rows of Parquet files."""
 
     def __init__(self, files: Listing, paths: list[str], column: str, label: str | None) -> None:
         self._files = files
@@ -73,7 +73,7 @@ class Rows(Source):
         """Hash of the files' names below the data's folder, the row groups' rows and stored bytes, and the labels."""
         assert self.groups is not None
         groups = np.column_stack([self._groups, self.groups.starts, self.groups.sizes])
-        return fingerprint_of([*self._paths, self._length, *groups.tolist(), *(self.labels or ())])
+        return hash_parts([*self._paths, self._length, *groups.tolist(), *(self.labels or ())])
 
     def _read_group(self, group: int) -> pa.Array:
         file_number, number = (int(value) for value in self._groups[group])
@@ -111,9 +111,9 @@ def _read_footer(files: Listing, path: str, column: str, label: str | None) -> t
 
 
 def _unreadable(path: str, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())
     return UserError(
-        f"must hold Parquet files that can be read, got {path!r} ({reason}): download or write it again", field="data"
+        f"must hold Parquet files that can be read, got {path!r} ({reason(error)}): download or write it again",
+        field="data",
     )
 
 
@@ -138,8 +138,8 @@ class ParquetFiles(FileFormat):
         names = features.get(label, {}).get("names") if label else None
         train, validation = by_split(files.paths)
         return Splits(
-            Rows(files, train, column, label),
-            Rows(files, validation, column, label) if validation else None,
+            ParquetImages(files, train, column, label),
+            ParquetImages(files, validation, column, label) if validation else None,
             None if names is None else tuple(map(str, names)),
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from darl.data.content import fingerprint_of
+from darl.data.content import hash_parts
 from darl.data.formats.base import FileFormat
 from darl.data.formats.folder import IMAGES
 from darl.data.formats.listing import Listing, by_split
@@ -59,7 +59,7 @@ class Shards(Source):
     def fingerprint(self) -> str:
         """Hash of the shards' names below the data's folder, the members' names and sizes, and the labels."""
         members = zip(self._names.to_pylist(), self._ranges[:, [0, 2]].tolist(), strict=True)
-        return fingerprint_of([*self._shards, *members, *(self.labels or ())])
+        return hash_parts([*self._shards, *members, *(self.labels or ())])
 
 
 Member = tuple[str, int, int, str | None]  # name, offset, size, label

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from darl.data.content import fingerprint_of
+from darl.data.content import hash_parts
 from darl.errors import UserError
 from darl.randomness import generator
 from darl.variants import require
@@ -70,11 +70,11 @@ class Source(ABC):
         """The image's name in messages: its path, or `file#row`."""
 
     def fingerprint(self) -> str:
-        """A hash of what the split holds, whatever its address, without decoding an image: of its labels and length.
+        """A hash of the split's length and labels, independent of its address; decodes no image.
 
         Sources that know their images' names and sizes override it to include them.
         """
-        return fingerprint_of([len(self), *(self.labels or ())])
+        return hash_parts([len(self), *(self.labels or ())])
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,21 +15,20 @@ from darl.data.sources.kind import DataKind, Defaults
 from darl.variants import require
 
 if TYPE_CHECKING:
+    from jaxtyping import Float64, Int64
     from PIL import Image
 
-__all__ = ["Digits", "EmbeddedDigits"]
+__all__ = ["Digits", "EmbeddedDigits", "read_digits"]
 
 
 class Digits(Source):
     """scikit-learn's 1,797 handwritten digits, 8 x 8 pixels, levels 0 to 16; of the given classes."""
 
     def __init__(self, classes: range = range(10)) -> None:
-        from sklearn.datasets import load_digits
-
-        digits: Any = load_digits()
-        self._index = np.flatnonzero(np.isin(digits.target, classes))
-        self._pixels = np.rint(digits.images[self._index] * (255 / 16)).astype(np.uint8)
-        self.labels = [int(label) for label in digits.target[self._index]]
+        images, labels = read_digits()
+        self._index = np.flatnonzero(np.isin(labels, classes))
+        self._pixels = np.rint(images[self._index] * (255 / 16)).astype(np.uint8)
+        self.labels = [int(label) for label in labels[self._index]]
 
     def __len__(self) -> int:
         return len(self._pixels)
@@ -41,6 +42,21 @@ class Digits(Source):
     def name(self, index: int) -> str:
         """`digits#index`."""
         return f"digits#{self._index[index]}"
+
+
+def read_digits() -> tuple[Float64[np.ndarray, "images 8 8"], Int64[np.ndarray, " images"]]:
+    """The images and labels of `sklearn.datasets.load_digits`, from scikit-learn's file, without importing it.
+
+    The import takes two seconds (pandas, scipy.stats), as long as the rest of a command's start. The file's place and
+    layout are not part of scikit-learn's interface: a release that moves it breaks this function, and
+    `tests/data/test_sources.py`, which compares the two, says so.
+    """
+    package = importlib.util.find_spec("sklearn")
+    assert package is not None
+    assert package.submodule_search_locations
+    file = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    table = np.loadtxt(file, delimiter=",")  # a row per image: 64 levels and the label
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 class EmbeddedDigits(DataKind):

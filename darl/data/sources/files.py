@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from darl.data.sources.base import Splits
 from darl.data.sources.kind import DataKind
+from darl.storage.address import SCHEMES, normalized
 from darl.variants import require
 
 __all__ = ["Files"]
@@ -19,22 +20,25 @@ class Files(DataKind):
 
     kind: ClassVar[str] = "files"
     order: ClassVar[int] = 1
-    form: ClassVar[str] = "a folder of images, Parquet files or tar shards (a path, or a URI such as s3:// or gs://)"
+    form: ClassVar[str] = (
+        "a folder of images, Parquet files or tar shards (a path, or an address such as s3:// or gs://)"
+    )
 
     @classmethod
     def named(cls, text: str) -> str | None:
         """An absolute path or an address, normalised, whether it exists or not."""
         if "://" in text:
-            from darl.storage.address import SCHEMES, normalized
-
             return normalized(text) if text.startswith(SCHEMES) else None
-        return _absolute(text) if Path(text).expanduser().is_absolute() else None
+        # os.path leaves the `~` of an unknown user as it is, where pathlib raises RuntimeError
+        return normalized(text) if os.path.isabs(os.path.expanduser(text)) else None  # noqa: PTH111, PTH117
 
     @classmethod
     def guessed(cls, text: str) -> str | None:
         """A relative path or pattern, if it exists: paths take precedence over other meanings of the text."""
-        path = _absolute(text)
-        return path if text and (Path(path).exists() or _matches(path)) else None
+        if not text or "://" in text:
+            return None
+        path = normalized(text)
+        return path if Path(path).exists() or _matches(path) else None
 
     @classmethod
     def open(cls, name: str) -> Splits:
@@ -49,10 +53,6 @@ class Files(DataKind):
         *first, last = [kind.form for kind in formats]
         require(len(own.paths) > 0, "data", f"hold {', '.join(first)} or {last} and holds none", name)
         return kind.open(own)
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib would follow links
 
 
 def _matches(path: str) -> bool:

@@ -7,20 +7,20 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from darl.data.content import fingerprint_of
+from darl.data.content import hash_parts
 from darl.data.sources.base import RawLabels, Source, Splits
 from darl.data.sources.kind import DataKind
-from darl.errors import UserError
+from darl.errors import UserError, reason
 
 if TYPE_CHECKING:
     from darl.data.decode import Encoded
 
-__all__ = ["HubRows", "HubSet"]
+__all__ = ["HubImages", "HubSet"]
 
 _SHORT = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
-class HubRows(Source):
+class HubImages(Source):
     """One split of a Hub data set, its images left encoded."""
 
     def __init__(self, name: str, rows: Any, column: str, label: str | None, version: str) -> None:
@@ -44,7 +44,7 @@ class HubRows(Source):
 
     def fingerprint(self) -> str:
         """Hash of the data set's name, the fingerprint that `datasets` gives the split, its length and its labels."""
-        return fingerprint_of([self._name, self._version, len(self), *(self.labels or ())])
+        return hash_parts([self._name, self._version, len(self), *(self.labels or ())])
 
 
 class HubSet(DataKind):
@@ -75,10 +75,10 @@ class HubSet(DataKind):
         classes = [field for field, feature in features.items() if isinstance(feature, hub.ClassLabel)]
         label = "label" if "label" in features else next(iter(classes), None)
 
-        def rows(split: str) -> HubRows:
+        def rows(split: str) -> HubImages:
             encoded = splits[split].cast_column(column, hub.Image(decode=False))
             # a private name of `datasets`, made from the Hub's commit and the split; without it only the labels count
-            return HubRows(name, encoded, column, label, version=getattr(splits[split], "_fingerprint", ""))
+            return HubImages(name, encoded, column, label, version=getattr(splits[split], "_fingerprint", ""))
 
         names = tuple(features[label].names) if label in classes else None
         return Splits(rows(train), rows(validation) if validation else None, names)
@@ -91,13 +91,12 @@ def _downloaded(name: str) -> tuple[Any, Any]:
     except ImportError:
         raise UserError(
             f"must be an existing path or, with the package datasets, a name on the Hub, got {name!r}: "
-            "mend the path or pip install 'darl[hub]'",
+            "correct the path or pip install 'darl[hub]'",
             field="data",
         ) from None
     try:
         return hub, hub.load_dataset(name.partition(":")[2])
     except Exception as error:  # the network's, the Hub's and the data set's own
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"must be a data set on the Hub that can be loaded, got {name!r} ({reason})", field="data"
+            f"must be a data set on the Hub that can be loaded, got {name!r} ({reason(error)})", field="data"
         ) from None

@@ -1,8 +1,8 @@
 """The interface of data kinds: which names a kind accepts, and how its data is opened.
 
-A kind is one class in one module of this package (or anywhere, once it is defined): it turns the texts
-that it accepts into canonical names, and opens the splits of a canonical name. `darl.data.locate` asks all kinds, so a
-new kind needs no registration.
+A kind is one class in one module of this package (or anywhere, once it is defined): it turns the texts that it accepts
+into canonical names, and opens the splits of a canonical name. `darl.data.locate` asks all kinds, so a new kind needs
+no registration.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from darl.data.content import fingerprint_of
+from darl.data.content import hash_parts
 from darl.data.sources.base import Source, Splits
 from darl.data.sources.kind import DataKind
-from darl.errors import UserError
+from darl.errors import UserError, reason
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Items(Source):
 
     def fingerprint(self) -> str:
         """Hash of the data set's name, its length and its labels."""
-        return fingerprint_of([self._name, len(self), *(self.labels or ())])
+        return hash_parts([self._name, len(self), *(self.labels or ())])
 
 
 class TorchvisionSet(DataKind):
@@ -91,10 +91,9 @@ class TorchvisionSet(DataKind):
             root.mkdir(parents=True, exist_ok=True)
             train, validation = _splits(kind, root)
         except Exception as error:  # each set has errors of its own for a missing network, file or package
-            reason = " ".join(str(error).split())
             raise UserError(
                 f"must be a torchvision data set that is in or can be downloaded to DARL_DATA_ROOT={root}, "
-                f"got {name!r} ({reason})",
+                f"got {name!r} ({reason(error)})",
                 field="data",
             ) from None
         classes = getattr(train, "classes", None)

@@ -42,6 +42,7 @@ class Diffusion(NextPatch):
         require(self.prediction in ("x0", "eps"), "objective.prediction", "be x0 or eps", self.prediction)
 
     def check(self, config: TrunkConfig) -> None:
+        super().check(config)
         even = config.size.width % 2 == 0 or not self.gamma_conditioning
         require(even, "model.width", "be even for objective.gamma_conditioning", config.size.width)
 

@@ -64,6 +64,11 @@ class NextPatch(Objective):
     can_denoise: ClassVar[bool] = True
     normalize_target: bool = changes(Aspect.TARGET, default=False)
 
+    def check(self, config: TrunkConfig) -> None:
+        """Raise UserError where targets are to be normalised but have one value, whose variance is not defined."""
+        fits = config.patch_dim > 1 or not self.normalize_target
+        require(fits, "objective.normalize_target", "be false for patches of a single value", True)
+
     @abstractmethod
     def build(self, config: TrunkConfig) -> PatchDecoder: ...
 

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from darl.errors import UserError
-from darl.experiment import flatten
 from darl.metrics import GAMMA_LOSSES, VALIDATION_LOSS
+from darl.records import flatten
 from darl.report.figures.cells import finished, notable, roles
 from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import looks

@@ -75,7 +75,9 @@ def draw_differences(table: pd.DataFrame, axes: Axes, metric: str, by_cell: Mapp
         if row["verdict"] != "baseline":
             _draw_interval(axes, height, values, by_cell[row["cell"]], row["complete"])
     better = "right: better" if measure.higher_is_better else "left: better"
-    axes.set(xlabel=f"difference in {measure.unit.differences}  ({better})", title="Paired difference to the baseline")
+    axes.set(
+        xlabel=f"difference in {measure.unit.difference_unit}  ({better})", title="Paired difference to the baseline"
+    )
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.margins(x=0.08)
@@ -109,9 +111,9 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
 def _alt(table: pd.DataFrame, measure: Metric) -> str:
     parts: list[str] = []
     for row in table.to_dict("records"):
-        text = f"{row['cell']} {measure.text(row['mean'])}"
+        text = f"{row['cell']} {measure.format_value(row['mean'])}"
         if pd.notna(row["low"]):
-            text += f" ({measure.text(row['low'])} to {measure.text(row['high'])})"
+            text += f" ({measure.format_value(row['low'])} to {measure.format_value(row['high'])})"
         if row["verdict"] == "baseline":
             text += ", the baseline"
         elif pd.notna(row["difference"]):

@@ -119,7 +119,7 @@ def _alt(findings: "Findings", rows: pd.DataFrame, measure: Metric) -> str:
         own = rows.loc[(rows["cell"] == cell) & (rows["status"] == "finished")].dropna(subset=[measure.column])
         if len(own):
             steps: dict[int, float] = own.groupby("epoch")[measure.column].agg("mean").to_dict()
-            values = [measure.text(value) for value in steps.values()]
+            values = [measure.format_value(value) for value in steps.values()]
             parts += [f"The {role}, {cell}, goes from {values[0]} to {values[-1]} in {several(max(steps), 'epochs')}."]
     stopped = findings.counts.get("stopped", 0)
     parts += [f"Stopped early: {several(stopped, 'trials')}."] if stopped else []

@@ -80,7 +80,7 @@ def draw_matrix(
     for (row, column), value in np.ndenumerate(table.to_numpy()):
         color = "#ffffff" if behind.iat[row, column] > 0.55 * worst else "#000000"
         width = half.iat[row, column]
-        shown = measure.text(value) + ("" if np.isnan(width) else f" ± {measure.difference(width)}")
+        shown = measure.format_value(value) + ("" if np.isnan(width) else f" ± {measure.format_difference(width)}")
         is_whole = whole.iat[row, column] or np.isnan(value)
         axes.text(column, row, shown if is_whole else f"({shown})", ha="center", va="center", color=color)
         if ranked.iat[row, column] == best.iloc[column]:
@@ -89,7 +89,7 @@ def draw_matrix(
     axes.set_yticks(range(len(table)), list(table.index))
     axes.set_title(measure.axis)
     axes.tick_params(length=0)
-    axes.figure.colorbar(drawn, ax=axes, label=f"behind the best ({measure.unit.differences})")
+    axes.figure.colorbar(drawn, ax=axes, label=f"behind the best ({measure.unit.difference_unit})")
 
 
 def _own(sweep: Sweep, group: str) -> dict[str, dict[str, Any]]:
@@ -111,7 +111,7 @@ def _without(label: str, group: str) -> str:
 
 def _alt(table: pd.DataFrame, measure: Metric) -> str:
     parts = [
-        f"{group}: " + ", ".join(f"{name} {measure.text(value)}" for name, value in column.dropna().items())
+        f"{group}: " + ", ".join(f"{name} {measure.format_value(value)}" for name, value in column.dropna().items())
         for group, column in table.items()
     ]
     return f"Mean {measure.name} of each cell by group. {'; '.join(parts)}."

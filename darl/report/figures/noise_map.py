@@ -99,7 +99,7 @@ def draw_uncertainty(surface: Surface, trials: pd.DataFrame, axes: Axes, metric:
     drawn.set_edgecolor("face")
     axes.scatter(*(trials[name] for name in _POINT), s=5, color=VERMILLION)
     bar = axes.figure.colorbar(drawn, ax=axes, location="bottom", aspect=20, ticks=MaxNLocator(4))
-    bar.set_label(f"95 % half-width (± {measure.unit.differences})")
+    bar.set_label(f"95 % half-width (± {measure.unit.difference_unit})")
     plain_log(axes)
     axes.set(title="How sure it is", xlabel="a")
 
@@ -154,7 +154,7 @@ def _draw_best(points: pd.DataFrame, measure: Metric, axes: Axes) -> None:
     if len(points) > 1:
         best = points.loc[[points["value"].idxmax() if measure.higher_is_better else points["value"].idxmin()]]
         ring: dict[str, Any] = {"facecolors": "none", "edgecolors": VERMILLION, "linewidths": 2.0, "zorder": 5}
-        label = f"best: {measure.text(best[measure.column].iloc[0])}"
+        label = f"best: {measure.format_value(best[measure.column].iloc[0])}"
         axes.scatter(*(best[name] for name in _POINT), s=170, label=label, **ring)
 
 
@@ -181,10 +181,10 @@ def _alt(done: pd.DataFrame, trials: pd.DataFrame, measure: Metric, surface: Sur
         best, worst = points.iloc[0], points.iloc[-1]
         for which, point, end in ((f"Best {measure.name}", best, ";"), ("worst", worst, ".")):
             where = f"at a = {point['noise_a']:g}, b = {point['noise_b']:g}"
-            parts += [f"{which} {measure.text(point[measure.column])} {where}{end}"]
+            parts += [f"{which} {measure.format_value(point[measure.column])} {where}{end}"]
     paper = points.loc[np.isclose(points["noise_a"], 0.03) & np.isclose(points["noise_b"], 1)]
     if len(paper):
-        parts += [f"The paper's point (0.03, 1) has {measure.text(paper[measure.column].iloc[0])}."]
+        parts += [f"The paper's point (0.03, 1) has {measure.format_value(paper[measure.column].iloc[0])}."]
     if surface is not None and surface.flat:
         parts += [f"No pattern is seen between the trials: the surface is flat, {_level(surface, measure)}."]
     elif surface is not None:
@@ -198,7 +198,7 @@ def _alt(done: pd.DataFrame, trials: pd.DataFrame, measure: Metric, surface: Sur
 
 def _level(surface: Surface, measure: Metric, row: int = 0, column: int = 0) -> str:
     half = measure.unit.factor * surface.half_width[row, column]
-    return f"{measure.text(surface.mean[row, column])} ± {half:.2g} {measure.unit.differences}"
+    return f"{measure.format_value(surface.mean[row, column])} ± {half:.2g} {measure.unit.difference_unit}"
 
 
 def _caption(surface: Surface | None, trials: pd.DataFrame, done: pd.DataFrame) -> str:

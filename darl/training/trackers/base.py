@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from darl.errors import UserError
-from darl.experiment import Experiment, flatten
+from darl.experiment import Experiment
+from darl.records import flatten
 from darl.storage.address import is_remote
 from darl.training.events import Evaluated
 from darl.variants import Variant

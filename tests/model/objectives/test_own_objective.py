@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from darl.data import Dataset
 from darl.errors import UserError
 from darl.evaluation.denoising import denoising_losses
-from darl.evaluation.standard import standard
+from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment
 from darl.model.darl import Darl
 from darl.model.encoder_config import EncoderConfig, TrunkConfig
@@ -121,7 +121,7 @@ def test_generation_and_denoising_are_refused_naming_the_objective(digits: Datas
 
 
 def test_its_evaluation_has_probes_and_no_denoising_losses(digits: Dataset) -> None:
-    metrics = standard()(experiment().build(), digits, CPU)
+    metrics = standard_evaluation()(experiment().build(), digits, CPU)
     assert metrics["val_loss"] is None
     assert metrics["knn_top1"] is not None
 
