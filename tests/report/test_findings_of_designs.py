@@ -135,7 +135,8 @@ class TestDesign:
         assert column(across, "verdict")["raster"] == "baseline"
         assert column(across, "difference")["hilbert"] == pytest.approx(0.02)
         assert across.sentence.startswith("shape: hilbert leads with 63.0 %")
-        alone = replace(design, groups={name: name for name in ORDERS.cells})  # losses compare within groups only
+        each = {name: name for name in ORDERS.cells}  # losses compare within groups only
+        alone = replace(design, groups=each, baselines=each)
         assert [finding.table["group"].iloc[0] for finding in find(alone, make(*THREE), "val_loss")] == list(
             ORDERS.cells
         )
