@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from darl.experiment import Experiment
-from darl.model.noise import Beta, Cosine, Linear, Noise
+from darl.model.noise import PAPER, Beta, Cosine, Linear, Noise
 from darl.report.figures.cells import best_of
 from darl.report.figures.style import BLUE, GREEN, LOOKS, MUTED, ORANGE, PURPLE, VERMILLION, Look
 from darl.variants import Variant
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["KNOWN", "known_look", "look_of", "looks"]
 
 KNOWN: Mapping[str, tuple[Noise, Look]] = {
-    "paper": (Beta(a=0.03, b=1.0), Look(VERMILLION, "*")),
+    "paper": (PAPER, Look(VERMILLION, "*")),
     "uniform": (Beta(a=1.0, b=1.0), Look(GREEN, "s")),
     "cosine": (Beta(a=0.5, b=0.5), Look(PURPLE, "D")),
     "linear": (Linear(), Look(ORANGE, "^")),

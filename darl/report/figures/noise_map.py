@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
 from darl.metrics import METRICS, Metric
-from darl.model.noise import Beta
+from darl.model.noise import PAPER, Beta
 from darl.report.figures.cells import finished
 from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import KNOWN
@@ -182,9 +182,9 @@ def _alt(done: pd.DataFrame, trials: pd.DataFrame, measure: Metric, surface: Sur
         for which, point, end in ((f"Best {measure.name}", best, ";"), ("worst", worst, ".")):
             where = f"at a = {point['noise_a']:g}, b = {point['noise_b']:g}"
             parts += [f"{which} {measure.format_value(point[measure.column])} {where}{end}"]
-    paper = points.loc[np.isclose(points["noise_a"], 0.03) & np.isclose(points["noise_b"], 1)]
+    paper = points.loc[np.isclose(points["noise_a"], PAPER.a) & np.isclose(points["noise_b"], PAPER.b)]
     if len(paper):
-        parts += [f"The paper's point (0.03, 1) has {measure.format_value(paper[measure.column].iloc[0])}."]
+        parts += [f"The paper's point ({PAPER.a:g}, {PAPER.b:g}) has {measure.format_value(paper[measure.column].iloc[0])}."]
     if surface is not None and surface.flat:
         parts += [f"No pattern is seen between the trials: the surface is flat, {_level(surface, measure)}."]
     elif surface is not None:
