@@ -66,7 +66,7 @@ class Experiment:
     batch_size: int = changes(Aspect.TRAINING, default=128)
     """Images per step over all workers."""
     accumulate: int = changes(Aspect.TRAINING, default=1)
-    """Number of parts that a batch is cut into, with one forward and backward pass each (gradient accumulation)."""
+    """Micro-batches per step (gradient accumulation), at least 1; must divide the batch."""
     learning_rate: float = changes(Aspect.TRAINING, default=2e-3)
     """Peak of the learning-rate schedule."""
     optim: Optimizer = field(default_factory=Optimizer)

@@ -24,14 +24,17 @@ class Optimizer:
     """AdamW's settings except the peak learning rate; the defaults are the paper's."""
 
     weight_decay: float = changes(Aspect.TRAINING, default=0.05)
+    """At least 0."""
     beta1: float = changes(Aspect.TRAINING, default=0.9)
+    """Decay of the gradient's moving average, in [0, 1)."""
     beta2: float = changes(Aspect.TRAINING, default=0.95)
+    """Decay of the squared gradient's moving average, in [0, 1)."""
     warmup: float = changes(Aspect.TRAINING, default=0.1)
-    """Fraction of all steps during which the learning rate rises linearly from 0."""
+    """Fraction of all steps during which the learning rate rises linearly from 0, in [0, 1)."""
     clip: float = changes(Aspect.TRAINING, default=1.0)
     """The gradient is scaled down to at most this norm; 0 for no clipping."""
     ema: float = changes(Aspect.TRAINING, default=0.0)
-    """Decay of the weights' moving average, which is evaluated instead of them and saved with them; 0 for none."""
+    """Decay of the weights' moving average, in [0, 1). It is evaluated instead of them and saved with them; 0: none."""
 
     def __post_init__(self) -> None:
         for field in ("weight_decay", "clip"):
@@ -41,7 +44,7 @@ class Optimizer:
 
 
 def build_optimizer(model: "nn.Module", config: Optimizer, learning_rate: float) -> "torch.optim.Optimizer":
-    """Fused AdamW."""
+    """Fused AdamW over all parameters of `model`; vectors get no weight decay. learning_rate: peak."""
     from timm.optim import create_optimizer_v2
 
     return create_optimizer_v2(

@@ -24,7 +24,7 @@ from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.storage.address import normalized
-from darl.training.parallel import Workers, worker_part
+from darl.training.parallel import Workers, microbatch_size
 from darl.training.trackers.base import Tracker
 from darl.variants import Variant, require
 
@@ -192,7 +192,7 @@ def _add_training_flags(fields: _FieldFlags, *, epochs: str) -> None:
     """epochs: the default number of epochs, in words."""
     fields.add("epochs", "passes over the training images", usual=epochs, type=whole)
     fields.add("batch_size", "images per step, over all workers", type=whole)
-    fields.add("accumulate", "parts that a batch is cut into, one pass each", type=whole)
+    fields.add("accumulate", "micro-batches per step (gradient accumulation); must divide the batch", type=whole)
     fields.add("learning_rate", "peak learning rate", type=float)
     fields.add("optim.weight_decay", "weight decay of AdamW", type=float)
     fields.add("optim.warmup", "fraction of the steps in which the learning rate rises", type=float)
@@ -267,7 +267,7 @@ def load_data(experiment: Experiment, flags: argparse.Namespace) -> "Dataset":
 def check_batch(experiment: Experiment, dataset: "Dataset", flags: argparse.Namespace) -> None:
     """Raise UserError if batch size, data, workers and `accumulate` do not fit together."""
     data.steps_per_epoch(len(dataset.train), experiment.batch_size)
-    worker_part(experiment, flags.workers)
+    microbatch_size(experiment, flags.workers)
 
 
 def workers_of(flags: argparse.Namespace) -> Workers:

@@ -5,8 +5,8 @@ import argparse
 from darl.cli.flags import Options, add_experiment_flags, add_run_flags, results_root
 from darl.cli.parser import whole
 from darl.storage.address import is_remote, require_name
-from darl.training.parallel import worker_part
-from darl.training.trackers.base import check, local_folder
+from darl.training.parallel import microbatch_size
+from darl.training.trackers.base import check
 from darl.variants import require
 
 
@@ -35,11 +35,12 @@ def run(flags: argparse.Namespace) -> None:
     require_name(flags.name or "pretrain", "name")
     require(flags.init is not None or not flags.init_resample, "init_resample", "come with --init", True)
     require(not (flags.no_ray and flags.workers > 1), "workers", "be 1 with --no-ray", flags.workers)
-    worker_part(experiment, flags.workers)
-    check(flags.log, local_folder(results))
+    microbatch_size(experiment, flags.workers)
+    check(flags.log, results)
     if flags.no_ray:
+        gpus = flags.gpus_per_worker
         require(not is_remote(results), "results", "be a local folder with --no-ray", flags.results)
-        require(not flags.gpus_per_worker or _has_gpu(), "gpus_per_worker", "be 0: no GPU is here", 1)
+        require(not gpus or _has_gpu(), "gpus_per_worker", "be 0: no GPU is here", gpus)
     from darl.cli.pretraining import pretrain  # it imports tables, timm and scikit-learn: seconds
 
     pretrain(experiment, flags)

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -24,19 +24,18 @@ from darl.results.recorder import TrialRecorder, attempts_of
 from darl.results.rows import now
 from darl.results.tables import Results
 from darl.storage.address import below
-from darl.sweep.wording import several
 from darl.training import checkpoint
 from darl.training.checkpoint_store import CHECKPOINTS, CheckpointStore
 from darl.training.events import Evaluated
 from darl.training.initialization import read_initialization
 from darl.training.pretrain import fit
 from darl.training.termination import EXIT_CODE, noted_terminations
-from darl.training.trackers.base import TrackedPretraining, local_folder, track
+from darl.training.trackers.base import TrackedPretraining, track
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Run:
-    """One call of the command."""
+class _Pretraining:
+    """The pretraining that one call of the command runs."""
 
     experiment: Experiment
     dataset: Dataset
@@ -44,14 +43,11 @@ class _Run:
     flags: argparse.Namespace
     initial: Mapping[str, Tensor] | None
     """The weights to start from, where the run begins."""
+    tracked: TrackedPretraining
+    """The trackers that `--log` names."""
+    began: datetime
     evaluations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The evaluations so far, as plain values."""
-
-    @cached_property
-    def tracked(self) -> TrackedPretraining:
-        """The trackers that `--log` names."""
-        trackers = track(self.flags.log, self.results.sweep, local_folder(self.results.path))
-        return TrackedPretraining(trackers, self.experiment)
 
     @property
     def checkpoints(self) -> str:
@@ -63,7 +59,7 @@ class _Run:
         """Whether the last epoch has been evaluated."""
         return bool(self.evaluations) and self.evaluations[-1]["epoch"] == self.experiment.epochs
 
-    def tell(self, event: Evaluated) -> None:
+    def on_evaluation(self, event: Evaluated) -> None:
         """Keep an evaluation, hand it to the trackers, and print it."""
         self.evaluations.append(asdict(event))
         self.tracked.log(event)
@@ -83,7 +79,17 @@ def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
     experiment = with_content(experiment, dataset, results)
     if not _is_finished(experiment, results):
         with results.claimed():
-            _pretrain(_Run(experiment=experiment, dataset=dataset, results=results, flags=flags, initial=initial))
+            trials, began = results.trials(), now()
+            run = _Pretraining(
+                experiment=experiment,
+                dataset=dataset,
+                results=results,
+                flags=flags,
+                initial=initial,
+                tracked=_prepare(experiment, results, trials, flags),
+                began=began,
+            )
+            _pretrain(run, trials)
 
 
 def _is_finished(experiment: Experiment, results: Results) -> bool:
@@ -94,48 +100,55 @@ def _is_finished(experiment: Experiment, results: Results) -> bool:
     return finished
 
 
-def _pretrain(run: _Run) -> None:
-    """Train and write the rows, under the folder's lease."""
-    trials, began = run.results.trials(), now()
-    store = CheckpointStore(run.results.path)
-    if store.newest(run.experiment) is not None:
-        print("going on from the last checkpoint; earlier evaluations are printed again", flush=True)
+def _prepare(
+    experiment: Experiment, results: Results, trials: pd.DataFrame, flags: argparse.Namespace
+) -> TrackedPretraining:
+    """Say how the run begins, and connect to all that it needs; raises UserError where that cannot be used."""
+    if CheckpointStore(results.path).newest(experiment) is not None:
+        print("resuming from the last checkpoint; earlier evaluations are printed again", flush=True)
     else:
-        _note_other_epochs(run, trials)
-    if not run.flags.no_ray:
-        _connect(run.flags)
-    run.results.prepare()
+        _note_other_epochs(experiment, results, trials)
+    if not flags.no_ray:
+        _connect(flags)
+    results.prepare()
+    return TrackedPretraining(track(flags.log, results.sweep, results.path), experiment)
+
+
+def _pretrain(run: _Pretraining, trials: pd.DataFrame) -> None:
+    """Train and write the rows, under the folder's lease."""
+    store = CheckpointStore(run.results.path)
     store.begin(run.experiment)
     with noted_terminations() as terminated:
         error = (_train_here if run.flags.no_ray else _train_on_ray)(run, terminated)
     run.tracked.finish(failed=not run.is_whole)
     if terminated.is_set() and not run.is_whole:  # errors then come from processes that got the signal, too
         step = store.newest(run.experiment)
-        print(f"ended by SIGTERM at {step}; the same command goes on from there: {run.checkpoints}", file=sys.stderr)
+        when = "before its first checkpoint" if step is None else f"at {step}"
+        print(f"stopped by SIGTERM {when}; run the same command to resume: {run.checkpoints}", file=sys.stderr)
         sys.exit(EXIT_CODE)
     if error is None and not run.is_whole:
         error = "the last evaluation was not reported"
     recorder = TrialRecorder(run.results, workers_of(run.flags), attempts_of(trials))
     status = "failed" if error else "finished"
-    recorder.record(run.experiment, run.evaluations, status=status, started_at=began, error=error)
+    recorder.record(run.experiment, run.evaluations, status=status, started_at=run.began, error=error)
     if error:
         print(f"failed: {error}", file=sys.stderr)
         sys.exit(1)
     print(f"checkpoints: {run.checkpoints}\ntables: {run.results.trials_path}")
 
 
-def _note_other_epochs(run: _Run, trials: pd.DataFrame) -> None:
+def _note_other_epochs(experiment: Experiment, results: Results, trials: pd.DataFrame) -> None:
     """Print a note if a finished run here differs only in its epochs: the new run does not continue that one."""
-    own = _without_epochs(run.experiment.identity)
+    own = _without_epochs(experiment.identity)
+    start = "random weights" if experiment.init is None else "the weights of --init"
     finished = trials[trials["status"] == "finished"]
     for trial, config in zip(finished["trial_id"], finished["config"], strict=True):
         record = json.loads(config)
         if _without_epochs(identity(record)) == own:
-            other = below(run.results.path, f"{CHECKPOINTS}/{trial}")
             print(
-                f"--epochs {run.experiment.epochs} is another run than --epochs {record['epochs']}, which is finished "
-                f"here: its learning-rate schedule differs, so it starts anew; to start from the other's weights: "
-                f"--init {other}",
+                f"note: a run with --epochs {record['epochs']} is finished in this folder. "
+                f"--epochs {experiment.epochs} is a different run (its learning-rate schedule differs) and starts from "
+                f"{start}; to start from the finished weights: --init {below(results.path, f'{CHECKPOINTS}/{trial}')}",
                 flush=True,
             )
 
@@ -144,7 +157,7 @@ def _without_epochs(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name != "epochs"}
 
 
-def _train_here(run: _Run, terminated: threading.Event) -> str | None:
+def _train_here(run: _Pretraining, terminated: threading.Event) -> str | None:
     """Run the loop in this process; returns the error that ended it, if any."""
     flags, experiment = run.flags, run.experiment
     with CheckpointStore(run.results.path).folder(experiment) as folder:
@@ -163,7 +176,7 @@ def _train_here(run: _Run, terminated: threading.Event) -> str | None:
                 stop=terminated.is_set,
             ):
                 if isinstance(event, Evaluated):
-                    run.tell(event)
+                    run.on_evaluation(event)
         except (ArithmeticError, MemoryError, RuntimeError) as error:  # diverged, or out of memory in torch
             return one_line(error)
     return None
@@ -174,12 +187,13 @@ def _connect(flags: argparse.Namespace) -> None:
     from darl.distributed import cluster
 
     cluster.require_local_gpus(flags.workers, flags.gpus_per_worker)
-    print(f"starting Ray, then {several(flags.workers, 'workers')} as soon as there is room", flush=True)
+    workers = "1 worker starts" if flags.workers == 1 else f"{flags.workers} workers start"
+    print(f"starting Ray; {workers} as soon as resources are free", flush=True)
     cluster.connect()
     cluster.require_resources(flags.workers, flags.gpus_per_worker)
 
 
-def _train_on_ray(run: _Run, terminated: threading.Event) -> str | None:
+def _train_on_ray(run: _Pretraining, terminated: threading.Event) -> str | None:
     """Run the loop over Ray's workers; returns the error that ended it, if any."""
     import ray
 
@@ -194,5 +208,5 @@ def _train_on_ray(run: _Run, terminated: threading.Event) -> str | None:
         evaluate_at=space_evenly(run.experiment.epochs, run.flags.evaluations, standard_evaluation()),
         initial=run.initial,
         terminated=terminated,
-        tell=run.tell,
+        on_evaluation=run.on_evaluation,
     )

@@ -31,8 +31,8 @@ from darl.sweep.base import Sweep
 from darl.sweep.comparability import require_comparable_over
 from darl.sweep.record import SWEEP_FILE, to_json
 from darl.sweep.wording import several
-from darl.training.parallel import worker_part
-from darl.training.trackers.base import check, local_folder
+from darl.training.parallel import microbatch_size
+from darl.training.trackers.base import check
 from darl.variants import Variant, require
 
 if TYPE_CHECKING:  # tables, reports and Ray take seconds to import; flags are checked before
@@ -104,7 +104,7 @@ def _sweep(
     planned = pipeline.planned()
     for stage in planned:
         _check(stage, flags)
-    check(flags.log, local_folder(results_root(flags.results)))
+    check(flags.log, results_root(flags.results))
     datasets = _load(planned, flags)
     from darl.cli.same_data import require_same_data
     from darl.results.tables import Results
@@ -167,7 +167,7 @@ def _report(stages: Stages, flags: argparse.Namespace, *, of_last_run: bool) -> 
 def _check(stage: Sweep, flags: argparse.Namespace) -> None:
     """Raise UserError for mistakes that do not depend on the data."""
     for experiment in _experiments(stage):
-        worker_part(experiment, flags.workers)
+        microbatch_size(experiment, flags.workers)
     _require_comparable(stage, stage.metric)
 
 

@@ -15,7 +15,7 @@ from darl.results.tables import Results
 from darl.storage.address import is_remote
 from darl.sweep.base import Sweep
 from darl.training.parallel import Workers
-from darl.training.trackers.base import local_folder, track
+from darl.training.trackers.base import track
 
 __all__ = ["STUDY_FILE", "begin", "run_all"]
 
@@ -46,7 +46,7 @@ def begin(
         concurrent=min(trials, concurrent or trials),
         budget=Budget(limits, workers.count * workers.gpus),
         study=_study(results.path) if searches else None,
-        trackers=track(trackers, results.sweep, local_folder(results.path)),
+        trackers=track(trackers, results.sweep, results.path),
     )
 
 

@@ -16,9 +16,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import ray
@@ -34,13 +36,13 @@ from ray.train import (
     WorkerGroupError,
 )
 from ray.train.torch import TorchTrainer
-from ray.util.queue import Empty, Queue
+from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import Tensor
 
 from darl.data import Dataset
-from darl.distributed.notice import Notice, forwarded, question
 from darl.distributed.ray_internals import WorkerHealthCheckFailedError
+from darl.distributed.stop_signal import StopSignal, forwarding, poll
 from darl.errors import UserError, one_line
 from darl.evaluation.protocol import Protocols
 from darl.evaluation.standard import standard_evaluation
@@ -52,52 +54,47 @@ from darl.training.events import Evaluated, Saved
 from darl.training.parallel import Workers
 from darl.training.pretrain import fit
 
-__all__ = ["failure", "pretrain", "report_of", "torch_trainer"]
+__all__ = ["WorkerJob", "failure", "pretrain", "report_of", "torch_trainer"]
 
 _TRAIN_LIST = "checkpoint_manager_snapshot.json"
 """Train's own list of the checkpoints in a trial's folder (Ray's `CHECKPOINT_MANAGER_SNAPSHOT_FILENAME`)."""
 
 
-def torch_trainer(
-    experiment: Experiment,
-    dataset: "ray.ObjectRef[Dataset]",
-    workers: Workers,
-    *,
-    root: str,
-    evaluate_at: Mapping[int, Protocols],
-    full: Protocols,
-    initial: "ray.ObjectRef[Mapping[str, Tensor]] | None" = None,
-    notice: Any = None,
-    callbacks: list[Any] | None = None,
-) -> TorchTrainer:
+@dataclass(frozen=True, kw_only=True)
+class WorkerJob:
+    """What the workers of a run are given."""
+
+    experiment: Experiment
+    dataset: "ray.ObjectRef[Dataset]"
+    """The data, in Ray's object store."""
+    workers: Workers
+    """Number of workers, their GPUs, and how they run."""
+    evaluate_at: Mapping[int, Protocols]
+    """As in `fit`."""
+    full: Protocols
+    """As in `fit`."""
+    initial: "ray.ObjectRef[Mapping[str, Tensor]] | None" = None
+    """As in `fit`, in Ray's object store."""
+    stop: Any = None
+    """The handle of a `StopSignal`; once it is sent, a checkpoint is saved and the workers end."""
+    resume: Checkpoint | None = None
+    """Where the workers start; `torch_trainer` finds it."""
+
+
+def torch_trainer(job: WorkerJob, *, root: str, callbacks: list[Any] | None = None) -> TorchTrainer:
     """The trainer of an experiment. It continues from the trial's newest checkpoint below `root`, with Ray or without.
 
     Args:
-        experiment: what to train.
-        dataset: its data, in Ray's object store.
-        workers: number of workers, their GPUs, and how they run.
+        job: what the workers are given.
         root: RESULTS/SWEEP; the checkpoints go to checkpoints/TRIAL_ID in it.
-        evaluate_at: as in `fit`.
-        full: as in `fit`.
-        initial: as in `fit`, in Ray's object store.
-        notice: the handle of a `Notice`; once it is given, a checkpoint is saved and the workers end.
         callbacks: callbacks of Ray Train.
 
     """
-    config = {
-        "experiment": experiment,
-        "dataset": dataset,
-        "resume": _last_checkpoint(CheckpointStore(root), experiment),
-        "initial": initial,
-        "notice": notice,
-        "evaluate_at": dict(evaluate_at),
-        "full": full,
-        "save_every": workers.save_every,
-        "compiled": workers.compiled,
-    }
+    experiment, workers = job.experiment, job.workers
+    job = replace(job, resume=_last_checkpoint(CheckpointStore(root), experiment))
     return TorchTrainer(
         train_worker,
-        train_loop_config=config,
+        train_loop_config={"job": job},
         scaling_config=ScalingConfig(
             num_workers=workers.count,
             use_gpu=workers.gpus > 0,
@@ -125,35 +122,33 @@ def _last_checkpoint(store: CheckpointStore, experiment: Experiment) -> Checkpoi
     return None if path is None else Checkpoint(path, store.root.files)
 
 
-def train_worker(config: dict[str, Any]) -> None:
+def train_worker(config: dict[str, WorkerJob]) -> None:
     """The training loop of one worker. All workers make every report: a worker that reported alone would wait for ever.
 
     All workers report, instead of raising, an error that a retry would only repeat.
     """
     try:
-        _train(config)
+        _train(config["job"])
     except (ArithmeticError, UserError) as error:
         ray.train.report({"error": one_line(error)})
 
 
-def _train(config: dict[str, Any]) -> None:
-    experiment: Experiment = config["experiment"]
-    dataset: Dataset = ray.get(config["dataset"])  # pyright: ignore[reportAssignmentType]
-    last: Checkpoint | None = ray.train.get_checkpoint() or config["resume"]
+def _train(job: WorkerJob) -> None:
+    last: Checkpoint | None = ray.train.get_checkpoint() or job.resume
     leads = ray.train.get_context().get_world_rank() == 0
     with tempfile.TemporaryDirectory() as folder, last.as_directory() if last else nullcontext() as resume:
         for event in fit(
-            experiment,
-            dataset,
+            job.experiment,
+            ray.get(job.dataset),
             device=ray.train.torch.get_device(),  # pyright: ignore[reportArgumentType]
             folder=Path(folder),
             resume=Path(resume) if resume else None,
-            initial=None if resume or config["initial"] is None else ray.get(config["initial"]),
-            evaluate_at=config["evaluate_at"],
-            full=config["full"],
-            save_every=config["save_every"],
-            compiled=config["compiled"],
-            stop=question(config["notice"]) if config["notice"] else None,
+            initial=None if resume or job.initial is None else ray.get(job.initial),
+            evaluate_at=job.evaluate_at,
+            full=job.full,
+            save_every=job.workers.save_every,
+            compiled=job.workers.compiled,
+            stop=None if job.stop is None else poll(job.stop),
         ):
             if isinstance(event, Evaluated):
                 ray.train.report(report_of(event))
@@ -189,61 +184,71 @@ def pretrain(
     evaluate_at: Mapping[int, Protocols],
     initial: Mapping[str, Tensor] | None = None,
     terminated: threading.Event,
-    tell: Callable[[Evaluated], None],
+    on_evaluation: Callable[[Evaluated], None],
 ) -> str | None:
-    """Run an experiment to its end and pass each evaluation to `tell` once; returns the error that ended it, if any.
+    """Run an experiment to its end; returns the error that ended it, if any.
 
+    Each evaluation is passed to `on_evaluation` once, in another thread; an error there is raised when the run ends.
     Once `terminated` is set, the workers save a checkpoint and the run ends.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-    notice = Notice.options(scheduling_strategy=here).remote()
-    trainer = torch_trainer(
-        experiment,
-        dataset,
-        workers,
-        root=root,
+    job = WorkerJob(
+        experiment=experiment,
+        dataset=dataset,
+        workers=workers,
         evaluate_at=evaluate_at,
         full=standard_evaluation(),
         initial=None if initial is None else ray.put(initial),
-        notice=notice,
-        callbacks=[_Listener(queue)],
+        stop=StopSignal.options(scheduling_strategy=here).remote(),
     )
-    interrupt = signal.getsignal(signal.SIGINT)
+    trainer = torch_trainer(job, root=root, callbacks=[_Listener(queue)])
+    errors: list[str] = []
     try:
-        with _followed(queue, tell) as errors, forwarded(terminated, notice):
+        with _own_interrupts(), _consume_reports(queue, on_evaluation, errors), forwarding(terminated, job.stop):
             trainer.fit()
         CheckpointStore(root).prune(experiment, keep=2)
     except TrainingFailedError as error:
-        return next(iter([*errors, failure(error)]))
-    except SystemExit:  # raised by Train's own handler of Ctrl-C
-        raise KeyboardInterrupt from None
-    finally:
-        signal.signal(signal.SIGINT, interrupt)
+        errors.append(failure(error))
     return next(iter(errors), None)
 
 
 @contextmanager
-def _followed(queue: Queue, tell: Callable[[Evaluated], None]) -> Generator[list[str]]:
-    """Pass evaluations from a queue to `tell` as they arrive; gives the list of errors that arrive."""
-    errors, ended = list[str](), threading.Event()
+def _own_interrupts() -> Generator[None]:
+    """Within, Train may handle Ctrl-C, which it turns into SystemExit; outside it is a KeyboardInterrupt as before."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:  # raised by Train's own handler
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _consume_reports(queue: Queue, on_evaluation: Callable[[Evaluated], None], errors: list[str]) -> Generator[None]:
+    """Within, pass evaluations from a queue to `on_evaluation` as they arrive; errors that arrive go to `errors`.
+
+    An error that `on_evaluation` raises is raised at the end.
+    """
+    ended = threading.Event()
 
     def reports() -> Iterator[dict[str, Any]]:
         while not ended.is_set() or not queue.empty():
             with suppress(Empty):
                 yield queue.get(timeout=0.5)
 
-    following = threading.Thread(target=lambda: errors.extend(_follow(reports(), tell)), daemon=True)
-    following.start()
-    try:
-        yield errors
-    finally:
-        ended.set()
-        following.join()
+    with ThreadPoolExecutor(1) as pool:
+        consuming = pool.submit(lambda: errors.extend(_handle(reports(), on_evaluation)))
+        try:
+            yield
+        finally:
+            ended.set()
+            consuming.result()
 
 
-def _follow(reports: Iterator[dict[str, Any]], tell: Callable[[Evaluated], None]) -> list[str]:
-    """Pass each evaluation to `tell` once, though restarted workers repeat theirs; returns the errors reported."""
+def _handle(reports: Iterator[dict[str, Any]], on_evaluation: Callable[[Evaluated], None]) -> list[str]:
+    """Pass on each evaluation once, though restarted workers repeat theirs; returns the errors reported."""
     errors, epochs = list[str](), set[int]()
     for report in reports:
         errors += [report["error"]] if "error" in report else []
@@ -252,7 +257,7 @@ def _follow(reports: Iterator[dict[str, Any]], tell: Callable[[Evaluated], None]
         if "event" in report and report["epoch"] not in epochs:
             epochs.add(report["epoch"])
             with suppress(OSError):  # the reader of the output may be gone: the run continues
-                tell(Evaluated(**report["event"]))
+                on_evaluation(Evaluated(**report["event"]))
     return errors
 
 
@@ -261,9 +266,9 @@ def failure(error: Exception) -> str:
     cause: Exception = getattr(error, "cause", None) or error
     workers: list[Exception] = [*getattr(cause, "worker_failures", {}).values()]
     died = [worker.health_check_failure for worker in workers if isinstance(worker, WorkerHealthCheckFailedError)]
-    own = [worker for worker in workers if not _FOLLOWS.search(str(worker))]
+    own = [worker for worker in workers if not _SECONDARY_ERRORS.search(str(worker))]
     return one_line(next(iter([*died, *own, *workers, cause])))
 
 
-_FOLLOWS = re.compile("gloo|NCCL|Connection (closed|reset)|process group", re.IGNORECASE)
+_SECONDARY_ERRORS = re.compile("gloo|NCCL|Connection (closed|reset)|process group", re.IGNORECASE)
 """Words in the errors of workers that only waited for another worker, which has failed."""

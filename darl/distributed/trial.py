@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from darl.data import Dataset
-from darl.distributed.trainer import report_of, torch_trainer
+from darl.distributed.trainer import WorkerJob, report_of, torch_trainer
 from darl.errors import UserError, one_line
 from darl.experiment import Experiment
 from darl.sweep.base import Sweep
@@ -100,13 +100,11 @@ def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
 
 
 def _over_workers(experiment: Experiment, job: Job, dataset: "ray.ObjectRef[Dataset]") -> None:
-    trainer = torch_trainer(
-        experiment,
-        dataset,
-        job.workers,
-        root=job.root,
+    shared = WorkerJob(
+        experiment=experiment,
+        dataset=dataset,
+        workers=job.workers,
         evaluate_at=job.sweep.evaluate_at,
         full=job.sweep.full,
-        callbacks=[TuneReportCallback()],
     )
-    trainer.fit()
+    torch_trainer(shared, root=job.root, callbacks=[TuneReportCallback()]).fit()

@@ -111,4 +111,5 @@ def open_address(address: str) -> tuple[FileSystem, str]:
 def require_name(name: str, field: str) -> None:
     """Raise UserError where a folder of results cannot have this name, on a disk or in an object store."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is None:
-        raise UserError(f"must be letters, digits, dots, dashes and underscores, got {name!r}", field=field)
+        remedy = "start with a letter or digit and hold only letters, digits, '.', '-' and '_'"
+        raise UserError(f"must {remedy}, got {name!r}", field=field)

@@ -85,6 +85,10 @@ class ResultsFolder:
         except FileNotFoundError:
             return None
 
+    def open(self, name: str) -> pa.NativeFile:
+        """A file for reading at any position: an object store is asked for the parts that are read only."""
+        return self.files.open_input_file(self.path(name))
+
     def is_file(self, name: str = "") -> bool:
         """Whether there is a file of that name."""
         return self.files.get_file_info(self.path(name)).type == fs.FileType.File

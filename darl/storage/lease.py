@@ -69,9 +69,10 @@ class Lease:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                driver = json.loads(sign.read_text())
-            raise _busy(self.folder.folder, driver) from None
+            holder = dict[str, Any]()
+            with contextlib.suppress(FileNotFoundError, ValueError):  # it has not been written yet
+                holder = json.loads(sign.read_text())
+            raise _busy(self.folder.folder, holder) from None
         try:
             sign.write_text(json.dumps(driver))
             yield
@@ -130,11 +131,14 @@ def _busy(folder: str, driver: dict[str, Any], wait: float | None = None) -> Use
     """The error where `driver` holds the lease. wait: seconds until it counts as dead if it was killed."""
     killed = "" if wait is None else f"; if it was killed, the same command works in {wait:.0f} s"
     return UserError(
-        f"must be of a sweep that is not running, got {folder!r}, which {_named(driver)} runs; "
-        f"wait for it, end it, or give another name{killed}",
+        f"must be a folder that no other process is writing to, got {folder!r} (held by {_named(driver)}); "
+        f"wait for it to end, stop it, or choose another name{killed}",
         field="results and sweep",
     )
 
 
 def _named(driver: dict[str, Any]) -> str:
+    """A driver in words. driver: its sign; empty where that could not be read."""
+    if not driver:
+        return "another process"
     return f"process {driver.get('pid')} on {driver.get('host')} since {driver.get('since')}"

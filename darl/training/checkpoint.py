@@ -4,22 +4,25 @@
                          ema.safetensors      the weights' moving average, where there is one
                          trainer.pt           optimiser and progress (read with `weights_only`: no code is run)
 
-A checkpoint appears complete or not at all: it is written under a name with a leading dot, flushed and renamed.
+A checkpoint that a run writes appears complete or not at all: it is written under a name with a leading dot, flushed
+and renamed. A copy (by Ray Train, or into an object store) comes file by file, and a kill may leave it incomplete.
+Whoever looks for a checkpoint therefore asks `newest`, which passes over incomplete ones.
 """
 
 import json
 import os
 import shutil
+import struct
 import tempfile
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -27,28 +30,37 @@ from darl.errors import UserError, reason
 from darl.experiment import Experiment
 from darl.model.darl import Darl
 from darl.storage.folder import ResultsFolder
+from darl.training.description import Description, is_averaged, read_weights
+from darl.training.progress import TrainingProgress
 
-__all__ = ["TRAINER_FILE", "Pretrained", "Progress", "latest", "load_pretrained", "local_weights", "restore", "save"]
+__all__ = [
+    "AVERAGE_FILE",
+    "MODEL_FILE",
+    "TRAINER_FILE",
+    "Pretrained",
+    "TrainingState",
+    "latest",
+    "load_pretrained",
+    "local_weights",
+    "newest",
+    "path_of",
+    "restore",
+    "save",
+]
 
-TRAINER_FILE = "trainer.pt"
-"""The file with the state that a run needs, besides the weights, to be resumed."""
+TRAINER_FILE, MODEL_FILE, AVERAGE_FILE = "trainer.pt", "model.safetensors", "ema.safetensors"
+"""The state that a run needs, besides the weights, to be resumed; the weights; their moving average."""
 
 
-@dataclass
-class Progress:
-    """The progress of a run."""
+@dataclass(kw_only=True)
+class TrainingState:
+    """What a checkpoint holds of a run."""
 
-    step: int = 0
-    """Optimiser steps taken."""
-    seconds: float = 0.0
-    """Seconds spent in all attempts so far, evaluation included."""
-    train_seconds: float = 0.0
-    """Seconds spent on training steps."""
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    """Sum and number of the losses of the steps since the last evaluation."""
-    history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """The fields of the `Evaluated` events so far, oldest first."""
+    model: nn.Module
+    average: nn.Module | None
+    """The moving average of the weights; None where there is none."""
+    optimizer: torch.optim.Optimizer
+    progress: TrainingProgress
 
 
 @dataclass(frozen=True)
@@ -61,58 +73,59 @@ class Pretrained:
     std: tuple[float, ...]
 
 
-def save(
-    folder: Path,
-    *,
-    experiment: Experiment,
-    statistics: tuple[tuple[float, ...], tuple[float, ...]],
-    model: nn.Module,
-    ema: nn.Module | None,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    keep: int = 2,
-) -> Path:
+def path_of(folder: Path, step: int) -> Path:
+    """The path of a run's checkpoint after a number of steps."""
+    return folder / f"step-{step:08d}"
+
+
+def save(folder: Path, state: TrainingState, description: Description, *, keep: int = 2) -> Path:
     """Write `FOLDER/step-…` and delete all but the newest `keep`; returns its path."""
-    target = folder / f"step-{progress.step:08d}"
+    target = path_of(folder, state.progress.step)
     draft = folder / f".{target.name}-{os.getpid()}"
     for leftover in folder.glob(".step-*"):  # of a run that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     draft.mkdir(parents=True)
-    mean, std = statistics
-    # One key only: safetensors writes several keys in no fixed order, so equal weights would give unequal files.
-    metadata = {"darl": json.dumps({"experiment": experiment.to_record(), "mean": mean, "std": std})}
-    save_file(model.state_dict(), draft / "model.safetensors", metadata)
-    if ema is not None:
-        save_file(ema.state_dict(), draft / "ema.safetensors", metadata)
-    torch.save({"optimizer": optimizer.state_dict(), "progress": asdict(progress)}, draft / TRAINER_FILE)
+    metadata = description.to_metadata()
+    save_file(state.model.state_dict(), draft / MODEL_FILE, metadata)
+    if state.average is not None:
+        save_file(state.average.state_dict(), draft / AVERAGE_FILE, metadata)
+    torch.save({"optimizer": state.optimizer.state_dict(), "progress": asdict(state.progress)}, draft / TRAINER_FILE)
     for path in [*draft.iterdir(), draft]:
         _flush(path)
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
     _flush(folder)
-    for old in _steps(folder)[:-keep]:
+    for old in sorted(folder.glob("step-*/"))[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
+def restore(path: Path, state: TrainingState) -> None:
+    """Load a checkpoint into the state of a run, on the device of its model."""
+    device = next(state.model.parameters()).device
+    state.model.load_state_dict(load_file(path / MODEL_FILE, device=str(device)))
+    if state.average is not None:
+        state.average.load_state_dict(load_file(path / AVERAGE_FILE, device=str(device)))
+    saved = torch.load(path / TRAINER_FILE, map_location=device, weights_only=True)
+    state.optimizer.load_state_dict(saved["optimizer"])
+    state.progress = TrainingProgress(**saved["progress"])
+
+
 def latest(folder: Path) -> Path | None:
-    """The newest checkpoint in a folder that a run can go on from, None where there is none.
+    """The newest complete checkpoint in a folder of this machine that a run can be resumed from; None without one."""
+    step = newest(ResultsFolder(str(folder), "checkpoint"))
+    return None if step is None else folder / step
 
-    Ray Train copies a checkpoint into its folder file by file, and a kill may leave it incomplete: it is passed over.
+
+def newest(folder: ResultsFolder, name: str = "", *, resumable: bool = True) -> str | None:
+    """The name of the newest complete checkpoint, `step-…`, in the folder `name` of `folder`; None without one.
+
+    resumable: whether only checkpoints count that a run can be resumed from; a finished run keeps its weights only.
+    Raises OSError.
     """
-    return next((step for step in reversed(_steps(folder)) if _is_whole(step)), None)
-
-
-def restore(
-    path: Path, *, model: nn.Module, ema: nn.Module | None, optimizer: torch.optim.Optimizer, device: torch.device
-) -> Progress:
-    """Load a checkpoint into the model, the moving average and the optimiser of a run; returns its progress."""
-    model.load_state_dict(load_file(path / "model.safetensors", device=str(device)))
-    if ema is not None:
-        ema.load_state_dict(load_file(path / "ema.safetensors", device=str(device)))
-    state = torch.load(path / TRAINER_FILE, map_location=device, weights_only=True)
-    optimizer.load_state_dict(state["optimizer"])
-    return Progress(**state["progress"])
+    steps = sorted((step for step in folder.folders_in(name) if step.startswith("step-")), reverse=True)
+    paths = {step: f"{name}/{step}" if name else step for step in steps}
+    return next((step for step, path in paths.items() if _is_complete(folder, path, resumable)), None)
 
 
 def load_pretrained(path: str | Path) -> Pretrained:
@@ -123,20 +136,16 @@ def load_pretrained(path: str | Path) -> Pretrained:
     """
     with local_weights(str(path)) as file:
         try:
-            with safe_open(file, framework="pt") as opened:
-                metadata = opened.metadata() or {}
-            weights = load_file(file)
+            weights, description = read_weights(file)
         except (SafetensorError, OSError) as error:
             raise UserError(
                 f"must be a whole safetensors file, got {str(path)!r} ({reason(error)})", field="checkpoint"
             ) from None
-    if "darl" not in metadata:
+    if description is None:
         raise UserError(f"must hold darl's metadata, got {str(path)!r} without it", field="checkpoint")
-    described = json.loads(metadata["darl"])
-    experiment = Experiment.from_record(described["experiment"])
-    model = experiment.build()
+    model = description.experiment.build()
     model.load_state_dict(weights)
-    return Pretrained(model, experiment, tuple(described["mean"]), tuple(described["std"]))
+    return Pretrained(model, description.experiment, description.mean, description.std)
 
 
 @contextmanager
@@ -155,44 +164,54 @@ def local_weights(path: str, field: str = "checkpoint") -> Generator[Path]:
                 file = Path(copies, file.name)
                 folder.fetch(name or "", file)
         except OSError as error:
-            raise UserError(f"must be a place that can be read, got {path!r} ({reason(error)})", field=field) from None
+            raise UserError(f"must be readable, got {path!r} ({reason(error)})", field=field) from None
         if file is None:
-            raise UserError(f"must be a folder or a .safetensors file that darl wrote, got {path!r}", field=field)
+            remedy = "be a weights file, a checkpoint or a run's folder of checkpoints"
+            raise UserError(f"must {remedy}, got {path!r}", field=field)
         yield file
 
 
 def _weights(folder: ResultsFolder) -> str | None:
-    """The name of the file of a checkpoint's weights, or of a run's newest one's; None where there is none.
+    """The name of the weights file of a run's newest checkpoint, or of the checkpoint `folder`; None without one.
 
-    A checkpoint's `trainer.pt` is uploaded last, and is deleted when the run has ended.
+    Evaluations were made with the moving average, so that is the file where a run has one.
     """
     if folder.is_file():
         return ""
-    steps = sorted((name for name in folder.folders_in() if name.startswith("step-")), reverse=True)
-    whole = [step for step in steps if folder.is_file(f"{step}/{TRAINER_FILE}")] or steps
-    files = [f"{step}{name}.safetensors" for step in (*(f"{step}/" for step in whole), "") for name in _WEIGHTS]
-    return next((name for name in files if folder.is_file(name)), None)
+    step = newest(folder, resumable=False)
+    below = "" if step is None else f"{step}/"
+    header = _header(folder, f"{below}{MODEL_FILE}")
+    averaged = header is not None and is_averaged(header.get("__metadata__", {}))
+    files = [f"{below}{file}" for file in ((AVERAGE_FILE,) if averaged else (AVERAGE_FILE, MODEL_FILE))]
+    return next((file for file in files if folder.is_file(file)), None)
 
 
-_WEIGHTS = ("ema", "model")
-"""Weights files in the order of preference: evaluations were made with the moving average."""
-
-
-def _steps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*/")) if folder.is_dir() else []
-
-
-def _is_whole(step: Path) -> bool:
+def _is_complete(folder: ResultsFolder, step: str, resumable: bool) -> bool:
     """Whether all files of a checkpoint are complete, as the headers of safetensors and zip files tell."""
-    try:
-        with safe_open(step / "model.safetensors", framework="pt") as opened:
-            described = json.loads((opened.metadata() or {})["darl"])
-        if described["experiment"]["optim"]["ema"]:
-            with safe_open(step / "ema.safetensors", framework="pt"):
-                pass
-    except (OSError, SafetensorError, KeyError):
+    model = _header(folder, f"{step}/{MODEL_FILE}")
+    averaged = None if model is None else is_averaged(model.get("__metadata__", {}))
+    if averaged is None or (averaged and _header(folder, f"{step}/{AVERAGE_FILE}") is None):
         return False
-    return zipfile.is_zipfile(step / TRAINER_FILE)
+    if not resumable:
+        return True
+    try:
+        with folder.open(f"{step}/{TRAINER_FILE}") as stream:
+            return zipfile.is_zipfile(stream)
+    except FileNotFoundError:
+        return False
+
+
+def _header(folder: ResultsFolder, name: str) -> dict[str, Any] | None:
+    """The header of a safetensors file; None where there is no such file or it is incomplete."""
+    try:
+        with folder.open(name) as stream:
+            size = stream.size()
+            length = struct.unpack("<Q", stream.read(8))[0] if size >= 8 else size
+            header = json.loads(stream.read(length)) if 8 + length <= size else {}
+    except (FileNotFoundError, ValueError):
+        return None
+    ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+    return header if ends and 8 + length + max(ends) == size else None
 
 
 def _flush(path: Path) -> None:

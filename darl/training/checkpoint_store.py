@@ -18,7 +18,7 @@ from pathlib import Path
 from darl.data.content import DataContent
 from darl.experiment import Experiment
 from darl.storage.folder import WRITING, ResultsFolder
-from darl.training.checkpoint import TRAINER_FILE, latest
+from darl.training.checkpoint import TRAINER_FILE, newest
 
 __all__ = ["CHECKPOINTS", "CheckpointStore"]
 
@@ -55,31 +55,31 @@ class CheckpointStore:
         """Rename the folders of trials that an older version of darl has started to the trial ids of this version.
 
         contents: the data's content by address, which older records do not hold.
+
+        The old folder is deleted last: after a kill the next call copies it again.
         """
         for trial in self.root.folders_in(CHECKPOINTS):
             experiment = self._read(f"{_folder(trial)}/{_NOTE}")
             experiment = experiment and experiment.knowing(contents)
             if experiment is None or trial == experiment.trial_id:
                 continue
-            if not self.root.is_folder(_folder(experiment.trial_id)):
-                self.root.copy_folder(_folder(trial), _folder(experiment.trial_id))
-                self.begin(experiment)
-                self.root.delete_folder(_folder(trial))
+            self.root.copy_folder(_folder(trial), _folder(experiment.trial_id))
+            self.begin(experiment)
+            self.root.delete_folder(_folder(trial))
 
     def finish(self, trial_id: str, *, keep_weights: bool) -> None:
-        """Delete what a trial needed to be resumed, except its last weights if `keep_weights`."""
+        """Delete a trial's resumption state; keep its newest weights if `keep_weights`."""
         trial = _folder(trial_id)
-        steps = [step for step in self._steps(trial_id) if self._weights_of(trial_id, step)]
-        newest = steps[-1] if steps and keep_weights else None
+        kept = newest(self.root, trial, resumable=False) if keep_weights else None
         for name in self.root.files_in(trial):
             self._drop_file(f"{trial}/{name}")
         for folder in self.root.folders_in(trial):
-            if folder != newest:
+            if folder != kept:
                 with contextlib.suppress(OSError):  # workers that are being stopped may still write
                     self.root.delete_folder(f"{trial}/{folder}")
-        for name in self.root.files_in(f"{trial}/{newest}") if newest else []:
+        for name in self.root.files_in(f"{trial}/{kept}") if kept else []:
             if not name.endswith(".safetensors"):
-                self._drop_file(f"{trial}/{newest}/{name}")
+                self._drop_file(f"{trial}/{kept}/{name}")
         if not keep_weights and self.root.is_folder(trial):
             self.root.delete_folder(trial)
 
@@ -97,7 +97,7 @@ class CheckpointStore:
             yield Path(copy)
 
     def saved(self, experiment: Experiment, path: Path) -> None:
-        """Upload a checkpoint of `folder`, `trainer.pt` last: readers take it as the mark of a complete checkpoint."""
+        """Upload a checkpoint of `folder`, file by file: until the last one, `trainer.pt`, it is incomplete."""
         if self.root.local:
             return
         target = f"{_folder(experiment.trial_id)}/{path.name}"
@@ -106,20 +106,14 @@ class CheckpointStore:
         self.prune(experiment, keep=2)
 
     def newest(self, experiment: Experiment) -> str | None:
-        """The name of a trial's newest whole checkpoint, `step-…`; None where there is none.
+        """The name of a trial's newest complete checkpoint, `step-…`; None where there is none.
 
-        In a bucket an object is whole or not there; on a disk a kill may leave half a file.
+        In an object store an object is complete or absent; on a disk a killed process may leave a partial file.
         """
-        trial = _folder(experiment.trial_id)
-        if self.root.local:
-            step = latest(Path(self.root.path(trial)))
-            return None if step is None else step.name
-        needed = {TRAINER_FILE, "model.safetensors", *(["ema.safetensors"] if experiment.optim.ema else [])}
-        steps = reversed(self._steps(experiment.trial_id))
-        return next((step for step in steps if needed <= set(self.root.files_in(f"{trial}/{step}"))), None)
+        return newest(self.root, _folder(experiment.trial_id))
 
     def newest_path(self, experiment: Experiment) -> str | None:
-        """The path of a trial's newest whole checkpoint in the file system `root.files`; None where there is none."""
+        """The path of a trial's newest complete checkpoint in the file system `root.files`; None without one."""
         step = self.newest(experiment)
         return None if step is None else self.root.path(f"{_folder(experiment.trial_id)}/{step}")
 
@@ -130,17 +124,13 @@ class CheckpointStore:
 
     def prune(self, experiment: Experiment, *, keep: int) -> None:
         """Delete a trial's checkpoints except the newest `keep` complete ones."""
-        newest, steps = self.newest(experiment), self._steps(experiment.trial_id)
-        kept = [step for step in steps if newest is not None and step <= newest][-keep:]
+        last, steps = self.newest(experiment), self._steps(experiment.trial_id)
+        kept = [step for step in steps if last is not None and step <= last][-keep:]
         for step in set(steps) - set(kept):
             self.root.delete_folder(f"{_folder(experiment.trial_id)}/{step}")
 
     def _steps(self, trial_id: str) -> list[str]:
         return [name for name in self.root.folders_in(_folder(trial_id)) if name.startswith("step-")]
-
-    def _weights_of(self, trial_id: str, step: str) -> list[str]:
-        names = self.root.files_in(f"{_folder(trial_id)}/{step}")
-        return [name for name in names if name.endswith(".safetensors")]
 
     def _drop_file(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):  # workers that are being stopped may still tidy up

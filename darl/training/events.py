@@ -13,9 +13,13 @@ class Stepped:
     """An optimiser step was taken. On a GPU the event comes up to 20 steps later, when the losses are read."""
 
     step: int
+    """Counts from 1."""
     epoch: float
+    """`step` / steps per epoch."""
     loss: float
+    """Mean over the global batch."""
     learning_rate: float
+    """That of this step."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ address: the same weights in another place, or in a file of another format, give
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from timm.models import load_state_dict
 from torch import Tensor
@@ -28,9 +25,10 @@ from darl.experiment import Experiment
 from darl.model.patches import Grid, grid_of
 from darl.model.positions import Absent, Learned, Position
 from darl.training.checkpoint import local_weights
+from darl.training.description import Description, read_weights
 from darl.variants import require
 
-__all__ = ["Initialization", "fingerprint_of", "read_initialization"]
+__all__ = ["Initialization", "read_initialization", "weights_fingerprint"]
 
 _PATCHES, _TABLE, _START = "encoder.patch_embed.proj.weight", "encoder.position.table", "encoder.start_token"
 
@@ -99,7 +97,7 @@ def read_initialization(name: str, experiment: Experiment, *, resample: bool = F
     fits = [key for key in common if weights[key].shape == expected[key].shape]
     return Initialization(
         weights={key: weights[key].to(expected[key].dtype) for key in fits},
-        fingerprint=fingerprint_of(state),
+        fingerprint=weights_fingerprint(state),
         missing=tuple(key for key in expected if key not in weights),
         unexpected=tuple(key for key in weights if key not in expected),
         reshaped=tuple(_shapes(key, weights[key], expected[key]) for key in common if key not in fits),
@@ -107,7 +105,7 @@ def read_initialization(name: str, experiment: Experiment, *, resample: bool = F
     )
 
 
-def fingerprint_of(weights: Mapping[str, Tensor]) -> str:
+def weights_fingerprint(weights: Mapping[str, Tensor]) -> str:
     """A hash of names, types, shapes and values, independent of the weights' order and file format."""
     digest = hashlib.sha256()
     for name in sorted(weights):
@@ -124,16 +122,18 @@ def _read(name: str) -> tuple[Weights, _Source]:
             state = timm.create_model(name.removeprefix("timm:"), pretrained=True).state_dict()
         except Exception as error:  # whatever timm, the Hub or the network raises
             raise UserError(
-                f"must be of a model that timm has weights of, got {name!r} ({reason(error)})", field="init"
+                f"must name a model with pretrained weights in timm, got {name!r} ({reason(error)})", field="init"
             ) from None
         return state, _from_timm(name, state)
     with local_weights(name, "init") as file:
         try:
-            state, described = _load(file)
+            state, description = _load(file)
+        except UserError:  # the description is of a variant that is not known
+            raise
         except Exception as error:  # whatever a broken file makes torch and safetensors raise
             raise UserError(f"must be a whole file of weights, got {name!r} ({reason(error)})", field="init") from None
-    if described is not None:
-        experiment = Experiment.from_record(json.loads(described)["experiment"])
+    if description is not None:
+        experiment = description.experiment
         size = (experiment.image_size, experiment.image_size)
         grid = grid_of(size, experiment.model.patch_size)
         return state, _Source(name=name, weights=state, position=experiment.position, grid=grid)
@@ -144,13 +144,11 @@ def _read(name: str) -> tuple[Weights, _Source]:
     return state, _from_timm(name, state)
 
 
-def _load(file: Path) -> tuple[Weights, str | None]:
+def _load(file: Path) -> tuple[Weights, Description | None]:
     """Weights, and DARL's own description where there is one. No code of the file is run."""
     if file.suffix != ".safetensors":
         return load_state_dict(str(file), weights_only=True), None
-    with safe_open(file, framework="pt") as opened:
-        described = (opened.metadata() or {}).get("darl")
-    return load_file(file), described
+    return read_weights(file)
 
 
 def _from_timm(name: str, state: Weights) -> _Source:
@@ -161,12 +159,28 @@ def _from_timm(name: str, state: Weights) -> _Source:
     table, start = state.get("pos_embed"), state.get("cls_token")
     position: Position = Absent()
     if table is not None:
-        prefix = 0 if _is_square(table.shape[1]) else table.shape[1] - math.isqrt(table.shape[1]) ** 2
+        prefix = _prefix_rows(name, state, table.shape[1])
         position, weights[_TABLE] = Learned(), table[:, prefix:]
         start = start + table[:, :1] if start is not None and prefix else start
     if start is not None:
         weights[_START] = start
     return _Source(name=name, weights=weights, position=position)
+
+
+def _prefix_rows(name: str, state: Weights, rows: int) -> int:
+    """The number of rows of a ViT's `pos_embed` before those of the patches, which form a square grid.
+
+    timm gives a row to each class and register token, the class token's first, or (`no_embed_class`) to none of them.
+    """
+    tokens = sum(state[key].shape[1] for key in ("cls_token", "reg_token") if key in state)
+    for prefix in (tokens, 0):
+        if rows > prefix and math.isqrt(rows - prefix) ** 2 == rows - prefix:
+            return prefix
+    raise UserError(
+        f"must have positions of a square grid of patches, got {name!r} with {rows} positions, "
+        f"{tokens} of them or none before the patches",
+        field="init",
+    )
 
 
 def _require_same_encoder(source: _Source, experiment: Experiment) -> None:
@@ -209,7 +223,3 @@ def _require_allowed(allowed: bool, what: str, name: str, got: str) -> None:
 
 def _shapes(name: str, given: Tensor, wanted: Tensor) -> str:
     return f"{name} ({'x'.join(map(str, given.shape))} for {'x'.join(map(str, wanted.shape))})"
-
-
-def _is_square(number: int) -> bool:
-    return math.isqrt(number) ** 2 == number

@@ -1,12 +1,12 @@
 """The optimiser step: gradient accumulation, autocast, clipping, AdamW, moving average of the weights.
 
-The loop knows neither data nor objective: it is given a loss function for each part of a batch. Losses stay on the
+The loop knows neither data nor objective: it is given a loss function for each micro-batch. Losses stay on the
 device until several are read together, since reading one waits for the GPU.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import cast
 
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from darl.optim import Optimizer, build_optimizer, build_schedule
 from darl.training.events import Stepped
-from darl.training.parallel import World, over_workers, without_averaging
+from darl.training.parallel import World, data_parallel, no_sync
 
-__all__ = ["Loop", "NonFiniteLossError", "PartLoss"]
+__all__ = ["Loop", "MicrobatchLoss", "NonFiniteLossError"]
 
-PartLoss = Callable[[nn.Module], Tensor]
-"""model → scalar loss of one part of a batch; the model is wrapped for several workers (`over_workers`)."""
+MicrobatchLoss = Callable[[nn.Module], Tensor]
+"""model → scalar loss of one micro-batch; the model is wrapped for several workers (`data_parallel`)."""
 
 _READ_EVERY = 20
 """Number of steps on a GPU after which their losses are read."""
@@ -65,7 +65,7 @@ class Loop:
         self.ema = ModelEmaV3(model, decay=config.ema, use_warmup=True) if config.ema else None
         self.optimizer = build_optimizer(model, config, learning_rate)
         self.schedule = build_schedule(self.optimizer, config, steps)
-        self.parallel = over_workers(cast("nn.Module", torch.compile(model) if compiled else model), world)
+        self.parallel = data_parallel(cast("nn.Module", torch.compile(model) if compiled else model), world)
         bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
         self.autocast = torch.autocast(device.type, torch.bfloat16) if bfloat16 else nullcontext()
         self.seconds = 0.0
@@ -78,30 +78,42 @@ class Loop:
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
-    def judged(self) -> nn.Module:
+    def average(self) -> nn.Module | None:
+        """The moving average of the weights; None where there is none."""
+        return None if self.ema is None else self.ema.module
+
+    @property
+    def evaluated_model(self) -> nn.Module:
         """The model to evaluate: the moving average of the weights where there is one, else the model itself."""
-        return self.model if self.ema is None else self.ema.module
+        return self.model if self.average is None else self.average
 
     @property
     def all_read(self) -> bool:
         """Whether the losses of all steps have been read: true after the same steps on every worker."""
         return not self._unread
 
-    def step(self, number: int, losses: Iterable[PartLoss], parts: int, indices: Tensor) -> Iterator[Stepped]:
-        """One optimiser step from all parts of a batch; yields the steps whose losses have been read.
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Load initial weights into the model and into the moving average; other parameters stay as they are."""
+        for module in filter(None, (self.model, self.average)):
+            module.load_state_dict(weights, strict=False)
+
+    def step(
+        self, number: int, losses: Iterable[MicrobatchLoss], microbatches: int, indices: Tensor
+    ) -> Iterator[Stepped]:
+        """One optimiser step from all micro-batches of a batch; yields the steps whose losses have been read.
 
         Args:
             number: the step's number, counted from 1.
-            losses: one loss function per part, in a lazy iterable; the step's loss is their mean.
-            parts: the number of parts.
+            losses: one loss function per micro-batch, in a lazy iterable; the step's loss is their mean.
+            microbatches: the number of micro-batches.
             indices: indices of the batch's images, for the error where the loss is not finite.
 
         """
         began = time.monotonic()
         self.schedule.step_update(number)
         total = torch.zeros((), device=self.device)
-        for part, loss in enumerate(losses, start=1):
-            total += self._backward(loss, parts, last=part == parts)
+        for microbatch, loss in enumerate(losses, start=1):
+            total += self._backward(loss, microbatches, last=microbatch == microbatches)
         if self.config.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
@@ -131,10 +143,10 @@ class Loop:
             yield Stepped(event.step, event.epoch, loss, event.learning_rate)
         self.seconds += time.monotonic() - began
 
-    def _backward(self, loss_of: PartLoss, parts: int, *, last: bool) -> Tensor:
-        """Add a part's gradients; workers average gradients in the last part only. Returns the loss / `parts`."""
-        with nullcontext() if last else without_averaging(self.parallel):
+    def _backward(self, loss_of: MicrobatchLoss, microbatches: int, *, last: bool) -> Tensor:
+        """Add a micro-batch's gradients, averaged over workers in the last one only; returns loss / `microbatches`."""
+        with nullcontext() if last else no_sync(self.parallel):
             with self.autocast:
-                loss = loss_of(self.parallel) / parts
+                loss = loss_of(self.parallel) / microbatches
             loss.backward()
         return loss.detach()

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from darl.experiment import Experiment
 from darl.variants import require
 
-__all__ = ["Workers", "World", "over_workers", "without_averaging", "worker_part"]
+__all__ = ["Workers", "World", "data_parallel", "microbatch_size", "no_sync"]
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,18 @@ class World:
         return bool(count.item())
 
 
-def over_workers(model: nn.Module, world: World) -> nn.Module:
+def data_parallel(model: nn.Module, world: World) -> nn.Module:
     """The model, wrapped in DistributedDataParallel where there are several workers."""
     return DistributedDataParallel(model, broadcast_buffers=False) if world.size > 1 else model
 
 
-def without_averaging(model: nn.Module) -> AbstractContextManager[None]:
-    """Within, backward passes accumulate gradients on each worker without averaging. model: from `over_workers`."""
+def no_sync(model: nn.Module) -> AbstractContextManager[None]:
+    """Within, backward passes accumulate gradients on each worker without averaging. model: from `data_parallel`."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
-def worker_part(experiment: Experiment, workers: int) -> int:
-    """Images per forward pass of a worker; raises UserError where a batch cannot be divided evenly."""
+def microbatch_size(experiment: Experiment, workers: int) -> int:
+    """Images per micro-batch of a worker; raises UserError where a batch cannot be divided evenly."""
     images = len(World(size=workers).rows(experiment.batch_size))
     remedy = f"divide a worker's {images} images of each batch"
     require(images % experiment.accumulate == 0, "accumulate", remedy, experiment.accumulate)

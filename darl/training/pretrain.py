@@ -21,10 +21,12 @@ from darl.experiment import Experiment
 from darl.model.darl import Darl
 from darl.model.objectives.base import Draws
 from darl.training import checkpoint
-from darl.training.checkpoint import Progress
+from darl.training.checkpoint import TrainingState
+from darl.training.description import Description
 from darl.training.events import Evaluated, Event, Saved, Stepped
-from darl.training.loop import Loop, PartLoss
-from darl.training.parallel import World, worker_part
+from darl.training.loop import Loop, MicrobatchLoss
+from darl.training.parallel import World, microbatch_size
+from darl.training.progress import TrainingProgress
 from darl.variants import require
 
 __all__ = ["Evaluation", "fit", "step_seconds"]
@@ -38,12 +40,12 @@ def step_seconds(experiment: Experiment, dataset: Dataset, steps: int = 3) -> fl
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        run = _Run(experiment, dataset, torch.device("cpu"), compiled=False)
+        training = _Training(experiment, dataset, torch.device("cpu"), compiled=False)
         began = 0.0
-        every = (batch for epoch in count() for batch in run.batches(epoch, 0))
+        every = (batch for epoch in count() for batch in training.batches(epoch, 0))
         for number, batch in enumerate(islice(every, steps + 1)):
             began = time.process_time() if number == 1 else began
-            list(run.step(batch))
+            list(training.step(batch))
         return (time.process_time() - began) / steps
     finally:
         torch.set_num_threads(threads)
@@ -69,7 +71,7 @@ def fit(
         experiment: the run's configuration.
         dataset: its data, from `darl.data.load`.
         device: the device to train on.
-        folder: checkpoints are saved here, after every evaluation and every `save_every` steps; None keeps none.
+        folder: checkpoints are saved here, at every evaluation and every `save_every` steps; None keeps none.
         resume: a checkpoint of the same experiment to go on from.
         initial: the weights that `experiment.init` is the hash of, by the model's parameter names; parameters that are
             missing are initialised from the seed.
@@ -86,34 +88,34 @@ def fit(
         ArithmeticError: the model's features are not finite.
 
     """
-    run = _Run(experiment, dataset, device, compiled)
+    training = _Training(experiment, dataset, device, compiled)
     evaluations = {**(evaluate_at or {}), experiment.epochs: full}
     if resume is not None:
-        yield from run.restore(resume)
+        yield from training.restore(resume)
     else:
-        run.start_from(initial)
-        yield run.evaluate(0, full)
-    yield from run.evaluate_if_due(evaluations, folder)
-    for epoch in range(run.progress.step // run.steps, experiment.epochs):
-        for batch in run.batches(epoch, run.progress.step - epoch * run.steps):
-            yield from run.step(batch)
-            stopped = run.is_stopped(stop)
-            due = run.epoch_that_ended in evaluations  # then the checkpoint is saved after the evaluation
-            if folder is not None and (stopped or (run.progress.step % save_every == 0 and not due)):
-                yield from run.flush_losses()
-                yield run.save(folder)
+        training.start_from(initial)
+        yield training.evaluate(0, full)
+    yield from training.evaluate_if_due(evaluations, folder)
+    for epoch in range(training.progress.step // training.steps, experiment.epochs):
+        for batch in training.batches(epoch, training.progress.step - epoch * training.steps):
+            yield from training.step(batch)
+            stopped = training.is_stopped(stop)
+            due = training.epoch_that_ended in evaluations  # then the checkpoint is saved after the evaluation
+            if folder is not None and (stopped or (training.progress.step % save_every == 0 and not due)):
+                yield from training.flush_losses()
+                yield training.save(folder)
             if stopped:
                 return
-        yield from run.flush_losses()
-        yield from run.evaluate_if_due(evaluations, folder)
+        yield from training.flush_losses()
+        yield from training.evaluate_if_due(evaluations, folder)
 
 
-class _Run:
-    """The state of one run: model, optimiser loop and progress."""
+class _Training:
+    """One run: its model, its optimiser loop and its progress."""
 
     def __init__(self, experiment: Experiment, dataset: Dataset, device: torch.device, compiled: bool):
         self.experiment, self.dataset, self.device, self.world = experiment, dataset, device, World.current()
-        self.part_size = worker_part(experiment, self.world.size)
+        self.microbatch_size = microbatch_size(experiment, self.world.size)
         self.rows = self.world.rows(experiment.batch_size)
         self.steps = steps_per_epoch(len(dataset.train), experiment.batch_size)
         self.model: Darl = experiment.build().to(device)
@@ -128,8 +130,14 @@ class _Run:
             precision=experiment.precision,
             compiled=compiled,
         )
-        self.progress = Progress()
-        self.clock = time.monotonic()
+        self.state = TrainingState(
+            model=self.model, average=self.loop.average, optimizer=self.loop.optimizer, progress=TrainingProgress()
+        )
+
+    @property
+    def progress(self) -> TrainingProgress:
+        """The progress since the first attempt."""
+        return self.state.progress
 
     @property
     def epoch_that_ended(self) -> int | None:
@@ -137,12 +145,12 @@ class _Run:
         return self.progress.step // self.steps if self.progress.step % self.steps == 0 else None
 
     def start_from(self, initial: Mapping[str, Tensor] | None) -> None:
-        """Load the initial weights, if given, into the model and into the moving average."""
+        """Load the initial weights, if given."""
         named = self.experiment.init
-        require((initial is None) == (named is None), "init", "come with the weights that it names", named)
-        for module in (self.model, self.loop.ema and self.loop.ema.module):
-            if module is not None and initial is not None:
-                module.load_state_dict(initial, strict=False)
+        require(initial is not None or named is None, "init", "come with its weights (`initial`)", named)
+        require(initial is None or named is not None, "init", "be set where initial weights are given", named)
+        if initial is not None:
+            self.loop.load(initial)
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """This worker's part of the epoch's batches from number `first` on."""
@@ -158,19 +166,11 @@ class _Run:
         )
 
     def step(self, batch: Batch) -> Iterator[Stepped]:
-        """One optimiser step, from all parts of the batch."""
+        """One optimiser step from a batch."""
         self.progress.step += 1
-        losses = self._part_losses(batch, self.progress.step)
-        yield from self._counted(self.loop.step(self.progress.step, losses, self.experiment.accumulate, batch.indices))
-
-    def _part_losses(self, batch: Batch, step: int) -> Iterator[PartLoss]:
-        """The loss functions of a batch's parts; the random tensors of a part are drawn when it is reached."""
-        for first in range(0, len(batch.images), self.part_size):
-            start = self.rows.start + first
-            rows = range(start, start + self.part_size)
-            draws = self.model.draw(rows, self.experiment.seed, step, device=self.device)
-            images = batch.images[first : first + self.part_size]
-            yield partial(_loss_of, images=images, draws=draws)
+        step, seed = self.progress.step, self.experiment.seed
+        losses = microbatch_losses(self.model, batch.images, self.rows.start, self.microbatch_size, seed, step)
+        yield from self._counted(self.loop.step(step, losses, self.experiment.accumulate, batch.indices))
 
     def flush_losses(self) -> Iterator[Stepped]:
         """See `Loop.flush_losses`."""
@@ -179,8 +179,7 @@ class _Run:
     def _counted(self, steps: Iterator[Stepped]) -> Iterator[Stepped]:
         """The events, whose losses are added to the mean that the next evaluation reports."""
         for event in steps:
-            self.progress.loss_sum += event.loss
-            self.progress.loss_count += 1
+            self.progress.add(event.loss)
             yield event
 
     def is_stopped(self, stop: Callable[[], bool] | None) -> bool:
@@ -189,66 +188,64 @@ class _Run:
         return stop is not None and agree and self.world.any(stop(), self.device)
 
     def evaluate_if_due(self, evaluations: Mapping[int, Evaluation], folder: Path | None) -> Iterator[Event]:
-        """Evaluate and save if the epoch that has just ended is in `evaluations` and is not in the history."""
+        """Evaluate and save if the epoch that has just ended is in `evaluations` and is not in the history.
+
+        The checkpoint comes first: whoever ends the run at an evaluation has the weights that were evaluated.
+        """
         epoch = self.epoch_that_ended
-        if epoch is None or epoch not in evaluations or any(row["epoch"] == epoch for row in self.progress.history):
+        if epoch is None or epoch not in evaluations or self.progress.is_evaluated(epoch):
             return
-        yield self.evaluate(epoch, evaluations[epoch])
+        event = self.evaluate(epoch, evaluations[epoch])
         if folder is not None:
             yield self.save(folder)
+        yield event
 
     def evaluate(self, epoch: int, measured_by: Evaluation) -> Evaluated:
         """Evaluate the weights, or their moving average where there is one."""
         with self.loop.autocast:
-            metrics = dict(measured_by(cast("Darl", self.loop.judged), self.dataset, self.device))
+            metrics = dict(measured_by(cast("Darl", self.loop.evaluated_model), self.dataset, self.device))
         progress, seen = self.progress, self.progress.step * self.experiment.batch_size
         event = Evaluated(
             epoch=epoch,
             step=progress.step,
             images_seen=seen,
             metrics=metrics,
-            train_loss=progress.loss_sum / progress.loss_count if progress.loss_count else None,
+            train_loss=progress.take_mean_loss(),
             learning_rate=self.loop.learning_rate if progress.step else 0.0,
-            seconds=self._seconds(),
+            seconds=progress.tick(),
             images_per_second=seen / self.loop.seconds if seen else None,
         )
-        progress.loss_sum, progress.loss_count = 0.0, 0
         progress.history.append(asdict(event))
         return event
 
     def save(self, folder: Path) -> Saved:
         """Save a checkpoint, written by worker 0."""
-        self._seconds()
-        path = folder / f"step-{self.progress.step:08d}"
+        self.progress.tick()
+        self.progress.train_seconds = self.loop.seconds
+        path = checkpoint.path_of(folder, self.progress.step)
         if self.world.rank == 0:
-            checkpoint.save(
-                folder,
-                experiment=self.experiment,
-                statistics=(self.dataset.mean, self.dataset.std),
-                model=self.model,
-                ema=self.loop.ema.module if self.loop.ema else None,
-                optimizer=self.loop.optimizer,
-                progress=self.progress,
-            )
+            described = Description(self.experiment, self.dataset.mean, self.dataset.std)
+            checkpoint.save(folder, self.state, described)
         return Saved(self.progress.step, path)
 
     def restore(self, path: Path) -> Iterator[Evaluated]:
         """Load a checkpoint's state, and yield the evaluations in it."""
-        ema = self.loop.ema.module if self.loop.ema else None
-        self.progress = checkpoint.restore(
-            path, model=self.model, ema=ema, optimizer=self.loop.optimizer, device=self.device
-        )
+        checkpoint.restore(path, self.state)
         self.loop.seconds = self.progress.train_seconds
         for row in self.progress.history:
             yield Evaluated(**row)
 
-    def _seconds(self) -> float:
-        """Update the times in `progress`; returns the seconds of all attempts up to now."""
-        now = time.monotonic()
-        self.progress.seconds += now - self.clock
-        self.progress.train_seconds = self.loop.seconds
-        self.clock = now
-        return self.progress.seconds
+
+def microbatch_losses(
+    model: Darl, images: Tensor, start: int, size: int, seed: int, step: int
+) -> Iterator[MicrobatchLoss]:
+    """The loss functions of a step's micro-batches; the random tensors of each are drawn when it is reached.
+
+    start: the images' first row in the global batch. size: images per micro-batch.
+    """
+    for first in range(0, len(images), size):
+        draws = model.draw(range(start + first, start + first + size), seed, step, device=images.device)
+        yield partial(_loss_of, images=images[first : first + size], draws=draws)
 
 
 def _loss_of(model: nn.Module, *, images: Tensor, draws: Draws) -> Tensor:

@@ -4,16 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-from darl.cli import main
+from darl.cli import main, pretraining
 from darl.results.tables import Results
 from darl.training.checkpoint import latest, load_pretrained
-from darl.training.initialization import fingerprint_of
+from darl.training.initialization import weights_fingerprint
+from darl.training.trackers.base import Tracker
+from darl.training.trackers.tensorboard import TensorBoard
 
 ROOT = Path(__file__).parents[2]
 FLAGS = ["pretrain", "--no-ray", "--data", "digits:0-1", "--batch-size", "32", "--evaluations", "1"]
@@ -48,8 +51,8 @@ def test_a_second_pretraining_in_a_folder_names_the_running_process(darl, tmp_pa
     with Results(str(tmp_path), "pretrain").claimed():
         said, error, code = darl(*FLAGS, "--epochs", 1, "--results", tmp_path)
     assert (said, code) == ("", 2)
-    assert error.startswith("error: --results and --name must be of a sweep that is not running, got")
-    assert f"which process {os.getpid()} on " in error
+    assert error.startswith("error: --results and --name must be a folder that no other process is writing to, got")
+    assert f"(held by process {os.getpid()} on " in error
     assert error.count("\n") == 1
     assert not (tmp_path / "pretrain" / "trials").exists()
 
@@ -68,12 +71,12 @@ def test_sigterm_saves_a_checkpoint_and_the_run_continues_bit_for_bit(darl, tmp_
     assert running.returncode == 143, error
     saved = checkpoint_of(tmp_path / "cut")
     assert 0 < int(saved.name.removeprefix("step-")) < 360
-    assert error == f"ended by SIGTERM at {saved.name}; the same command goes on from there: {saved.parent}\n"
+    assert error == f"stopped by SIGTERM at {saved.name}; run the same command to resume: {saved.parent}\n"
     history = torch.load(saved / "trainer.pt", weights_only=True)["progress"]["history"]
     assert not list((tmp_path / "cut" / "pretrain" / "trials").iterdir())
     said, _, code = darl(*flags, tmp_path / "cut")
     assert code == 0
-    assert said.startswith("going on from the last checkpoint; earlier evaluations are printed again\nepoch    0 ")
+    assert said.startswith("resuming from the last checkpoint; earlier evaluations are printed again\nepoch    0 ")
     assert darl(*flags, tmp_path / "whole")[2] == 0
     last = [checkpoint_of(tmp_path / name) / "model.safetensors" for name in ("cut", "whole")]
     assert last[0].read_bytes() == last[1].read_bytes()
@@ -94,26 +97,57 @@ def test_another_number_of_epochs_is_said_to_be_another_run_and_can_start_from_t
     said, _, code = darl(*short, 2)
     assert code == 0
     assert said.splitlines()[0] == (
-        "--epochs 2 is another run than --epochs 1, which is finished here: its learning-rate schedule differs, so it "
-        f"starts anew; to start from the other's weights: --init {folder}"
+        "note: a run with --epochs 1 is finished in this folder. --epochs 2 is a different run (its learning-rate "
+        "schedule differs) and starts from random weights; to start from the finished weights: "
+        f"--init {folder}"
     )
     said, _, code = darl(*short, 2, "--init", folder)
     assert code == 0
     assert said.splitlines()[0].startswith(f"starting from {folder}: ")
-    assert "another run" not in said
+    assert "note:" not in said
     trials = pd.read_parquet(tmp_path / "pretrain" / "trials").set_index("epochs")
     (begun,) = trials["init"].dropna()
-    assert begun == fingerprint_of(load_pretrained(folder).model.state_dict())
+    assert begun == weights_fingerprint(load_pretrained(folder).model.state_dict())
     first = trials[trials["init"].notna()]["init_probe_top1"].item()
     assert first == trials.loc[1, "probe_top1"]
     assert "is finished already" in darl(*short, 2, "--init", folder)[0]
+
+
+def test_an_unreachable_tracker_ends_the_command_before_training(
+    darl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(tracker: Tracker, group: str) -> None:
+        raise ConnectionError("no route to the server")
+
+    monkeypatch.setattr(TensorBoard, "connect", connect)
+    said, error, code = darl(*FLAGS, "--epochs", 1, "--results", tmp_path, "--log", "tensorboard")
+    assert (said, code) == ("", 2)
+    assert error == "error: --log tensorboard could not start: no route to the server\n"
+    assert not list(tmp_path.rglob("experiment.json"))
+
+
+def test_a_refused_number_of_gpus_is_the_given_one(darl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    _, error, code = darl(*FLAGS, "--results", tmp_path, "--gpus-per-worker", 0.5)
+    assert (error, code) == ("error: --gpus-per-worker must be 0: no GPU is here, got 0.5\n", 2)
+
+
+def test_a_run_without_a_checkpoint_says_so_at_sigterm(darl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(run: object, terminated: threading.Event) -> str:
+        terminated.set()
+        return "the workers died"
+
+    monkeypatch.setattr(pretraining, "_train_here", dies)
+    _, error, code = darl(*FLAGS, "--epochs", 1, "--results", tmp_path)
+    assert code == 143
+    assert error.startswith("stopped by SIGTERM before its first checkpoint; run the same command to resume: /")
 
 
 def test_invalid_initial_weights_are_an_error_of_one_line(darl, tmp_path: Path) -> None:
     for words, message in (
         (
             ["--init", tmp_path / "nowhere"],
-            "error: --init must be a folder or a .safetensors file that darl wrote, got",
+            "error: --init must be a weights file, a checkpoint or a run's folder of checkpoints, got",
         ),
         (["--init-resample"], "error: --init-resample must come with --init, got True"),
     ):

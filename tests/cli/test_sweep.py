@@ -89,7 +89,10 @@ MISTAKES = [
     (["--ema", "1"], "--ema must be in [0, 1), got 1.0"),
     (["--patch-size", "8"], "--patch-size must leave more than one patch of image_size 8, got 8"),
     (["--grid", "1", "--design", "grid"], "--grid must be at least 2, got 1"),
-    (["--name", "../elsewhere"], "--name must be letters, digits, dots, dashes and underscores, got '../elsewhere'"),
+    (
+        ["--name", "../elsewhere"],
+        "--name must start with a letter or digit and hold only letters, digits, '.', '-' and '_', got '../elsewhere'",
+    ),
 ]
 
 

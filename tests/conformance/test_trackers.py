@@ -36,7 +36,7 @@ def test_every_tracker_records_runs_that_overlap_start_again_and_fail(
     tracker: Tracker, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where MLflow has its local store
-    (tracking,) = track([tracker.kind, tracker.kind], "group", tmp_path)
+    (tracking,) = track([tracker.kind, tracker.kind], "group", str(tmp_path))
     for seed in (0, 1):
         tracking.start(str(seed), f"cell a=0.03, seed {seed}", parameters_of(Experiment(seed=seed)))
     for epoch in (0, 5):
@@ -56,14 +56,14 @@ def test_every_tracker_is_refused_where_its_library_is_missing(
 ) -> None:
     monkeypatch.setitem(sys.modules, tracker.library, None)
     with pytest.raises(UserError, match=f"pip install {tracker.library}$"):
-        check([tracker.kind], tmp_path)
+        check([tracker.kind], str(tmp_path))
 
 
 def test_every_tracker_says_whether_it_needs_a_folder(tracker: Tracker) -> None:
     if tracker.needs_folder:
-        with pytest.raises(UserError, match=f"log {tracker.kind} must come with results on a disk"):
-            check([tracker.kind], None)
+        with pytest.raises(UserError, match=f"results must be on a disk for the tracker {tracker.kind}"):
+            check([tracker.kind], "s3://x/group")
     else:
-        (tracking,) = track([tracker.kind], "group", None)
+        (tracking,) = track([tracker.kind], "group", "s3://x/group")
         tracking.start("a", "a", {})
         tracking.close()

@@ -1,5 +1,8 @@
 """How the driver of a pretraining handles the reports and errors of its workers."""
 
+from queue import Queue
+from typing import Any
+
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.train import WorkerGroupError
@@ -7,7 +10,8 @@ from torch import OutOfMemoryError
 from torch.distributed import DistBackendError
 
 from darl.distributed.ray_internals import WorkerHealthCheckFailedError
-from darl.distributed.trainer import _follow, failure, report_of
+from darl.distributed.trainer import _consume_reports, _handle, failure, report_of
+from darl.errors import UserError
 from darl.training.events import Evaluated
 
 GLOO = RuntimeError("[/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4711")
@@ -40,7 +44,7 @@ def test_restarted_workers_do_not_repeat_evaluations(capsys: pytest.CaptureFixtu
     first, second, third = (report_of(evaluated(epoch)) for epoch in range(3))
     epochs: list[int] = []
     reports = [first, {"saved": 0}, second, {"ended": "MemoryError: 1 TiB"}, first, second, third]
-    assert _follow(iter(reports), lambda event: epochs.append(event.epoch)) == []
+    assert _handle(iter(reports), lambda event: epochs.append(event.epoch)) == []
     assert epochs == [0, 1, 2]
     assert capsys.readouterr().err == "workers ended: MemoryError: 1 TiB\n"
 
@@ -48,10 +52,29 @@ def test_restarted_workers_do_not_repeat_evaluations(capsys: pytest.CaptureFixtu
 def test_a_closed_output_does_not_end_the_run() -> None:
     epochs: list[int] = []
 
-    def tell(event: Evaluated) -> None:
+    def on_evaluation(event: Evaluated) -> None:
         epochs.append(event.epoch)
         raise BrokenPipeError
 
     reports = [report_of(evaluated(0)), {"error": "NonFiniteLossError: loss is nan"}, report_of(evaluated(1))]
-    assert _follow(iter(reports), tell) == ["NonFiniteLossError: loss is nan"]
+    assert _handle(iter(reports), on_evaluation) == ["NonFiniteLossError: loss is nan"]
     assert epochs == [0, 1]
+
+
+def test_an_error_while_an_evaluation_is_handled_is_raised() -> None:
+    reports = Queue[dict[str, Any]]()
+    reports.put(report_of(evaluated(0)))
+
+    def on_evaluation(event: Evaluated) -> None:
+        raise UserError("must be reachable", field="log")
+
+    with pytest.raises(UserError, match="log must be reachable"), _consume_reports(reports, on_evaluation, []):  # pyright: ignore[reportArgumentType]
+        pass
+
+
+def test_errors_that_workers_report_are_collected() -> None:
+    reports, errors = Queue[dict[str, Any]](), list[str]()
+    reports.put({"error": "NonFiniteLossError: loss is nan"})
+    with _consume_reports(reports, lambda event: None, errors):  # pyright: ignore[reportArgumentType]
+        pass
+    assert errors == ["NonFiniteLossError: loss is nan"]

@@ -208,7 +208,7 @@ def test_without_ray(command: Command, plain: Path) -> None:
 
 def test_two_workers_give_the_losses_of_one(command: Command, plain: Path, tmp_path: Path) -> None:
     said = command(*FLAGS, "--workers", 2, "--results", tmp_path).stdout.splitlines()
-    assert said[0] == "starting Ray, then 2 workers as soon as there is room"
+    assert said[0] == "starting Ray; 2 workers start as soon as resources are free"
     assert [line[:15] for line in said[1:-2]] == [f"epoch    {epoch} of 2" for epoch in range(3)]
     alone, together = (pd.read_parquet(place / "pretrain" / "curves") for place in (plain, tmp_path))
     assert len(alone) == len(together) == 3
@@ -267,7 +267,7 @@ def test_an_interrupted_run_reports_it_and_continues(ray_address: str, tmp_path:
     assert next((tmp_path / "pretrain" / "checkpoints").glob("*/step-*/trainer.pt"))
     again = subprocess.Popen(flags, cwd=ROOT, env=environ(ray_address), stdout=subprocess.PIPE, text=True)
     assert again.stdout is not None
-    assert next(iter(again.stdout)).startswith("going on from the last checkpoint")
+    assert next(iter(again.stdout)).startswith("resuming from the last checkpoint")
     next(line for line in again.stdout if line.startswith("epoch   20 "))
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=100)

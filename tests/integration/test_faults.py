@@ -71,7 +71,7 @@ def test_a_second_driver_stops(command: Command, ray_address: str, pictures: Pat
     first = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL)
     wait_for(first, (tmp_path / "patch_order" / "sweep.json").exists)
     said = command(*flags, code=2).stderr
-    assert f"must be of a sweep that is not running, got '{tmp_path}/patch_order', which process {first.pid} on" in said
+    assert f"got '{tmp_path}/patch_order' (held by process {first.pid} on" in said
     assert len([line for line in said.splitlines() if line.startswith("error:")]) == 1
     assert first.wait(280) == 0
     assert len(pd.read_parquet(tmp_path / "patch_order" / "trials")) == 8

@@ -34,7 +34,7 @@ def run_until(epoch: int, address: str, results: Path, *more: object) -> tuple[l
     (folder,) = (results / "pretrain" / "checkpoints").iterdir()
     newest = latest(folder)
     assert newest is not None
-    assert error == f"ended by SIGTERM at {newest.name}; the same command goes on from there: {folder}\n"
+    assert error == f"stopped by SIGTERM at {newest.name}; run the same command to resume: {folder}\n"
     assert not list((results / "pretrain" / "trials").glob("*.parquet"))
     return said, newest
 
@@ -47,7 +47,7 @@ def test_a_run_continues_with_and_without_ray_and_repeats_no_epoch(ray_address: 
     progress: list[dict[str, Any]] = []
     for epoch, more in ((10, ["--workers", 2]), (20, ["--no-ray"]), (30, ["--workers", 1])):
         said, newest = run_until(epoch, ray_address, tmp_path, *more)
-        assert said[0].startswith("going on from the last checkpoint") == (epoch > 10)
+        assert said[0].startswith("resuming from the last checkpoint") == (epoch > 10)
         progress.append(progress_of(newest))
     steps = [part["step"] for part in progress]
     assert steps == sorted(set(steps))

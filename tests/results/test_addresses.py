@@ -40,7 +40,7 @@ class TestPlaces:
 
     @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "lr=1", "two words"])
     def test_names_that_cannot_be_folders_are_refused(self, tmp_path: Path, name: str):
-        with pytest.raises(UserError, match=r"^sweep must be letters, digits, dots, dashes and underscores, got "):
+        with pytest.raises(UserError, match=r"^sweep must start with a letter or digit and hold only "):
             Results(str(tmp_path), name)
 
     def test_unknown_kinds_of_address_are_refused(self):

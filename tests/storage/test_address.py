@@ -1,12 +1,21 @@
 """Paths and addresses: one spelling for one folder."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from darl.errors import UserError
-from darl.storage.address import below, is_remote, normalized, open_address, open_folder, parent_and_name
+from darl.storage.address import (
+    below,
+    is_remote,
+    normalized,
+    open_address,
+    open_folder,
+    parent_and_name,
+    require_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +86,11 @@ def test_a_missing_gs_bucket_is_retried_for_a_minute_only(monkeypatch: pytest.Mo
         "gs://bucket/x?retry_limit_seconds=5",
         "s3://bucket/x",
     ]
+
+
+@pytest.mark.parametrize("name", ["_x", ".x", "-x", "a/b", "", "ä"])
+def test_a_refused_name_is_told_the_rule_that_it_breaks(name: str) -> None:
+    require_name("0x._-", "name")
+    rule = "name must start with a letter or digit and hold only letters, digits, '.', '-' and '_', got"
+    with pytest.raises(UserError, match=f"^{re.escape(rule)}"):
+        require_name(name, "name")

@@ -51,12 +51,22 @@ def test_a_second_driver_is_refused_naming_the_first_until_that_is_killed(tmp_pa
         os.utime(tmp_path / ".writing" / name, (old, old))
     folder.prepare()  # clears what a crash has left, not this
     lease = Lease(folder)
-    with pytest.raises(UserError, match=f"sweep must be of a sweep that is not running, .* process {other.pid} on"):
+    with pytest.raises(
+        UserError, match=rf"sweep must be a folder that no other process .* \(held by process {other.pid} on"
+    ):
         lease.held().__enter__()
     os.kill(other.pid or 0, signal.SIGKILL)
     other.join()
     with lease.held():
         pass
+
+
+def test_a_holder_that_has_not_signed_yet_is_another_process(tmp_path: Path) -> None:
+    folder = ResultsFolder(str(tmp_path), "results")
+    with Lease(folder).held():
+        sign_of(folder).write_text("")
+        with pytest.raises(UserError, match=r"got '.*' \(held by another process\); wait for it to end, stop it, or"):
+            Lease(folder).held().__enter__()
 
 
 def test_in_an_object_store_a_sign_of_life_keeps_others_away(bucket: ResultsFolder) -> None:

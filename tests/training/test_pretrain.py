@@ -110,7 +110,7 @@ def test_a_run_killed_after_any_checkpoint_is_resumed_bit_for_bit(
     assert curve(rest) == curve(whole)
 
 
-def test_parts_of_a_batch_give_the_step_of_the_whole(small: Dataset) -> None:
+def test_microbatches_give_the_step_of_the_whole(small: Dataset) -> None:
     whole = losses(list(fit(experiment(), small, device=CPU, full=standard_evaluation())))
     parts = losses(list(fit(experiment(accumulate=4), small, device=CPU, full=standard_evaluation())))
     torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), rtol=1e-5, atol=0)
@@ -134,8 +134,10 @@ def test_a_stopped_run_saves_and_is_resumed_bit_for_bit(small: Dataset, tmp_path
 
 
 def test_a_run_without_the_weights_that_its_record_names_is_refused(small: Dataset) -> None:
-    with pytest.raises(UserError, match="init must come with the weights that it names, got 'sha256:00'"):
+    with pytest.raises(UserError, match=r"init must come with its weights \(`initial`\), got 'sha256:00'"):
         next(fit(experiment(init="sha256:00"), small, device=CPU, full=standard_evaluation()))
+    with pytest.raises(UserError, match="init must be set where initial weights are given, got None"):
+        next(fit(experiment(), small, device=CPU, full=standard_evaluation(), initial={}))
 
 
 def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder: str) -> None:
@@ -182,6 +184,19 @@ def test_a_checkpoint_appears_whole_or_not_at_all(
     assert [path.name for path in tmp_path.glob("step-*")] == ["step-00000001"]
 
 
+def test_the_weights_of_an_evaluation_are_saved_before_it_is_reported(small: Dataset, tmp_path: Path) -> None:
+    """Whoever ends the run at its last evaluation, as a sweep's budget does, has that evaluation's weights."""
+    events = fit(experiment(), small, device=CPU, folder=tmp_path, **EVALUATED)
+    for epoch in (2, 4):
+        event = next(event for event in events if isinstance(event, Evaluated) and event.epoch == epoch)
+        newest = checkpoint.latest(tmp_path)
+        assert newest is not None
+        assert newest.name == f"step-{event.step:08d}"
+    again = list(fit(experiment(), small, device=CPU, folder=tmp_path, resume=newest, **EVALUATED))
+    assert [event.epoch for event in again if isinstance(event, Evaluated)] == [0, 2, 4]
+    assert not losses(again)
+
+
 def test_only_the_newest_checkpoints_are_kept(small: Dataset, tmp_path: Path) -> None:
     list(fit(experiment(), small, device=CPU, full=standard_evaluation(), folder=tmp_path, save_every=1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000011", "step-00000012"]
@@ -217,7 +232,10 @@ def test_the_newest_whole_checkpoint_is_read(small: Dataset, tmp_path: Path) -> 
 
     assert not is_older(str(tmp_path))
     assert not is_older(f"file://{newest}/model.safetensors")
-    (newest / "trainer.pt").unlink()  # as if it were still to come
+    (newest / "trainer.pt").unlink()  # as if it were still to come: the weights are there
+    assert not is_older(f"file://{tmp_path}")
+    data = (newest / "model.safetensors").read_bytes()
+    (newest / "model.safetensors").write_bytes(data[:-1])
     assert is_older(f"file://{tmp_path}")
 
 
@@ -235,7 +253,9 @@ def test_an_incomplete_checkpoint_is_passed_over(small: Dataset, tmp_path: Path,
 
 
 def test_unreadable_checkpoints_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"checkpoint must be a folder or a .safetensors file that darl wrote, got"):
+    with pytest.raises(
+        UserError, match=r"checkpoint must be a weights file, a checkpoint or a run's folder of checkpoints, got"
+    ):
         checkpoint.load_pretrained(tmp_path)
     torn = tmp_path / "model.safetensors"
     torn.write_bytes(b"\x10\0\0\0\0\0\0\0{")

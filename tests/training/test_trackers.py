@@ -17,7 +17,6 @@ from darl.training.trackers.base import (
     Tracker,
     Tracking,
     check,
-    local_folder,
     metrics_of,
     parameters_of,
     track,
@@ -30,7 +29,7 @@ SHOWN = {"epoch": 5, "step": 50, "images_seen": 1600, "train_loss": 0.9, "learni
 
 def show_one_run(kind: str, folder: Path | None, *, failed: bool = False) -> None:
     """One run with two evaluations, in the group `orders`."""
-    (tracking,) = track([kind], "orders", folder)
+    (tracking,) = track([kind], "orders", "s3://x/orders" if folder is None else str(folder))
     tracking.start("key", "hilbert, seed 2", {"order": "hilbert", "noise_a": None})
     for epoch in (0, 5):
         tracking.log("key", epoch, metrics_of(evaluated(epoch)))
@@ -172,11 +171,13 @@ def test_parameters_are_the_columns_of_the_tables() -> None:
 
 
 def test_unusable_trackers_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="log tensorboard must come with results on a disk, got results at a URI"):
-        check(["tensorboard"], local_folder("s3://x/orders"))
+    with pytest.raises(
+        UserError, match=r"^results must be on a disk for the tracker tensorboard, got 's3://x/orders'; choose"
+    ):
+        check(["tensorboard"], "s3://x/orders")
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UserError, match="log must be of what is installed, got 'wandb'; pip install wandb"):
-        check(["wandb"], local_folder("x/orders"))
+    with pytest.raises(UserError, match="log must be an installed tracker, got 'wandb'; pip install wandb"):
+        check(["wandb"], "x/orders")
 
 
 def test_an_unreachable_tracker_is_an_error_of_one_line() -> None:

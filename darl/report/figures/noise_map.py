@@ -184,7 +184,8 @@ def _alt(done: pd.DataFrame, trials: pd.DataFrame, measure: Metric, surface: Sur
             parts += [f"{which} {measure.format_value(point[measure.column])} {where}{end}"]
     paper = points.loc[np.isclose(points["noise_a"], PAPER.a) & np.isclose(points["noise_b"], PAPER.b)]
     if len(paper):
-        parts += [f"The paper's point ({PAPER.a:g}, {PAPER.b:g}) has {measure.format_value(paper[measure.column].iloc[0])}."]
+        value = measure.format_value(paper[measure.column].iloc[0])
+        parts += [f"The paper's point ({PAPER.a:g}, {PAPER.b:g}) has {value}."]
     if surface is not None and surface.flat:
         parts += [f"No pattern is seen between the trials: the surface is flat, {_level(surface, measure)}."]
     elif surface is not None:

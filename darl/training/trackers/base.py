@@ -78,21 +78,22 @@ class Tracker(Variant):
 
 
 def local_folder(path: str) -> Path | None:
-    """The folder at a path of results; None where they are at a URI."""
+    """The folder at a path of results; None where they are in an object store."""
     return None if is_remote(path) else Path(path)
 
 
-def check(kinds: Iterable[str], folder: Path | None) -> None:
-    """Raise UserError where a tracker is not installed, or needs a folder of results on a disk and there is none."""
+def check(kinds: Iterable[str], path: str) -> None:
+    """Raise UserError where a tracker is not installed, or needs results on a disk. path: that of the results."""
     for kind in kinds:
         tracker = Tracker.of(kind)
-        if tracker.needs_folder and folder is None:
-            raise UserError(f"{kind} must come with results on a disk, got results at a URI", field="log")
+        if tracker.needs_folder and is_remote(path):
+            remedy = f"be on a disk for the tracker {kind}"
+            raise UserError(f"must {remedy}, got {path!r}; choose a local folder or another tracker", field="results")
         try:
             importlib.import_module(tracker.library)
         except ImportError:
             remedy = f"pip install {tracker.library}"
-            raise UserError(f"must be of what is installed, got {kind!r}; {remedy}", field="log") from None
+            raise UserError(f"must be an installed tracker, got {kind!r}; {remedy}", field="log") from None
 
 
 def parameters_of(experiment: Experiment) -> dict[str, Any]:
@@ -186,11 +187,11 @@ class Tracking:
                 print(f"logging to {self.tracker.kind} ends here: {_first_line(error)}", file=sys.stderr)
 
 
-def track(kinds: Iterable[str], group: str, folder: Path | None) -> list[Tracking]:
-    """A Tracking for each of these kinds; raises UserError where one is not installed or cannot be reached."""
+def track(kinds: Iterable[str], group: str, path: str) -> list[Tracking]:
+    """A Tracking for each of these kinds; raises UserError where one cannot be used. group, path: of the results."""
     kinds = list(dict.fromkeys(kinds))
-    check(kinds, folder)
-    return [Tracking(Tracker.of(kind)(), group, folder) for kind in kinds]
+    check(kinds, path)
+    return [Tracking(Tracker.of(kind)(), group, local_folder(path)) for kind in kinds]
 
 
 class TrackedPretraining:

@@ -35,7 +35,7 @@ class MLflow(Tracker):
         run = client.create_run(_experiment_id(client, group), run_name=name, tags={"trial_name": name})
         for parameter, value in parameters.items():
             client.log_param(run.info.run_id, parameter, value)
-        return _Run(client, run.info.run_id)
+        return _MlflowRun(client, run.info.run_id)
 
 
 def _experiment_id(client: Any, name: str) -> str:
@@ -45,7 +45,7 @@ def _experiment_id(client: Any, name: str) -> str:
     return client.create_experiment(name) if experiment is None else experiment.experiment_id
 
 
-class _Run(TrackedRun):
+class _MlflowRun(TrackedRun):
     def __init__(self, client: Any, run_id: str):
         self.client, self.run_id = client, run_id
 

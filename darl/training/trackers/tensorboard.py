@@ -25,10 +25,10 @@ class TensorBoard(Tracker):
     def start(self, name: str, parameters: Mapping[str, Any], *, group: str, folder: Path | None) -> TrackedRun:
         """Open an event file in a folder named after the run; a resumed run adds a further file there."""
         assert folder is not None, "checked before anything runs"
-        return _Run(folder / "tensorboard" / name, parameters)
+        return _TensorBoardRun(folder / "tensorboard" / name, parameters)
 
 
-class _Run(TrackedRun):
+class _TensorBoardRun(TrackedRun):
     def __init__(self, folder: Path, parameters: Mapping[str, Any]):
         from tensorboardX import SummaryWriter
 

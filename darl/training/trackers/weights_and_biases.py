@@ -39,10 +39,10 @@ class WeightsAndBiases(Tracker):
             dir=str((folder or Path()).resolve()),
             reinit="create_new",
         )
-        return _Run(run)
+        return _WandbRun(run)
 
 
-class _Run(TrackedRun):
+class _WandbRun(TrackedRun):
     def __init__(self, run: Any):
         self.run = run
 

@@ -1,4 +1,4 @@
-"""The driver's notice to its workers to save a checkpoint and end: an actor whose `wait` returns once it is given."""
+"""The driver's signal to its workers to save a checkpoint and end: an actor whose `wait` returns once it is sent."""
 
 import asyncio
 import threading
@@ -8,40 +8,40 @@ from typing import Any
 
 import ray
 
-__all__ = ["Notice", "forwarded", "question"]
+__all__ = ["StopSignal", "forwarding", "poll"]
 
 
 @ray.remote(num_cpus=0)
-class Notice:
+class StopSignal:
     """An event between processes: the driver sets it once, the workers wait for it."""
 
     def __init__(self) -> None:
-        self.given = asyncio.Event()
+        self.sent = asyncio.Event()
 
-    async def give(self) -> None:
+    async def send(self) -> None:
         """Release all present and future waiters."""
-        self.given.set()
+        self.sent.set()
 
     async def wait(self) -> None:
-        """Return once the notice is given."""
-        await self.given.wait()
+        """Return once the signal is sent."""
+        await self.sent.wait()
 
 
-def question(notice: Any) -> Callable[[], bool]:
-    """For a worker: a function that says whether the notice has been given, without asking another process."""
-    waiting = notice.wait.remote()
+def poll(signal: Any) -> Callable[[], bool]:
+    """For a worker: a function that says whether the signal has been sent, without asking another process."""
+    waiting = signal.wait.remote()
     return lambda: bool(ray.wait([waiting], timeout=0)[0])
 
 
 @contextmanager
-def forwarded(terminated: threading.Event, notice: Any) -> Generator[None]:
-    """For the driver: give the notice once `terminated` is set. In a thread, since the main thread waits for Ray."""
+def forwarding(terminated: threading.Event, signal: Any) -> Generator[None]:
+    """For the driver: send the signal once `terminated` is set. In a thread, since the main thread waits for Ray."""
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.2):
             if terminated.is_set():
-                notice.give.remote()
+                signal.send.remote()
                 return
 
     watching = threading.Thread(target=watch, daemon=True)
