@@ -1,7 +1,6 @@
 """A user's mistake is one line that names field, value and remedy, ends with exit code 2, and writes nothing."""
 
 import runpy
-import sys
 from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,13 +13,10 @@ from PIL import Image
 from darl.cli.flags import Parser, add_sweep_flags
 from darl.cli.stages import with_flags
 from darl.experiment import Experiment
-from darl.results.tables import Results
 from darl.sweep.samplers import GaussianProcess, Random
 from darl.sweep.search import Search
 from darl.sweep.space import BetaByShape
-from tests.report.example_trials import row
-
-SWEEPS = Path(__file__).parents[2] / "sweeps"
+from tests.cli.sweep_script import SWEEPS, run
 
 
 @pytest.fixture
@@ -34,11 +30,6 @@ def place(tmp_path: Path) -> Path:
         pixels = np.random.default_rng(index).integers(0, 255, (8, 8, 3), dtype="uint8")
         Image.fromarray(pixels).save(tmp_path / "flat" / f"{index}.png")
     return tmp_path
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, sweep: str = "noise_schedule") -> None:
-    monkeypatch.setattr(sys, "argv", [f"{sweep}.py", *arguments])
-    runpy.run_path(str(SWEEPS / f"{sweep}.py"), run_name="__main__")
 
 
 MISTAKES = [
@@ -143,87 +134,6 @@ def test_a_bug_keeps_its_traceback() -> None:
 
     with pytest.raises(KeyError):
         run_command(broken, Namespace())
-
-
-def test_a_dry_run_prints_the_cost_and_writes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(
-        monkeypatch,
-        "--dry-run",
-        "--results",
-        str(tmp_path / "results"),
-        "--trials",
-        "7",
-        "--seeds",
-        "3",
-        "--epochs",
-        "2",
-    )
-    said = capsys.readouterr().out
-    assert "Beta(a, b): a log-uniform in [0.003, 10], b in [0.03, 10]" in said
-    assert "known point: paper: a=0.03, b=1" in said
-    assert "trials: 7 points on seed 0, then the best 3 and the known ones on 2 fresh seeds" in said
-    few = "2 fresh seeds: no difference can be distinguished from noise after 5 comparisons"
-    assert f"{few}; 6 fresh seeds: 6.3 points; 12 fresh seeds: 3.5 points\n" in said
-    assert "estimated cost:" in said
-    assert "CPU-hours" in said
-    assert not (tmp_path / "results").exists()
-
-
-@pytest.mark.parametrize(
-    ("sweep", "words"),
-    [
-        ("patch_order", ["cell: raster  (the baseline)", "trials: 16 = 8 cells × seeds 0 to 1"]),
-        ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
-        ("objective", ["and 24 cells more", "trials: 72 = 36 cells × seeds 0 to 1"]),
-        ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be"]),
-        ("transfer", ["suits digits:5-9?", "cell: best of digits:0-4 on digits:5-9", "trials: 12 = 6 cells"]),
-    ],
-)
-def test_a_dry_run_prints_the_plan_of_every_sweep(
-    sweep: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(monkeypatch, "--dry-run", "--seeds", "2", "--epochs", "2", "--results", str(tmp_path / "r"), sweep=sweep)
-    said = capsys.readouterr().out
-    for text in [*words, "GPU-hours", "PFLOPs"]:
-        assert text in said
-    assert ("seeds: no difference can be" in said or "smallest difference" in said) == (sweep != "joint")
-    assert not (tmp_path / "r").exists()
-
-
-def test_a_dry_run_counts_trials_that_have_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    results = Results(str(tmp_path), "patch_order")
-    results.prepare()
-    for seed, status in enumerate(("finished", "finished", "failed", "finished")):  # the last one of more --seeds
-        results.add_trial(row(Experiment(epochs=2, seed=seed), 0.7, status=status))
-    results.add_trial(row(Experiment(epochs=3), 0.7))  # of another sweep
-    flags = ("--seeds", "3", "--epochs", "2", "--results", str(tmp_path))
-    run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
-    assert "already finished or stopped and not run again: 2\n" in capsys.readouterr().out
-
-
-def test_a_dry_run_of_an_incomplete_design(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for trials, words in (("4", "less than one seed of each cell"), ("12", "one seed")):
-        flags = ("--epochs", "2", "--trials", trials, "--results", str(tmp_path))
-        run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
-        said = capsys.readouterr().out
-        assert f"trials: the first {trials} of 24 = 8 cells × seeds 0 to 2\n" in said
-        power = "no difference can be distinguished from noise; 6 seeds: 6.8 points; 12 seeds: 3.7 points"
-        assert f"\n{words}: {power}\n" in said
-
-
-def test_a_dry_run_of_an_incomplete_grid(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = ("--design", "grid", "--grid", "2", "--seeds", "2", "--results", str(tmp_path))
-    for more, words in (([], "trials: 14 = 7 cells"), (["--trials", "5"], "trials: the first 5 of 14 = 7 cells")):
-        run(monkeypatch, "--dry-run", *flags, *more)
-        assert f"{words} × seeds 0 to 1\n" in capsys.readouterr().out
 
 
 def test_a_sweep_whose_losses_are_not_comparable_needs_labels(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from darl.experiment import Experiment
 from darl.model.encoder_config import EncoderConfig, size_of
 from darl.model.noise import Beta
 from darl.model.objectives.mse import Mse
-from darl.optim import Optimizer, build_optimizer, build_schedule
+from darl.optim import Optimizer
 from darl.training import checkpoint
 from darl.training.events import Evaluated, Event, Saved, Stepped
 from darl.training.loop import NonFiniteLossError
@@ -261,29 +260,6 @@ def test_unreadable_checkpoints_are_refused(tmp_path: Path) -> None:
     torn.write_bytes(b"\x10\0\0\0\0\0\0\0{")
     with pytest.raises(UserError, match="checkpoint must be a whole safetensors file, got"):
         checkpoint.load_pretrained(torn)
-
-
-def test_the_learning_rate_warms_up_and_goes_down_to_nearly_nothing() -> None:
-    model = torch.nn.Linear(2, 2)
-    config = Optimizer(warmup=0.1)
-    optimizer = build_optimizer(model, config, 1.0)
-    schedule, rates = build_schedule(optimizer, config, 100), []
-    for step in range(1, 101):
-        schedule.step_update(step)
-        rates.append(optimizer.param_groups[0]["lr"])
-    torch.testing.assert_close(torch.tensor(rates[:9]), torch.arange(1, 10) / 10)
-    expected = [0.5 * (1 + math.cos(math.pi * step / 101)) for step in range(10, 101)]
-    assert rates[9:] == pytest.approx(expected)
-    assert rates[-1] < 0.001
-
-
-def test_vectors_do_not_decay_and_adamw_is_fused() -> None:
-    model = experiment().build()
-    optimizer = build_optimizer(model, Optimizer(weight_decay=0.1), 1e-3)
-    decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
-    for name, value in model.named_parameters():
-        assert (id(value) in decayed) == (value.ndim > 1 and "start_token" not in name), name
-    assert all(group["fused"] for group in optimizer.param_groups)
 
 
 def test_workers_share_out_the_batch() -> None:
