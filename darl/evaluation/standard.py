@@ -9,7 +9,7 @@ __all__ = ["standard_evaluation"]
 
 
 def standard_evaluation(*, enlarged: bool = False) -> Protocols:
-    """LinearProtocol probe, kNN, and a validation loss that does not depend on the noise schedule.
+    """Linear probe, kNN, and a validation loss that does not depend on the noise schedule.
 
     enlarged: whether the linear probe is also tested on enlarged images.
     """
