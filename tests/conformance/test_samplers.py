@@ -10,7 +10,7 @@ from optuna.exceptions import ExperimentalWarning
 from darl.experiment import Experiment
 from darl.sweep.samplers import Sampler
 from darl.sweep.search import Search
-from darl.sweep.space import BetaByMean, BetaByShape, Choice, LogUniform, Point, Space, known
+from darl.sweep.space import BetaByMean, BetaByShape, Choice, LogUniform, Point, Space, fixed_trial
 from darl.sweep.study import KnownTrial, SearchStudy
 
 SAMPLERS = [sampler() for sampler in Sampler.kinds().values()]
@@ -58,7 +58,7 @@ def proposed(search: SearchStudy, number: int = 16) -> list[Point]:
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 def test_every_sampler_stays_in_the_space_and_repeats_with_its_seed(sampler: Sampler, name: str) -> None:
     points = proposed(study(sampler, name))
-    assert all(known(SPACES[name], point) is not None for point in points)
+    assert all(fixed_trial(SPACES[name], point) is not None for point in points)
     assert len({str(point) for point in points}) == len(points)
     assert points == proposed(study(sampler, name))
     assert points != proposed(study(sampler, name, seed=1))
