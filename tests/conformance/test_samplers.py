@@ -11,7 +11,7 @@ from darl.experiment import Experiment
 from darl.sweep.samplers import Sampler
 from darl.sweep.search import Search
 from darl.sweep.space import BetaByMean, BetaByShape, Choice, LogUniform, Point, Space, fixed_trial
-from darl.sweep.study import KnownTrial, SearchStudy
+from darl.sweep.study import PastTrial, SearchStudy
 
 SAMPLERS = [sampler() for sampler in Sampler.kinds().values()]
 SPACES: dict[str, Space] = {
@@ -35,7 +35,7 @@ def study(sampler: Sampler, name: str, past: int = 0, seed: int = 0) -> SearchSt
     base = Experiment(epochs=18, seed=seed)
     search = Search(name="test", question="?", base=base, space=SPACES[name], sampler=sampler)
     trials = [
-        KnownTrial(trial_id=search.experiment(point).trial_id, point=point, status="finished", values={18: value})
+        PastTrial(trial_id=search.experiment(point).trial_id, point=point, status="finished", values={18: value})
         for point, value in zip(PAST[name][:past], (0.5, 0.6, 0.7), strict=False)
     ]
     return SearchStudy(search, [], trials)
