@@ -45,12 +45,14 @@ def noise_schedule(options: Options) -> Sweep:
         "seeds": flags.seeds,
     }
     if flags.design == "grid":
-        require(flags.grid >= 2, "--grid", "be at least 2", flags.grid)
+        number = 6 if flags.grid is None else flags.grid
+        require(number >= 2, "--grid", "be at least 2", number)
         space = BetaByShape()
-        a, b = (np.geomspace(*side, flags.grid) for side in ((space.low_a, space.high_a), (space.low_b, space.high_b)))
+        a, b = (np.geomspace(*side, number) for side in ((space.low_a, space.high_a), (space.low_b, space.high_b)))
         points = [{"noise.a": rounded(float(x)), "noise.b": rounded(float(y))} for y in b for x in a]
         rest = {describe(point): point for point in points if point not in known.values()}
         return Design(**common, name="noise_grid", trials=flags.trials, cells=known | rest)
+    require(flags.grid is None, "--grid", "come with --design grid", flags.grid)
     searched, trials = {"noise": COORDINATES[flags.coordinates]}, flags.trials or flags.usual_trials
     return Search(**common, name="noise_schedule", trials=trials, space=searched, first=known)
 
@@ -60,7 +62,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--design", default="search", choices=["search", "grid"], help="grid: every cell of a map, no search"
     )
-    parser.add_argument("--grid", type=int, default=6, help="number of values of a and of b, over the search's range")
+    parser.add_argument("--grid", type=int, help="number of values of a and of b, over the search's range (default 6)")
     parser.add_argument(
         "--coordinates", default="shape", choices=list(COORDINATES), help="searched: (a, b), or mean and concentration"
     )

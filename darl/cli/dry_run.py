@@ -79,18 +79,18 @@ def _power(stage: Sweep, images: int, results: Results) -> str:
     comparisons = max(1, stage.compared_cells - 1)
     least, *more = (detectable(count, sd, comparisons) for count in (seeds, FEWEST, 2 * FEWEST))
     larger = [(count, size) for count, size in zip((FEWEST, 2 * FEWEST), more, strict=True) if size and count > seeds]
-    with_more = "".join(f"; {count} {noun}: {amount(size, stage.metric)}" for count, size in larger)
+    sizes = [f"with {count} {noun} {amount(size, stage.metric)}" for count, size in larger]
+    with_more = f"; smallest detectable difference {', '.join(sizes)}" if sizes else ""
     if least is None:
         return f"{has}: {nothing}{with_more}"
-    if least > highest:
+    if least > highest or seeds < FEWEST:
         return f"{has}: {nothing} after {several(comparisons, 'comparisons')}{with_more}"
     known = " as in the existing trials" if measured else f", assumed for {images:,} validation images"
     words = (
         f"80 % power, 5 % level, {several(comparisons, 'comparisons')}; differences vary from seed to seed by "
         f"{amount(sd, stage.metric)}{known}"
     )
-    few = f"; with fewer than {FEWEST} seeds it will still be called inconclusive" if seeds < FEWEST else ""
-    return f"smallest difference that {has} can detect: {amount(least, stage.metric)} ({words}{few}){with_more}"
+    return f"smallest difference that {has} can detect: {amount(least, stage.metric)} ({words}){with_more}"
 
 
 def _measured_sd(stage: Sweep, results: Results) -> float | None:

@@ -41,7 +41,8 @@ def run(flags: argparse.Namespace) -> None:
     experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
     metrics = protocols(pretrained.model.to(device), dataset, device)
-    table = Table("metric", "value", title=f"{flags.checkpoint} on {experiment.data}")
+    print(f"{flags.checkpoint} on {experiment.data}")  # not the table's title, which would break a long path
+    table = Table("metric", "value")
     for metric in protocols.gives:
         value = metrics[metric.column]
         table.add_row(metric.column, "-" if value is None else f"{value:.4f}")

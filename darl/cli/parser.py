@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from darl.cli.fields import in_flags
 from darl.errors import TableWriteError, UserError
+from darl.training.termination import EXIT_CODE, Terminated
 
 __all__ = ["CHECKPOINT_HELP", "Parser", "add_memory_flags", "count", "nonnegative", "run_command", "whole"]
 
@@ -37,7 +38,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
 
 def run_command(command: Callable[[], T], flags: argparse.Namespace) -> T:
-    """Run a command; the user's own mistakes are one line and exit code 2, an interruption is 130.
+    """Run a command; the user's own mistakes are one line and exit code 2, an interruption is 130 (by SIGTERM 143).
 
     flags: the command's parsed flags; an error in a field is printed with the field's flag.
     """
@@ -52,9 +53,9 @@ def run_command(command: Callable[[], T], flags: argparse.Namespace) -> T:
     except BrokenPipeError:  # as with `| head`: Python must not write to the pipe when it exits, either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted; run the same command to resume from the tables and the last checkpoints", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(EXIT_CODE if isinstance(error, Terminated) else 130)
 
 
 def _number(convert: Callable[[str], Any], least: float, words: str) -> Callable[[str], Any]:

@@ -32,6 +32,7 @@ from darl.sweep.comparability import require_comparable_over
 from darl.sweep.record import SWEEP_FILE, to_json
 from darl.sweep.wording import several
 from darl.training.parallel import microbatch_size
+from darl.training.termination import interrupted_by_termination
 from darl.training.trackers.base import check
 from darl.variants import Variant, require
 
@@ -223,10 +224,11 @@ def _run(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argp
 
         session = _begin(pipeline, datasets, results, flags)
         results.write_file(SWEEP_FILE, to_json(pipeline.first).encode())
-        if run_all(pipeline.first, session):
-            last = pipeline.last(results.trials())
-            results.write_file(SWEEP_FILE, to_json([*pipeline.first, *last]).encode())
-            run_all(last, session)
+        with interrupted_by_termination():
+            if run_all(pipeline.first, session):
+                last = pipeline.last(results.trials())
+                results.write_file(SWEEP_FILE, to_json([*pipeline.first, *last]).encode())
+                run_all(last, session)
         if session.budget.ended_by:
             name, value = session.budget.ended_by
             print(f"stopped by {FLAGS[name]} {value:g}; run the same command to continue", file=sys.stderr)

@@ -256,8 +256,15 @@ def _measures(metric: str) -> list[str]:
 
 
 def _numeric(rows: pd.DataFrame, *metrics: str) -> pd.DataFrame:
-    """Rows with metrics as floats: a Parquet reader does not know that a column of nulls alone holds numbers."""
-    return rows.astype(dict.fromkeys([name for metric in metrics for name in _measures(metric)], "float64"))
+    """Rows with metrics as floats: a Parquet reader does not know that a column of nulls alone holds numbers.
+
+    A run from given weights (`init`) has no value of random initialisation.
+    """
+    rows = rows.astype(dict.fromkeys([name for metric in metrics for name in _measures(metric)], "float64"))
+    if "init" in rows:
+        initial = [metric.initial_column for metric in METRICS.values() if metric.initial_column in rows]
+        rows.loc[rows["init"].notna(), initial] = math.nan
+    return rows
 
 
 def _require_known(metric: str, trials: pd.DataFrame) -> None:

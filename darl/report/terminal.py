@@ -1,6 +1,7 @@
 """Findings as tables for the terminal."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -125,7 +126,23 @@ def print_findings(console: Console, findings: Sequence[Findings]) -> None:
 
 
 def print_ranking(console: Console, trials: pd.DataFrame, metric: str) -> None:
-    """Print the ranking of a folder without a sweep's record."""
-    table, sentence = ranking(trials, metric)
-    console.print(table)
-    console.print(sentence, highlight=False, markup=False)
+    """Print the ranking of a folder without a sweep's record, one for each data set."""
+    sets = _by_data(trials)
+    for own in sets or [trials]:
+        table, sentence = ranking(own, metric)
+        if len(sets) > 1:
+            console.print(f"data: {own['data'].iloc[0]}", highlight=False, markup=False)
+        console.print(table)
+        console.print(sentence, highlight=False, markup=False)
+
+
+def _by_data(trials: pd.DataFrame) -> list[pd.DataFrame]:
+    """The trials of each data set. Rows without the data's content belong to the data at the same address."""
+    addresses: list[str] = trials["data"].tolist()
+    fingerprints: list[Any] = trials["content_fingerprint"].tolist()
+    known = {data: content for data, content in zip(addresses, fingerprints, strict=True) if pd.notna(content)}
+    keys = [
+        known.get(data, data) if pd.isna(content) else content
+        for data, content in zip(addresses, fingerprints, strict=True)
+    ]
+    return [own for _, own in trials.groupby(pd.Series(keys, trials.index, dtype="object"), sort=False)]

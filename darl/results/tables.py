@@ -163,8 +163,8 @@ def load(path: str) -> pd.DataFrame:
     """
     folder = ResultsFolder(path, "path")
     with _readable(path):
-        exists = folder.is_folder()
-    require(exists, "path", "be a folder of Parquet parts, such as RESULTS/SWEEP/trials", path)
+        exists, tables = folder.is_folder(), {TRIALS, CURVES} & set(folder.folders_in(""))
+    require(exists and not tables, "path", "be a table's folder, RESULTS/SWEEP/trials or RESULTS/SWEEP/curves", path)
     return _frame(folder, "", path)
 
 

@@ -30,7 +30,9 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(
     assert "known point: paper: a=0.03, b=1" in said
     assert "trials: 7 points on seed 0, then the best 3 and the known ones on 2 fresh seeds" in said
     few = "2 fresh seeds: no difference can be distinguished from noise after 5 comparisons"
-    assert f"{few}; 6 fresh seeds: 6.3 points; 12 fresh seeds: 3.5 points\n" in said
+    assert (
+        f"{few}; smallest detectable difference with 6 fresh seeds 6.3 points, with 12 fresh seeds 3.5 points\n" in said
+    )
     assert "estimated cost:" in said
     assert "CPU-hours" in said
     assert not (tmp_path / "results").exists()
@@ -78,7 +80,10 @@ def test_a_dry_run_of_an_incomplete_design(
         run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
         said = capsys.readouterr().out
         assert f"trials: the first {trials} of 24 = 8 cells × seeds 0 to 2\n" in said
-        power = "no difference can be distinguished from noise; 6 seeds: 6.8 points; 12 seeds: 3.7 points"
+        power = (
+            "no difference can be distinguished from noise; smallest detectable difference with 6 seeds 6.8 points, "
+            "with 12 seeds 3.7 points"
+        )
         assert f"\n{words}: {power}\n" in said
 
 

@@ -1,6 +1,7 @@
 """A user's mistake is one line that names field, value and remedy, ends with exit code 2, and writes nothing."""
 
 import runpy
+import signal
 from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +12,13 @@ import pytest
 from PIL import Image
 
 from darl.cli.flags import Parser, add_sweep_flags
+from darl.cli.parser import run_command
 from darl.cli.stages import with_flags
 from darl.experiment import Experiment
 from darl.sweep.samplers import GaussianProcess, Random
 from darl.sweep.search import Search
 from darl.sweep.space import BetaByShape
+from darl.training.termination import interrupted_by_termination
 from tests.cli.sweep_script import SWEEPS, run
 
 
@@ -126,9 +129,20 @@ def test_flags_that_are_not_given_leave_what_the_script_sets() -> None:
     assert (changed.metric, changed.evaluations, changed.sampler) == ("val_loss", 2, Random())
 
 
-def test_a_bug_keeps_its_traceback() -> None:
-    from darl.cli.parser import run_command
+def test_sigterm_ends_a_sweep_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+    def terminated() -> None:
+        with interrupted_by_termination():
+            signal.raise_signal(signal.SIGTERM)
 
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        run_command(terminated, Namespace())
+    assert ended.value.code == 143
+    assert "run the same command to resume" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_bug_keeps_its_traceback() -> None:
     def broken() -> None:
         raise KeyError("bug")
 

@@ -4,7 +4,7 @@ import pytest
 
 from darl.experiment import Experiment
 from darl.report.findings import counts, rank
-from darl.report.terminal import ranking
+from darl.report.terminal import print_ranking, ranking, wide_console
 from tests.report.conftest import Make
 from tests.report.example_answers import shown
 from tests.report.example_trials import SEARCH, THREE, cell, lost, row
@@ -89,6 +89,24 @@ class TestPlain:
     def test_nothing_finished(self, make: Make):
         assert ranking(make())[1] == "No trial has finished yet, so there is nothing to compare."
         assert ranking(make(lost("raster", 0, "E")))[1].startswith("No trial has finished (1 failed)")
+
+    def test_no_gain_over_random_initialisation_of_a_run_from_given_weights(self, make: Make):
+        started = row(Experiment(epochs=5, init="sha256:00"), 0.6)
+        assert "random initialisation" not in ranking(make([started]))[1]
+
+    def test_data_sets_are_ranked_apart(self, make: Make):
+        moved, other = Experiment(epochs=5).changed({"data": "/a"}), Experiment(epochs=5).changed({"data": "/b"})
+        trials = make([row(moved, 0.6)], [row(other, 0.9)], cell("raster", 0.5))
+        console = wide_console()
+        with console.capture() as captured:
+            print_ranking(console, trials, "probe_top1")
+        text = captured.get()
+        headings = {line for line in text.splitlines() if line.startswith("data: ")}
+        assert headings == {"data: /a", "data: /b", "data: digits"}
+        assert text.count("The only configuration has") == 3
+        with console.capture() as captured:
+            print_ranking(console, trials.head(0), "probe_top1")
+        assert "No trial has finished yet" in captured.get()
 
 
 def test_counts_trials_by_their_last_attempt(make: Make):

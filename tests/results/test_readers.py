@@ -57,9 +57,12 @@ class TestReaders:
         assert list(load(results.trials_path).columns) == trials_schema().names
         assert list(load(results.curves_path).columns) == curves_schema().names
 
-    def test_a_missing_folder_is_refused(self, tmp_path: Path):
-        with pytest.raises(UserError, match=r"^path must be a folder of Parquet parts, such as .*, got '.*/nowhere'$"):
-            load(str(tmp_path / "nowhere"))
+    def test_folders_of_other_things_are_refused(self, results: Results, tmp_path: Path):
+        for path in (str(tmp_path / "nowhere"), results.path):
+            with pytest.raises(
+                UserError, match=r"^path must be a table's folder, RESULTS/SWEEP/trials or .*, got '/.*'$"
+            ):
+                load(path)
 
     def test_a_damaged_part_is_named(self, results: Results):
         results.add_trial(row())
