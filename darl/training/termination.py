@@ -35,7 +35,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def interrupted_by_termination() -> Generator[None]:
-    """Within, SIGTERM interrupts the main thread; raises `Terminated`. To enter after Ray's start, which sets a handler."""
+    """Within, SIGTERM raises `Terminated` in the main thread. Enter it after Ray has started and set its own handler."""
     received = threading.Event()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
