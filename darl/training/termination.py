@@ -35,7 +35,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def interrupted_by_termination() -> Generator[None]:
-    """Within, SIGTERM raises `Terminated` in the main thread. Enter it after Ray has started and set its own handler."""
+    """Within, SIGTERM raises `Terminated` in the main thread. Enter it after the start of Ray, which sets a handler."""
     received = threading.Event()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
