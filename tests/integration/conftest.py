@@ -1,8 +1,10 @@
 """One Ray for all tests of a session (several on one host confuse Ray Train), and real images to sweep on."""
 
+import gc
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,10 @@ def ray_address() -> Iterator[str]:
     context = ray.init(num_cpus=2, logging_level="ERROR", log_to_driver=False)
     yield context.address_info["address"]
     left = [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
-    ray.shutdown()
+    with warnings.catch_warnings():  # Ray does not wait for its own processes, which may outlive it by a moment
+        warnings.filterwarnings("ignore", "subprocess [0-9]+ is still running", ResourceWarning)
+        ray.shutdown()
+        gc.collect()
     assert not left
 
 
