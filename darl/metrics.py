@@ -13,9 +13,13 @@ from darl.aspects import Aspect
 
 __all__ = [
     "ENLARGED_PROBE",
+    "FEW_SHOT_5",
+    "FEW_SHOT_10",
+    "FEW_SHOT_WIDTHS",
     "GAMMA_GRID",
     "GAMMA_LOSSES",
     "KNN",
+    "KNN_10",
     "METRICS",
     "PROBE",
     "RANKING_METRICS",
@@ -80,10 +84,10 @@ class Metric:
     """Why they cannot be compared; part of messages."""
     ranks_trials: bool = False
     """Whether a sweep may rank its trials by it."""
-    initial: bool = False
-    """Whether the tables also keep its value before training."""
+    yardsticks: bool = False
+    """Whether the tables also keep its value before training, and its value for raw pixels in the features' place."""
     gain_by: str = ""
-    """The column of the metric whose gain over random initialisation is reported in its place; empty for its own."""
+    """The column of the metric whose distance from the yardsticks is reported in its place; empty for its own."""
     proxy: str = ""
     """The column of a cheaper metric that replaces it at a search's first rung; empty where there is none."""
 
@@ -96,6 +100,11 @@ class Metric:
     def initial_column(self) -> str:
         """The column of its value before training."""
         return f"init_{self.column}"
+
+    @property
+    def pixels_column(self) -> str:
+        """The column of its value for raw pixels."""
+        return f"pixels_{self.column}"
 
     @property
     def axis(self) -> str:
@@ -125,10 +134,35 @@ class Metric:
 
 PROBE = Metric(
     column="probe_top1", name="linear probe", short="probe", direction="max", unit=TOP1, ranks_trials=True,
-    initial=True, proxy="knn_top1",
+    yardsticks=True, proxy="knn_top1",
+)  # fmt: skip
+"""The accuracy of a linear classifier on the frozen features."""
+
+KNN = Metric(column="knn_top1", name="kNN", short="kNN", direction="max", unit=TOP1, ranks_trials=True, yardsticks=True)
+"""The accuracy of the 20 nearest training images."""
+
+KNN_10 = Metric(column="knn10_top1", name="kNN of 10", direction="max", unit=TOP1, yardsticks=True)
+"""The same of the 10 nearest."""
+
+FEW_SHOT_5 = Metric(
+    column="few_shot_5_top1", name="5 labels a class", short="5 labels", direction="max", unit=TOP1, ranks_trials=True,
+    yardsticks=True, proxy="knn_top1",
+)  # fmt: skip
+"""The accuracy of a linear classifier that is given 5 labelled images of each class; a mean over draws."""
+
+FEW_SHOT_10 = Metric(
+    column="few_shot_10_top1", name="10 labels a class", short="10 labels", direction="max", unit=TOP1,
+    ranks_trials=True, yardsticks=True, proxy="knn_top1",
 )  # fmt: skip
 
-KNN = Metric(column="knn_top1", name="kNN", short="kNN", direction="max", unit=TOP1, ranks_trials=True, initial=True)
+FEW_SHOT_WIDTHS: Mapping[str, Metric] = {
+    metric.column: Metric(
+        column=metric.column.replace("top1", "half_width"), name=f"{metric.name}, half width of the interval",
+        direction="min", unit=TOP1, gain_by=metric.column,
+    )
+    for metric in (FEW_SHOT_5, FEW_SHOT_10)
+}  # fmt: skip
+"""Half the 95 % interval of the mean over draws of labelled images, by the metric's column."""
 
 TRAINING_LOSS = Metric(
     column="train_loss", name="training loss", short="train loss", direction="min", unit=MSE, gain_by=PROBE.column,
@@ -164,7 +198,10 @@ GAMMA_LOSSES: Mapping[float, Metric] = {
 
 METRICS: Mapping[str, Metric] = {
     metric.column: metric
-    for metric in (PROBE, KNN, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, *GAMMA_LOSSES.values())
+    for metric in (
+        *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE),
+        *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values()),
+    )
 }
 """Every metric by its column."""
 

@@ -55,4 +55,4 @@ def joint(options: Options) -> Search:
 
 
 if __name__ == "__main__":
-    run_sweep(joint, __doc__, trials=16, seeds=4, varies=["noise", "order", "position"], small_epochs=20)
+    run_sweep(joint, __doc__, trials=16, seeds=4, varies=["noise", "order", "position"], on_digits={"epochs": 20})

@@ -74,4 +74,4 @@ def _words(*words: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    run_sweep(objective, __doc__, varies=["objective"], seeds=2, small_epochs=8)
+    run_sweep(objective, __doc__, varies=["objective"], seeds=2, on_digits={"epochs": 8})

@@ -39,4 +39,4 @@ def patch_order(options: Options) -> Design:
 
 
 if __name__ == "__main__":
-    run_sweep(patch_order, __doc__, varies=["order"], small_epochs=15)
+    run_sweep(patch_order, __doc__, varies=["order"], on_digits={"epochs": 15})

@@ -43,4 +43,4 @@ def position_encoding(options: Options) -> Design:
 
 
 if __name__ == "__main__":
-    run_sweep(position_encoding, __doc__, varies=["position", "causal"], small_epochs=10)
+    run_sweep(position_encoding, __doc__, varies=["position", "causal"], on_digits={"epochs": 10})

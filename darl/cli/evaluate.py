@@ -1,4 +1,4 @@
-"""`darl evaluate`: linear probe, kNN and validation loss of a checkpoint."""
+"""`darl evaluate`: a checkpoint's features by the evaluation protocols, beside raw pixels and random weights."""
 
 import argparse
 from dataclasses import replace
@@ -18,21 +18,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocols",
         help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 "
-        "(default: linear,knn,denoising; an unknown name lists all of them)",
+        "(default: linear,knn,few_shot,denoising; an unknown name lists all of them). Those that read features choose "
+        "the block and the pooling on training images, or as given: block=last,readout=mean,mask=removed",
     )
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
 
 
 def run(flags: argparse.Namespace) -> None:
-    """Print the metrics of a checkpoint."""
+    """Print the metrics of a checkpoint, and of its yardsticks."""
     device = _device(flags.device)
     from rich.console import Console
     from rich.table import Table
 
     from darl.cli.flags import load_data
     from darl.data import locate
-    from darl.evaluation.protocol import Protocols
+    from darl.evaluation.protocol import Protocols, chosen_columns
     from darl.evaluation.standard import standard_evaluation
     from darl.training import checkpoint
 
@@ -41,12 +42,16 @@ def run(flags: argparse.Namespace) -> None:
     experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
     metrics = protocols(pretrained.model.to(device), dataset, device)
+    random = protocols(experiment.build().to(device), dataset, device)
     print(f"{flags.checkpoint} on {experiment.data}")  # not the table's title, which would break a long path
-    table = Table("metric", "value")
+    table = Table("metric", "value", "raw pixels", "random weights")
     for metric in protocols.gives:
-        value = metrics[metric.column]
-        table.add_row(metric.column, "-" if value is None else f"{value:.4f}")
+        values = metrics[metric.column], metrics.get(metric.pixels_column), random[metric.column]
+        table.add_row(metric.column, *("-" if value is None else f"{value:.4f}" for value in values))
     Console().print(table)
+    for column in chosen_columns():
+        if column in metrics:
+            print(f"{column}: {metrics[column]}; with random weights: {random[column]}")
 
 
 def _device(name: str | None) -> "torch.device":

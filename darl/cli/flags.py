@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -109,7 +110,8 @@ class Options:
             "channels": usual.channels,
             "augment": usual.augment,
             "model": size_of(flags.model or ("nano" if small else "tiny"), patch_size=usual.patch_size),
-            "epochs": flags.small_epochs if small else EPOCHS,
+            "epochs": EPOCHS,
+            **(flags.on_digits if small else {}),
             **given,
             **assigned,
         }
@@ -131,32 +133,39 @@ class _FieldFlags:
     """Adds flags for fields of the record to a parser. A flag that is not given is None."""
 
     group: Any
+    on_digits: Mapping[str, Any]
+    """The defaults on the digits, by path, where they are not those for other data."""
 
     def add(self, path: str, text: str, *, usual: object = None, **settings: Any) -> None:
         """usual: the default in words, if it depends on the data; the record's default if not given."""
         shown = _text(default_of(path)) if usual is None else usual
+        if path in self.on_digits:
+            shown = f"{_text(self.on_digits[path])} for digits, {shown} for other data"
         self.group.add_argument(RECORD_FLAGS[path], dest=dest(path), help=f"{text} (default: {shown})", **settings)
 
 
 def add_experiment_flags(
-    parser: argparse.ArgumentParser, *, small_epochs: int | None = None, data_sets: list[str] | None = None
+    parser: argparse.ArgumentParser,
+    *,
+    on_digits: Mapping[str, Any] | None = None,
+    data_sets: list[str] | None = None,
 ) -> None:
     """Add the flags that describe the experiment.
 
-    small_epochs: the default number of epochs on images of 8 pixels, if it is not the record's. data_sets: the default
-    data sets of a script whose `--data` takes several.
+    on_digits: the defaults on images of 8 pixels, by the field's path, where they are not the record's. data_sets: the
+    default data sets of a script whose `--data` takes several.
     """
     group = parser.add_argument_group("what is trained")
     if data_sets is None:
         group.add_argument("--data", default=default_of("data"), help=DATA_HELP)
     else:
         group.add_argument("--data", nargs="+", default=data_sets, help=f"two or more of: {DATA_HELP}")
-    few = small_epochs or default_of("epochs")
-    parser.set_defaults(small_epochs=few)
-    fields = _FieldFlags(group)
+    own = {"epochs": default_of("epochs"), **(on_digits or {})}
+    parser.set_defaults(on_digits=own)
+    fields = _FieldFlags(group, {"model.patch_size": default_of("model.patch_size"), **own})
     _add_image_flags(fields)
     _add_model_flags(fields)
-    _add_training_flags(fields, epochs=f"{few} for digits, {EPOCHS} for other data")
+    _add_training_flags(fields)
     group.add_argument(
         "--set",
         nargs="+",
@@ -179,7 +188,7 @@ def _add_image_flags(fields: _FieldFlags) -> None:
 
 def _add_model_flags(fields: _FieldFlags) -> None:
     fields.add("model", "model size", usual="nano for digits, tiny for other data", choices=list(SIZES))
-    fields.add("model.patch_size", "pixels per patch side", usual="2 for digits, 4 at 32 pixels, 16 at 224", type=whole)
+    fields.add("model.patch_size", "pixels per patch side", usual="4 (at 32 pixels) or 16 (at 224)", type=whole)
     fields.add("objective", kinds_help(Objective))
     fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
     fields.add("order", kinds_help(Order))
@@ -188,9 +197,8 @@ def _add_model_flags(fields: _FieldFlags) -> None:
     fields.add("model.readout", "what the probes read", choices=["mean", "last"])
 
 
-def _add_training_flags(fields: _FieldFlags, *, epochs: str) -> None:
-    """epochs: the default number of epochs, in words."""
-    fields.add("epochs", "passes over the training images", usual=epochs, type=whole)
+def _add_training_flags(fields: _FieldFlags) -> None:
+    fields.add("epochs", "passes over the training images", usual=EPOCHS, type=whole)
     fields.add("batch_size", "images per step, over all workers", type=whole)
     fields.add("accumulate", "micro-batches per step (gradient accumulation); must divide the batch", type=whole)
     fields.add("learning_rate", "peak learning rate", type=float)

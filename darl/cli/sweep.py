@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from darl.cli.fields import FLAGS, overlapping
 from darl.cli.flags import (
@@ -54,7 +54,7 @@ def run_sweep(
     trials: int | None = None,
     seeds: int = 3,
     varies: Sequence[str] = (),
-    small_epochs: int | None = None,
+    on_digits: Mapping[str, Any] | None = None,
     data_sets: list[str] | None = None,
     flags: Callable[[argparse.ArgumentParser], None] | None = None,
     then: Then | None = None,
@@ -67,14 +67,14 @@ def run_sweep(
         trials: default number of trials of a search; None for a design.
         seeds: default number of seeds.
         varies: paths of the record's fields that the sweep itself chooses, so that their flags are refused.
-        small_epochs: default number of epochs on the embedded digits, if it is not the record's.
+        on_digits: defaults on the embedded digits, by the field's path, where they are not the record's.
         data_sets: default data sets of a script that takes several.
         flags: adds the script's own flags.
         then: builds one more sweep from the results of the others.
 
     """
     parser = Parser(description=description)
-    add_experiment_flags(parser, small_epochs=small_epochs, data_sets=data_sets)
+    add_experiment_flags(parser, on_digits=on_digits, data_sets=data_sets)
     add_sweep_flags(parser, trials=trials, seeds=seeds)
     add_run_flags(parser)
     if flags is not None:

@@ -1,6 +1,6 @@
-"""Nearest neighbours on the frozen readout."""
+"""Nearest neighbours on the frozen features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darl.evaluation.protocol import READOUTS, Need, Pass, Protocol
-from darl.evaluation.subject import BATCH, Subject
-from darl.metrics import KNN, Metric
+from darl.evaluation.feature_protocol import FeatureProtocol
+from darl.evaluation.protocol import Value
+from darl.evaluation.subject import BATCH, FeatureSource
+from darl.metrics import KNN, KNN_10, Metric
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -21,34 +22,52 @@ __all__ = ["KnnProtocol", "knn"]
 LARGEST_EXPONENT = 80.0
 """Thousands of weights exp(80) can be added in float32."""
 
+CHUNK = 65_536
+"""Training images whose similarities are held at a time."""
+
+QUERIES = 2_000
+"""Most training images that choose block and readout."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class KnnProtocol(Protocol):
+class KnnProtocol(FeatureProtocol):
     """Top-1 of the weighted nearest training images by cosine, in [0, 1]. The defaults are DINO's.
 
-    neighbours: the number that vote. temperature: each votes with weight exp(cosine / temperature).
+    Block and readout are the ones whose neighbours classify 2,000 training images best, each among all the others.
+
+    neighbours: the number that vote; half as many for `knn10_top1`. temperature: each votes with weight
+    exp(cosine / temperature).
     """
 
     kind: ClassVar[str] = "knn"
-    gives: ClassVar[tuple[Metric, ...]] = (KNN,)
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.LABELS})
+    gives: ClassVar[tuple[Metric, ...]] = (KNN, KNN_10)
+    chooses: ClassVar[tuple[str, ...]] = ("knn_readout",)
     neighbours: int = 20
     temperature: float = 0.07
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.neighbours >= 1, "protocol.neighbours", "be at least 1", self.neighbours)
         require(self.temperature > 0, "protocol.temperature", "be positive", self.temperature)
 
-    def passes(self) -> frozenset[Pass]:
-        """The readouts of both splits."""
-        return READOUTS
+    def judge(self, source: FeatureSource) -> Mapping[str, Value]:
+        """See `FeatureProtocol.judge`."""
+        y, test_y, classes = source.labels("train"), source.labels("validation"), source.classes
+        features = self.features(source)
+        counts = (self.neighbours, max(1, self.neighbours // 2))
+        if len(features) == 1:
+            readout = next(iter(features))
+        else:
+            queries = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:QUERIES].to(y.device)
 
-    def measure(self, subject: Subject) -> Mapping[str, float]:
-        """The readouts follow autocast; the vote is float32 in any case."""
-        sets = (*subject.readouts("train"), *subject.readouts("validation"))
-        with torch.autocast(subject.device.type, enabled=False):
-            score = knn(*sets, subject.classes, neighbours=self.neighbours, temperature=self.temperature)
-        return {KNN.column: score}
+            def score(x: Tensor) -> float:
+                own = {"neighbours": counts[:1], "temperature": self.temperature, "own": queries}
+                return knn(x, y, x[queries], y[queries], classes, **own)[0]
+
+            readout = max(features, key=lambda each: score(features[each][0]))
+        x, test_x = features[readout]
+        top1 = knn(x, y, test_x, test_y, classes, neighbours=counts, temperature=self.temperature)
+        return {KNN.column: top1[0], KNN_10.column: top1[1], "knn_readout": str(readout)}
 
 
 def knn(
@@ -58,17 +77,42 @@ def knn(
     test_y: "Int[Tensor, ' others']",
     classes: int,
     *,
-    neighbours: int = 20,
+    neighbours: Sequence[int] = (20,),
     temperature: float = 0.07,
-) -> float:
-    """Top-1 of the weighted nearest neighbours by cosine, in [0, 1] (Wu et al. 2018; DINO's settings)."""
+    own: "Int[Tensor, ' others'] | None" = None,
+) -> list[float]:
+    """Top-1 of the weighted nearest neighbours by cosine, in [0, 1], for each number of neighbours.
+
+    Wu et al. 2018, with DINO's weights. Similarities are held for 512 test and 65,536 training images at a time.
+
+    own: for test images that are training images, their index there: no image is its own neighbour.
+    """
     train_x, test_x = F.normalize(train_x, dim=1), F.normalize(test_x, dim=1)
-    right = 0
-    for x, y in zip(test_x.split(BATCH), test_y.split(BATCH), strict=True):
-        similarity, index = (x @ train_x.T).topk(min(neighbours, len(train_x)), dim=1)
+    right = [0] * len(neighbours)
+    for start in range(0, len(test_x), BATCH):
+        rows = slice(start, start + BATCH)
+        similarity, index = _nearest(train_x, test_x[rows], max(neighbours), None if own is None else own[rows])
         exponent = similarity / temperature
         # a common factor of an image's weights changes no vote: it keeps them finite, and is 1 wherever they are
         exponent = exponent - (exponent.amax(1, keepdim=True) - LARGEST_EXPONENT).clamp(min=0)
-        votes = (F.one_hot(train_y[index], classes) * exponent.exp().unsqueeze(-1)).sum(1)
-        right += int((votes.argmax(1) == y).sum())
-    return right / len(test_y)
+        votes = F.one_hot(train_y[index], classes) * exponent.exp().unsqueeze(-1)
+        for number, count in enumerate(neighbours):
+            right[number] += int((votes[:, :count].sum(1).argmax(1) == test_y[rows]).sum())
+    return [each / len(test_y) for each in right]
+
+
+def _nearest(
+    train_x: Tensor, x: "Float[Tensor, 'rows width']", count: int, own: Tensor | None
+) -> "tuple[Float[Tensor, 'rows count'], Int[Tensor, 'rows count']]":
+    """The cosines of the nearest training images, largest first, and the images' indices."""
+    best, index = x.new_empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.long, device=x.device)
+    for start in range(0, len(train_x), CHUNK):
+        similarity = x @ train_x[start : start + CHUNK].T
+        if own is not None:
+            row = ((own >= start) & (own < start + CHUNK)).nonzero().flatten()
+            similarity[row, own[row] - start] = -torch.inf
+        here, at = similarity.topk(min(count, similarity.shape[1]), dim=1)
+        best, index = torch.cat([best, here], 1), torch.cat([index, at + start], 1)
+        best, order = best.topk(min(count, best.shape[1]), dim=1)
+        index = index.gather(1, order)
+    return best, index

@@ -1,7 +1,7 @@
-"""Linear probe: multinomial logistic regression on the frozen readout."""
+"""Linear probe: multinomial logistic regression on the frozen features."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,17 +9,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darl.evaluation.protocol import READOUTS, Need, Pass, Protocol
-from darl.evaluation.subject import Subject
+from darl.evaluation.feature_protocol import FeatureProtocol, held_out_tenth, one_hot, ridge, standardize
+from darl.evaluation.protocol import Pass, Value
+from darl.evaluation.subject import FeatureSource, Readout, Subject
 from darl.metrics import ENLARGED_PROBE, PROBE, Metric
 from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-__all__ = ["LinearProbe", "LinearProtocol", "enlarged_size"]
+__all__ = ["PENALTIES", "LinearProbe", "LinearProtocol", "best_penalty", "enlarged_size"]
 
 ENLARGEMENT = 1.5
+
+PENALTIES = tuple(10.0 ** (power / 2) for power in range(0, -15, -1))
+"""From 1 to 1e-7: 15 values, two a decade. In scikit-learn's terms C = 1 / (2 · penalty · images)."""
+
+PATH_ITERATIONS = 50
+"""Most iterations for each penalty that is tried; its start is the solution of the one before."""
+
+RIDGE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+CHOSEN_ON = 10_000
+"""Most training images on which block and readout are chosen."""
 
 
 def enlarged_size(image_size: int, patch_size: int) -> int:
@@ -28,41 +40,105 @@ def enlarged_size(image_size: int, patch_size: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearProtocol(Protocol):
-    """Top-1 of a linear classifier on the frozen readout, in [0, 1].
+class LinearProtocol(FeatureProtocol):
+    """Top-1 of a linear classifier on the frozen features, in [0, 1].
 
-    penalty: L2 penalty on the weights. iterations: the most iterations of L-BFGS. enlarged: whether the probe, fitted
-    at the size of training, is also tested on validation images enlarged 1.5 times (`probe_top1_enlarged`).
+    Block, readout and penalty are chosen on a held-out tenth of the training images: block and readout by a ridge
+    regression's error, since it is solved in closed form, then the penalty by the probe's own cross-entropy. The
+    probe with that penalty is then fitted to all training images.
+
+    penalty: L2 penalty on the weights, or `best` of 15. iterations: the most iterations of L-BFGS. enlarged: whether
+    the probe is also tested on validation images enlarged 1.5 times (`probe_top1_enlarged`).
     """
 
     kind: ClassVar[str] = "linear"
     gives: ClassVar[tuple[Metric, ...]] = (PROBE, ENLARGED_PROBE)
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.LABELS})
-    penalty: float = 1e-4
-    iterations: int = 100
+    chooses: ClassVar[tuple[str, ...]] = ("probe_readout",)
+    penalty: str = "best"
+    iterations: int = 200
     enlarged: bool = False
 
     def __post_init__(self) -> None:
-        require(self.penalty >= 0, "protocol.penalty", "be 0 or more", self.penalty)
+        super().__post_init__()
+        valid = self.penalty == "best" or _number(self.penalty) >= 0
+        require(valid, "protocol.penalty", "be 0 or more, or best", self.penalty)
         require(self.iterations >= 1, "protocol.iterations", "be at least 1", self.iterations)
 
     def passes(self) -> frozenset[Pass]:
-        """The readouts of both splits; an enlarged image costs as much more as its area is larger."""
-        return READOUTS | {Pass("validation", "enlarged readouts", ENLARGEMENT**2)} if self.enlarged else READOUTS
+        """An enlarged image costs as much more as its area is larger."""
+        enlarged = {Pass("validation", f"enlarged features, mask {self.mask}", ENLARGEMENT**2)}
+        return super().passes() | enlarged if self.enlarged else super().passes()
 
-    def measure(self, subject: Subject) -> Mapping[str, float]:
-        """The readouts follow autocast; the probe is float32 in any case."""
-        x, y = subject.readouts("train")
-        test_x, test_y = subject.readouts("validation")
-        with torch.autocast(subject.device.type, enabled=False):
-            probe = LinearProbe.fit(x, y, subject.classes, penalty=self.penalty, iterations=self.iterations)
-            result = {PROBE.column: probe.top1(test_x, test_y)}
+    def measure(self, subject: Subject) -> Mapping[str, Value]:
+        """The model's passes follow autocast; the probe is float32 in any case."""
+        larger = None
         if self.enlarged:
             size = enlarged_size(subject.model.image_size[0], subject.model.patch_size)
-            larger_x, _ = subject.readouts("validation", size)
-            with torch.autocast(subject.device.type, enabled=False):
-                result[ENLARGED_PROBE.column] = probe.top1(larger_x, test_y)
+            readouts = subject.candidates(self.block, self.readout)
+            larger = subject.features("validation", readouts, masked=self.mask == "kept", size=size)
+        self.features(subject)
+        with torch.autocast(subject.device.type, enabled=False):
+            readout, probe, result = self._fit(subject)
+            if larger is not None:
+                result[ENLARGED_PROBE.column] = probe.top1(larger[readout], subject.labels("validation"))
         return result
+
+    def judge(self, source: FeatureSource) -> Mapping[str, Value]:
+        """See `FeatureProtocol.judge`."""
+        return self._fit(source)[2]
+
+    def _fit(self, source: FeatureSource) -> tuple[Readout, "LinearProbe", dict[str, Value]]:
+        """The chosen readout, the probe on it, and the columns that they give."""
+        y, classes, features = source.labels("train"), source.classes, self.features(source)
+        rest, held = held_out_tenth(y)
+        errors = {
+            readout: _ridge_error(x, y, classes, rest, held) if len(features) > 1 else 0.0
+            for readout, (x, _) in features.items()
+        }
+        readout = min(features, key=lambda each: errors[each])
+        x, test_x = features[readout]
+        penalty = best_penalty(x, y, classes) if self.penalty == "best" else float(self.penalty)
+        probe = LinearProbe.fit(x, y, classes, penalty=penalty, iterations=self.iterations)
+        top1 = probe.top1(test_x, source.labels("validation"))
+        return readout, probe, {PROBE.column: top1, "probe_readout": f"{readout}, penalty {penalty:.3g}"}
+
+
+def best_penalty(x: "Float[Tensor, 'images width']", y: "Int[Tensor, ' images']", classes: int) -> float:
+    """The one of `PENALTIES` whose probe has the least cross-entropy on a held-out tenth of these images.
+
+    From the strongest on, each fit starts from the one before. Once three in a row have been worse than the best, the
+    weaker ones are left out: they overfit more.
+    """
+    rest, held = held_out_tenth(y)
+    losses: list[float] = []
+    for probe in LinearProbe.fits(x[rest], y[rest], classes, PENALTIES, iterations=PATH_ITERATIONS):
+        losses.append(F.cross_entropy(probe.scores(x[held]), y[held]).item())
+        if min(losses) < min(losses[-3:]):
+            break
+    return PENALTIES[losses.index(min(losses))]
+
+
+def _ridge_error(x: Tensor, y: Tensor, classes: int, rest: Tensor, held: Tensor) -> float:
+    """The least squared error on the held-out images, over `RIDGE_PENALTIES`."""
+    rest, held = _thinned(rest), _thinned(held)
+    fit_x, held_x = standardize(x[rest], x[held])
+    targets, held_targets = one_hot(y[rest], classes), one_hot(y[held], classes)
+    each = [
+        (held_x @ ridge(fit_x, targets, penalty) - held_targets).square().mean().item() for penalty in RIDGE_PENALTIES
+    ]
+    return min(each)
+
+
+def _thinned(indices: Tensor) -> Tensor:
+    """At most `CHOSEN_ON` of the indices, evenly spaced: they are sorted by class."""
+    return indices[:: math.ceil(len(indices) / CHOSEN_ON)]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,29 +158,62 @@ class LinearProbe:
         classes: int,
         *,
         penalty: float = 1e-4,
-        iterations: int = 100,
+        iterations: int = 200,
     ) -> "LinearProbe":
-        """Full-batch L-BFGS from zero with an L2 penalty: convex and deterministic, with no learning rate to tune."""
+        """The probe with one penalty: see `fits`."""
+        return next(cls.fits(x, y, classes, [penalty], iterations=iterations))
+
+    @classmethod
+    def fits(
+        cls,
+        x: "Float[Tensor, 'images width']",
+        y: "Int[Tensor, ' images']",
+        classes: int,
+        penalties: Iterable[float],
+        *,
+        iterations: int = 200,
+    ) -> "Iterator[LinearProbe]":
+        """A probe for each L2 penalty on the weights, each started from the one before.
+
+        Full-batch L-BFGS: convex and deterministic, with no learning rate to tune.
+        """
         std, mean = torch.std_mean(x, dim=0, correction=0)
         std = std.clamp(min=1e-6)
-        x = (x - mean) / std
-        weight = torch.zeros(x.shape[1], classes, device=x.device, requires_grad=True)
-        bias = torch.zeros(classes, device=x.device, requires_grad=True)
-        optimizer = torch.optim.LBFGS(
-            [weight, bias], max_iter=iterations, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-7
-        )
+        columns = ((x - mean) / std).T.contiguous()  # a few classes times many images multiply fastest this way round
+        weight, bias = x.new_zeros(classes, x.shape[1]), x.new_zeros(classes, 1)
+        for penalty in penalties:
+            weight, bias = _minimized(columns, y, weight, bias, penalty, iterations)
+            yield cls(mean, std, weight.T, bias.flatten())
 
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(torch.addmm(bias, x, weight), y) + penalty * weight.square().sum()
-            loss.backward()
-            return loss
-
-        with torch.enable_grad():
-            optimizer.step(closure)  # pyright: ignore[reportArgumentType]
-        return cls(mean, std, weight.detach(), bias.detach())
+    def scores(self, x: "Float[Tensor, 'images width']") -> "Float[Tensor, 'images classes']":
+        """Logits."""
+        return torch.addmm(self.bias, (x - self.mean) / self.std, self.weight)
 
     def top1(self, x: "Float[Tensor, 'images width']", y: "Int[Tensor, ' images']") -> float:
         """The fraction of images whose class has the highest score, in [0, 1]."""
-        scores = torch.addmm(self.bias, (x - self.mean) / self.std, self.weight)
-        return (scores.argmax(1) == y).double().mean().item()
+        return (self.scores(x).argmax(1) == y).double().mean().item()
+
+
+def _minimized(
+    x: "Float[Tensor, 'width images']",
+    y: "Int[Tensor, ' images']",
+    weight: "Float[Tensor, 'classes width']",
+    bias: "Float[Tensor, 'classes 1']",
+    penalty: float,
+    iterations: int,
+) -> tuple[Tensor, Tensor]:
+    """Weights and biases of the least penalised cross-entropy, from the given ones on."""
+    weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=iterations, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-7
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(torch.addmm(bias, weight, x).T, y) + penalty * weight.square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+    return weight.detach(), bias.detach()

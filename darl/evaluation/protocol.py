@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from darl.data import Dataset
     from darl.model.darl import Darl
 
-__all__ = ["READOUTS", "Need", "Pass", "Protocol", "Protocols", "measured", "space_evenly"]
+__all__ = ["Need", "Pass", "Protocol", "Protocols", "Value", "chosen_columns", "measured", "space_evenly"]
+
+
+Value = float | str | None
+"""What a protocol gives for a column: a metric's value, the text of a choice, or None where it was not measured."""
 
 
 class Need(Enum):
@@ -47,10 +51,6 @@ class Pass(NamedTuple):
     """Its cost per image, in forward passes of an image of the training's size."""
 
 
-READOUTS = frozenset({Pass("train", "readouts"), Pass("validation", "readouts")})
-"""The passes that `Subject.readouts` makes over both splits."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Protocol(Variant):
     """One way of measuring a pretrained model."""
@@ -59,6 +59,8 @@ class Protocol(Variant):
     package: ClassVar[str] = "darl.evaluation"
     gives: ClassVar[tuple[Metric, ...]]
     """The metrics that it measures."""
+    chooses: ClassVar[tuple[str, ...]] = ()
+    """Columns of text that say what it has chosen, such as the block that it reads."""
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     @abstractmethod
@@ -66,11 +68,15 @@ class Protocol(Variant):
         """The passes over the data that `measure` makes: its cost."""
 
     @abstractmethod
-    def measure(self, subject: Subject) -> Mapping[str, float]:
-        """Metrics by column, without those that its options switch off. The model is in evaluation mode.
+    def measure(self, subject: Subject) -> Mapping[str, Value]:
+        """Metrics and choices by column, without those that its options switch off. The model is in evaluation mode.
 
         It may run under autocast. It must draw random numbers only from generators of its own.
         """
+
+    def yardsticks(self, dataset: "Dataset", device: "torch.device") -> Mapping[str, Value]:
+        """The same metrics for raw pixels, by `Metric.pixels_column`; none where it reads no features."""
+        return {}
 
     def serves(self, subject: Subject) -> bool:
         """Whether it can measure this model on this data; `needs` is checked separately."""
@@ -83,6 +89,11 @@ class Protocol(Variant):
         matches = [kind for kind in kinds if column in {metric.column for metric in kind.gives}]
         require(len(matches) > 0, "metric", f"be one of {', '.join(metric.column for metric in measured())}", column)
         return matches[0]
+
+
+def chosen_columns() -> list[str]:
+    """The columns of text that all known protocols may fill."""
+    return sorted(column for protocol in Protocol.kinds().values() for column in protocol.chooses)
 
 
 @dataclass(frozen=True)
@@ -120,14 +131,18 @@ class Protocols:
         """The metrics of its protocols."""
         return [metric for protocol in self.members for metric in protocol.gives]
 
-    def __call__(self, model: "Darl", dataset: "Dataset", device: "torch.device") -> dict[str, float | None]:
-        """The metrics of all known protocols by column: None for those that are not, or cannot be, measured."""
-        result: dict[str, float | None] = dict.fromkeys(metric.column for metric in (*measured(), *self.gives))
+    def __call__(self, model: "Darl", dataset: "Dataset", device: "torch.device") -> dict[str, Value]:
+        """The metrics of all known protocols by column: None for those that are not, or cannot be, measured.
+
+        Beside them are the choices that the protocols made, and the same metrics for raw pixels.
+        """
+        result: dict[str, Value] = dict.fromkeys(metric.column for metric in (*measured(), *self.gives))
         subject = Subject(model, dataset, device)
         with evaluating(model):
             for protocol in self.members:
                 if _served(protocol, subject):
                     result |= protocol.measure(_own(subject) if Need.TRAINING in protocol.needs else subject)
+                    result |= protocol.yardsticks(dataset, device)
         return result
 
     def forwards(self, dataset: "Dataset") -> float:

@@ -1,6 +1,7 @@
 """The default evaluation of pretrainings and sweeps."""
 
 from darl.evaluation.denoising import DenoisingProtocol
+from darl.evaluation.few_shot import FewShotProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
 from darl.evaluation.protocol import Protocols
@@ -9,8 +10,8 @@ __all__ = ["standard_evaluation"]
 
 
 def standard_evaluation(*, enlarged: bool = False) -> Protocols:
-    """Linear probe, kNN, and a validation loss that does not depend on the noise schedule.
+    """Linear probe, kNN, few labels, and a validation loss that does not depend on the noise schedule.
 
     enlarged: whether the linear probe is also tested on enlarged images.
     """
-    return Protocols((LinearProtocol(enlarged=enlarged), KnnProtocol(), DenoisingProtocol()))
+    return Protocols((LinearProtocol(enlarged=enlarged), KnnProtocol(), FewShotProtocol(), DenoisingProtocol()))

@@ -1,8 +1,9 @@
-"""The model under evaluation, and its frozen features, which all protocols of one evaluation share."""
+"""A model under evaluation with its data, and its frozen features, which all protocols of an evaluation share."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -11,35 +12,70 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darl.model.patches import grid_of
+from darl.variants import require
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from darl.data import Dataset, Images, Stream
     from darl.model.darl import Darl
+    from darl.model.patches import Grid
 
-__all__ = ["BATCH", "Split", "Subject", "evaluating", "labelled", "readouts"]
+__all__ = ["BATCH", "TOKENS", "FeatureSource", "Readout", "Split", "Subject", "evaluating", "labelled"]
 
 BATCH = 512
 """Images per batch."""
 
+TOKENS = "tokens"
+"""The pooling that keeps every patch's place: all patch tokens side by side."""
+
+LARGEST = 8192
+"""Most numbers of an image side by side; of more patches, neighbours are averaged to a coarser grid."""
+
+MEMORY = 4 * 2**30
+"""Bytes up to which the features of all blocks and poolings are kept to choose among them."""
+
 Split = Literal["train", "validation"]
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A model, the data that it is evaluated on, and the device. Readouts are computed once and kept."""
+@dataclass(frozen=True)
+class Readout:
+    """Which numbers are an image's features."""
 
-    model: Darl
+    block: int
+    """The number of blocks that the tokens have passed, from 1 on; after the last one they pass the last norm too."""
+    pooling: str
+    """`mean` or `last` (of the patch tokens), or `tokens` (side by side)."""
+
+    def __str__(self) -> str:
+        return f"block {self.block}, {self.pooling}"
+
+
+class FeatureSource(ABC):
+    """Something that gives features of labelled images: a model, or the pixels themselves."""
+
     dataset: Dataset
     device: torch.device
-    _readouts: dict[tuple[Split, int | None], tuple[Tensor, Tensor]] = field(
-        default_factory=dict[tuple[Split, int | None], tuple[Tensor, Tensor]], repr=False
-    )
 
-    @property
-    def labelled(self) -> bool:
-        """Whether both splits have labels."""
-        return labelled(self.dataset)
+    @abstractmethod
+    def candidates(self, block: str, readout: str) -> list[Readout]:
+        """The readouts that options of a protocol (`darl.evaluation.feature_protocol`) leave to choose from."""
+
+    @abstractmethod
+    def features(
+        self, split: Split, readouts: Sequence[Readout], *, masked: bool = True, size: int | None = None
+    ) -> Mapping[Readout, Float[Tensor, "images width"]]:
+        """The features (float32) of every image of a split, by readout.
+
+        masked: whether a causal model keeps its mask. size: pixels that the images are resized to first, bicubic.
+        """
+
+    def labels(self, split: Split) -> Int[Tensor, " images"]:
+        """The label of every image of a labelled split, on the device."""
+        labels = getattr(self.dataset, split).labels
+        assert labels is not None
+        return torch.tensor(labels, device=self.device)
 
     @property
     def classes(self) -> int:
@@ -49,37 +85,94 @@ class Subject:
         assert validation is not None
         return 1 + max(int(train.max()), int(validation.max()))
 
-    def readouts(
-        self, split: Split, size: int | None = None
-    ) -> tuple[Float[Tensor, "images width"], Int[Tensor, " images"]]:
-        """The function `readouts` for a split of the data, cached."""
-        if (split, size) not in self._readouts:
-            images: Images | Stream = getattr(self.dataset, split)
-            self._readouts[split, size] = readouts(self.model, self.dataset, images, device=self.device, size=size)
-        return self._readouts[split, size]
+
+@dataclass(frozen=True, eq=False)
+class Subject(FeatureSource):
+    """A model, the data that it is evaluated on, and the device. Features are computed once and kept."""
+
+    model: Darl
+    dataset: Dataset
+    device: torch.device
+    _kept: dict[tuple[Split, bool, int | None], dict[Readout, Tensor]] = field(
+        default_factory=dict[tuple[Split, bool, int | None], dict[Readout, Tensor]], repr=False
+    )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether both splits have labels."""
+        return labelled(self.dataset)
+
+    def candidates(self, block: str, readout: str) -> list[Readout]:
+        """Blocks from the first to the last, each with the model's own pooling and with its tokens side by side.
+
+        Where the features of all of them would take more than 4 GiB, tokens side by side are left out of `best`.
+        Raises UserError for a block that the model does not have.
+        """
+        encoder = self.model.encoder
+        depth, own = len(encoder.blocks), encoder.readout
+        if block not in ("best", "last"):
+            require(1 <= int(block) <= depth, "protocol.block", f"be in 1 to {depth}, best or last", block)
+        blocks = range(1, depth + 1) if block == "best" else [depth if block == "last" else int(block)]
+        rows, columns = coarse_grid(encoder.grid, encoder.embed_dim)
+        numbers = len(blocks) * encoder.embed_dim * (1 + rows * columns)
+        images = len(self.dataset.train) + len(self.dataset.validation)
+        poolings = [own, TOKENS] if 4 * numbers * images <= MEMORY else [own]
+        chosen = poolings if readout == "best" else [readout]
+        return [Readout(number, pooling) for number in blocks for pooling in chosen]
+
+    def features(
+        self, split: Split, readouts: Sequence[Readout], *, masked: bool = True, size: int | None = None
+    ) -> Mapping[Readout, Float[Tensor, "images width"]]:
+        """See `FeatureSource.features`. Raises ArithmeticError where a feature is not finite."""
+        kept = self._kept.setdefault((split, masked, size), {})
+        if missing := [readout for readout in readouts if readout not in kept]:
+            kept |= self._read(getattr(self.dataset, split), missing, masked=masked, size=size)
+        return {readout: kept[readout] for readout in readouts}
+
+    def _read(
+        self, split: Images | Stream, readouts: Sequence[Readout], *, masked: bool, size: int | None
+    ) -> dict[Readout, Tensor]:
+        """One pass over a split. Under autocast the model's passes follow it."""
+        from darl.data import evaluation_batches
+
+        parts: dict[Readout, list[Tensor]] = {readout: [] for readout in readouts}
+        with torch.no_grad(), evaluating(self.model):
+            for images in evaluation_batches(self.dataset, split, batch_size=BATCH, device=self.device):
+                if size is not None:
+                    images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
+                for readout, features in self._of_batch(images, readouts, masked=masked):
+                    parts[readout].append(features.float())
+        whole = {readout: torch.cat(features) for readout, features in parts.items()}
+        if not all(features.isfinite().all() for features in whole.values()):
+            raise ArithmeticError("the features are not finite: training has diverged; try a lower learning rate")
+        return whole
+
+    def _of_batch(
+        self, images: Tensor, readouts: Sequence[Readout], *, masked: bool
+    ) -> Iterable[tuple[Readout, Tensor]]:
+        encoder = self.model.encoder
+        grid = grid_of((images.shape[2], images.shape[3]), self.model.patch_size)
+        blocks = encoder.forward_blocks(images, causal=None if masked else False)
+        for number, tokens in enumerate(blocks, start=1):
+            for readout in readouts:
+                if readout.block == number:
+                    yield readout, self._pooled(tokens, grid, readout.pooling)
+
+    def _pooled(self, tokens_BNW: Tensor, grid: Grid, pooling: str) -> Tensor:
+        encoder = self.model.encoder
+        if pooling == TOKENS:
+            coarse = coarse_grid(encoder.grid, encoder.embed_dim)
+            if coarse != grid:
+                maps_BWRC = tokens_BNW.transpose(1, 2).reshape(len(tokens_BNW), -1, *grid)
+                tokens_BNW = F.adaptive_avg_pool2d(maps_BWRC, coarse).flatten(2).transpose(1, 2)
+            return tokens_BNW.flatten(1)
+        return encoder.pool(tokens_BNW, pooling)
 
 
-def readouts(
-    model: Darl, dataset: Dataset, split: Images | Stream, *, device: torch.device, size: int | None = None
-) -> tuple[Float[Tensor, "images width"], Int[Tensor, " images"]]:
-    """The frozen readout (float32) of every image of a labelled split, and its label, on the device.
-
-    size: pixels that the images are resized to first, bicubic. Under autocast the model's passes follow it. Raises
-    ArithmeticError where a feature is not finite.
-    """
-    from darl.data import evaluation_batches
-
-    features: list[Tensor] = []
-    with torch.no_grad(), evaluating(model):
-        for images in evaluation_batches(dataset, split, batch_size=BATCH, device=device):
-            if size is not None:
-                images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
-            features.append(model.forward_head(model.forward_features(images), pre_logits=True).float())
-    x = torch.cat(features)
-    if not x.isfinite().all():
-        raise ArithmeticError("the features are not finite: training has diverged; try a lower learning rate")
-    assert split.labels is not None
-    return x, torch.tensor(split.labels, device=device)
+def coarse_grid(grid: Grid, width: int) -> Grid:
+    """The grid of tokens that are put side by side: that of the patches, or a coarser one of at most 8,192 numbers."""
+    shrink = min(1.0, (LARGEST / (grid[0] * grid[1] * width)) ** 0.5)
+    return max(1, int(grid[0] * shrink)), max(1, int(grid[1] * shrink))
 
 
 def labelled(dataset: Dataset) -> bool:

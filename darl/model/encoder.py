@@ -158,6 +158,17 @@ class Encoder(nn.Module):
         patches, grid = self.patches(images)
         return self.raster(self.trunk(self.embed(patches, grid), grid), grid)
 
+    def forward_blocks(
+        self, images: "Float[Tensor, 'batch channels height width']", *, causal: bool | None = None
+    ) -> "Iterator[Float[Tensor, 'batch tokens features']]":
+        """The patches' features in raster order after each block; those of the last block have passed the last norm.
+
+        causal: whether a token reads only itself and those before it; by default as configured.
+        """
+        patches, grid = self.patches(images)
+        for number, state in enumerate(self.states(self.embed(patches, grid), grid, causal=causal), start=1):
+            yield self.raster(self.norm(state) if number == len(self.blocks) else state, grid)
+
     def patches(self, images: "Float[Tensor, 'batch channels height width']") -> tuple[Tensor, Grid]:
         """Patch vectors (B, N, P) in the order of prediction, and their grid."""
         grid = grid_of((images.shape[2], images.shape[3]), self.size.patch_size)
@@ -167,8 +178,14 @@ class Encoder(nn.Module):
         self, features: "Float[Tensor, 'batch tokens features']", pre_logits: bool = False
     ) -> "Float[Tensor, 'batch outputs']":
         """The readout (B, W) of raster-order features; through the classifier unless `pre_logits`."""
-        pooled = features.mean(dim=1) if self.readout == "mean" else features[:, self._last(features.shape[1])]
+        pooled = self.pool(features, self.readout)
         return pooled if pre_logits else self.head(pooled)
+
+    def pool(
+        self, features: "Float[Tensor, 'batch tokens features']", readout: str
+    ) -> "Float[Tensor, 'batch features']":
+        """The mean of raster-order features, or those of the last patch in the order (readout `mean` or `last`)."""
+        return features.mean(dim=1) if readout == "mean" else features[:, self._last(features.shape[1])]
 
     def forward(self, images: "Float[Tensor, 'batch channels height width']") -> "Float[Tensor, 'batch outputs']":
         """Class scores (B, num_classes), or the readout (B, W) where there is no classifier."""

@@ -86,6 +86,8 @@ UNFINISHED = ": {planned} are planned; run the same command to continue."
 
 SELECTED = "{cell} is the best of {points} points by {metric} with {value} (one seed)"
 
+WORSE_THAN_PIXELS = " These features are worse than the pixels that they were computed from."
+
 NEXT = {
     NextStep.NO_RACE: "Set seeds to {more} to run the best points again on {fewest} fresh seeds.",
     NextStep.RACE_AHEAD: "The best points still have to run on all fresh seeds; run the same command to continue.",
@@ -117,32 +119,34 @@ def _(verdict: Selected) -> str:
     texts = {"cell": verdict.cell, "points": verdict.points, "metric": METRICS[verdict.metric].name}
     has = score(verdict.value, verdict.metric)
     if verdict.points == 1:
-        return _joined(f"{verdict.cell} has {has} (one seed). There is nothing to compare it with.", _gain(verdict))
+        return _joined(
+            f"{verdict.cell} has {has} (one seed). There is nothing to compare it with.", _worthwhile(verdict)
+        )
     first = SELECTED.format(**texts, value=has)
     if verdict.is_baseline:
         first += ", which is the baseline"
     elif verdict.ahead is not None:
         first += f", {above(verdict.ahead, verdict.metric)} {verdict.baseline}"
     then = NEXT[verdict.next_step].format(more=verdict.more_seeds, fewest=FEWEST)
-    return _joined(f"{first}.", f"{ONE_SEED}.", then, _gain(verdict, "The best"))
+    return _joined(f"{first}.", f"{ONE_SEED}.", then, _worthwhile(verdict, "The best"))
 
 
 @sentences.register
 def _(verdict: Compared) -> str:
     alone = verdict.significance in (Significance.NO_RIVAL, Significance.RIVALS_WITHOUT_RESULT)
     first = _alone(verdict) if alone else _leads(verdict)
-    return _joined(first, _worth(verdict), _of_all(verdict), _gain(verdict, "It" if alone else "The leader"))
+    return _joined(first, _worth(verdict), _of_all(verdict), _worthwhile(verdict, "It" if alone else "The leader"))
 
 
 @sentences.register
 def _(verdict: Ranked) -> str:
     has = f"{score(verdict.value, verdict.metric)} ({several(verdict.seeds, 'seeds')})"
     if verdict.configurations == 1:
-        return _joined(f"The only configuration has {has}. There is nothing to compare it with.", _gain(verdict))
+        return _joined(f"The only configuration has {has}. There is nothing to compare it with.", _worthwhile(verdict))
     named = ", ".join(f"{name} {value(setting)}" for name, setting in verdict.settings)
     first = f"Best of {verdict.configurations} by {METRICS[verdict.metric].name}: {named} with {has}."
     worth = f"{ONE_SEED}." if verdict.one_seed_each else "The differences are not tested."
-    return _joined(first, worth, _gain(verdict))
+    return _joined(first, worth, _worthwhile(verdict))
 
 
 def _joined(*texts: str) -> str:
@@ -216,13 +220,20 @@ def _of_all(verdict: Compared) -> str:
     return ""
 
 
-def _gain(verdict: Selected | Compared | Ranked, whose: str = "It") -> str:
-    """The gain over random initialisation."""
-    if pd.isna(verdict.gain):
-        return ""
+def _worthwhile(verdict: Selected | Compared | Ranked, whose: str = "It") -> str:
+    """The distance from the yardsticks: raw pixels and random initialisation."""
     other = METRICS[verdict.metric].gain_by
     by = f" by {METRICS[other].name}" if other else ""
-    return f"{whose} is {above(verdict.gain, other or verdict.metric)} random initialisation{by}."
+    distances = {"raw pixels": verdict.over_pixels, "random initialisation": verdict.gain}
+    parts = [
+        f"{above(distance, other or verdict.metric)} {yardstick}"
+        for yardstick, distance in distances.items()
+        if pd.notna(distance)
+    ]
+    if not parts:
+        return ""
+    warning = WORSE_THAN_PIXELS if verdict.over_pixels < 0 else ""
+    return f"{whose} is {' and '.join(parts)}{by}.{warning}"
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -34,9 +34,9 @@ class Findings:
     table: one row per cell, best first, cells without all their seeds last and without a rank. Columns: `rank`, `cell`,
     `group`, the columns of `darl.sweep.statistics.means` and `differences` (to the baseline, whose own `verdict` is
     `baseline`), `planned` seeds, `lacks` (why seeds are missing: a key of `darl.report.answer.LACKS`, or empty),
-    `complete` (all seeds have run, or a race dropped the cell), `gain` over random initialisation (see `gained`),
-    `knn_top1`, `seconds` per trial, `trials_seconds` in all. The table of a search holds fresh seeds only: contenders
-    look better than they are on the seed that selected them.
+    `complete` (all seeds have run, or a race dropped the cell), `gain` over random initialisation and `over_pixels`
+    (see `gained`), `knn_top1`, `seconds` per trial, `trials_seconds` in all. The table of a search holds fresh seeds
+    only: contenders look better than they are on the seed that selected them.
     """
 
     sweep: Sweep
@@ -124,7 +124,7 @@ def rank(trials: pd.DataFrame, metric: str = PROBE.column) -> pd.DataFrame:
     texts = [json.dumps(record, sort_keys=True) for record in alone]
     values = {name: pd.Series([record.get(name) for record in records], rows.index) for name in fields}
     groups = rows.assign(**values).groupby(pd.Series(texts, rows.index, dtype="str"), sort=False)
-    means_of = [name for name in _measures(metric) if name not in fields]
+    means_of = [name for name in _measures(metric) if name in rows and name not in fields]
     table = groups.agg(dict.fromkeys(fields, "first") | dict.fromkeys(means_of, "mean"))
     table.insert(len(fields) + 1, "seeds", groups[metric].count())
     ascending = not METRICS[metric].higher_is_better
@@ -145,9 +145,14 @@ def _with_contents(records: list[Record]) -> list[Record]:
 
 
 def gained(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Rows with `gain` over random initialisation (of the linear probe for a loss; NaN if it was not measured)."""
+    """Rows with their distances from the yardsticks: `gain` over random initialisation, and `over_pixels`.
+
+    They are those of the linear probe for a loss, and NaN where a yardstick was not measured.
+    """
     by = METRICS[METRICS[metric].gain_by or metric]
-    return rows.assign(gain=rows[by.column] - rows[by.initial_column] if by.initial_column in rows else math.nan)
+    yardsticks = {"gain": by.initial_column, "over_pixels": by.pixels_column}
+    known = {name: rows[by.column] - rows[column] for name, column in yardsticks.items() if column in rows}
+    return rows.assign(**{**dict.fromkeys(yardsticks, math.nan), **known})
 
 
 def _compared(sweep: Sweep, rows: pd.DataFrame, metric: str, comparison: Comparison) -> Findings:
@@ -201,7 +206,7 @@ def _table(rows: pd.DataFrame, comparison: Comparison, metric: str, planned: int
     table = means(done).join(against).reindex(pd.Index(cells, name="cell"))
     table["verdict"] = table["verdict"].fillna("inconclusive").mask(table.index == baseline, "baseline")
     table = table.fillna({"seeds": 0, "pairs": 0}).astype({"seeds": int, "pairs": int})
-    table = table.join(done.groupby("cell").agg(dict.fromkeys(["gain", KNN.column, "seconds"], "mean")))
+    table = table.join(done.groupby("cell").agg(dict.fromkeys(["gain", "over_pixels", KNN.column, "seconds"], "mean")))
     table = table.join(rows.groupby("cell").agg(trials_seconds=("seconds", "sum"))).fillna({"trials_seconds": 0.0})
     final = rows.loc[rows["final"]].groupby("cell").size().reindex(table.index, fill_value=0)
     table = table.assign(planned=planned, complete=table["seeds"] >= planned)
@@ -229,7 +234,7 @@ def _finished(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _found(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    columns = ["cell", "value", "gain", PROBE.column, PROBE.initial_column, KNN.column, "seconds"]
+    columns = ["cell", "value", "gain", "over_pixels", PROBE.column, PROBE.initial_column, KNN.column, "seconds"]
     ascending = not METRICS[metric].higher_is_better
     done = _finished(rows, metric).sort_values("value", ascending=ascending, kind="stable")
     return done.reset_index(drop=True).loc[:, columns]
@@ -251,8 +256,9 @@ def _last(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measures(metric: str) -> list[str]:
+    by = METRICS[METRICS[metric].gain_by or metric]
     shown = (metric, PROBE.column, KNN.column, PROBE.initial_column, KNN.initial_column, "epochs", "seconds")
-    return list(dict.fromkeys(shown))
+    return list(dict.fromkeys([*shown, by.column, by.initial_column, by.pixels_column]))
 
 
 def _numeric(rows: pd.DataFrame, *metrics: str) -> pd.DataFrame:
@@ -260,7 +266,8 @@ def _numeric(rows: pd.DataFrame, *metrics: str) -> pd.DataFrame:
 
     A run from given weights (`init`) has no value of random initialisation.
     """
-    rows = rows.astype(dict.fromkeys([name for metric in metrics for name in _measures(metric)], "float64"))
+    known = [name for metric in metrics for name in _measures(metric) if name in rows]
+    rows = rows.astype(dict.fromkeys(known, "float64"))
     if "init" in rows:
         initial = [metric.initial_column for metric in METRICS.values() if metric.initial_column in rows]
         rows.loc[rows["init"].notna(), initial] = math.nan

@@ -31,6 +31,7 @@ def select(found: pd.DataFrame, metric: str, baseline: str | None, next_step: Ne
         next_step=next_step,
         more_seeds=more_seeds,
         gain=best["gain"],
+        over_pixels=best["over_pixels"],
     )
 
 
@@ -68,6 +69,7 @@ def compare(
         bound=math.nan if rival is None else _bound(cells),
         more_seeds=None if first["planned"] >= FEWEST else more_seeds,
         gain=first["gain"],
+        over_pixels=first["over_pixels"],
     )
 
 
@@ -85,6 +87,7 @@ def rank_best(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], metric: 
         configurations=len(rows),
         one_seed_each=max(row["seeds"] for row in rows) == 1,
         gain=best["gain"],
+        over_pixels=best["over_pixels"],
     )
 
 

@@ -97,7 +97,8 @@ def _side(metric: str) -> dict[str, Callable[[Record], str]]:
     """The columns that every table has in addition to the metric, by header."""
     side: dict[str, Callable[[Record], str]] = {
         KNN.name: lambda row: KNN.format_value(row[KNN.column]),
-        "gain\n(points)": lambda row: format.points(row["gain"]),
+        "over raw\npixels": lambda row: format.points(row["over_pixels"]),
+        "over\nrandom": lambda row: format.points(row["gain"]),
         "time": lambda row: format.seconds(row["seconds"]),
     }
     return {header: show for header, show in side.items() if header != METRICS[metric].name}

@@ -122,6 +122,8 @@ class Selected:
     """The setting of `seeds` with which differences can be significant."""
     gain: float
     """Over random initialisation; NaN where it was not measured."""
+    over_pixels: float
+    """Over raw pixels, by the same protocol; NaN where it was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +158,8 @@ class Compared:
     """The setting of `seeds` with which differences can be significant; None if as many are planned."""
     gain: float
     """Over random initialisation; NaN where it was not measured."""
+    over_pixels: float
+    """Over raw pixels, by the same protocol; NaN where it was not measured."""
 
     @property
     def bound_informs(self) -> bool:
@@ -178,6 +182,8 @@ class Ranked:
     one_seed_each: bool
     gain: float
     """Over random initialisation; NaN where it was not measured."""
+    over_pixels: float
+    """Over raw pixels, by the same protocol; NaN where it was not measured."""
 
 
 Verdict = Nothing | Selected | Compared | Ranked

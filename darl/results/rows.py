@@ -40,7 +40,8 @@ def image_flops(experiment: Experiment) -> float:
 def curve_row(evaluated: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `curves` from the fields of `darl.training.events.Evaluated`."""
     row = {name: value for name, value in evaluated.items() if name not in ("metrics", "images_per_second")}
-    return row | dict(evaluated["metrics"])
+    constant = {metric.pixels_column for metric in METRICS.values()}  # stands once in the row of `trials`
+    return row | {column: value for column, value in evaluated["metrics"].items() if column not in constant}
 
 
 def trial_row(
@@ -84,7 +85,7 @@ def _measured(evaluations: Sequence[Mapping[str, Any]], flops: float | None) -> 
     return row | {
         **last["metrics"],
         "epochs": last["epoch"],
-        **{metric.initial_column: first.get(metric.column) for metric in METRICS.values() if metric.initial},
+        **{metric.initial_column: first.get(metric.column) for metric in METRICS.values() if metric.yardsticks},
         "flops": 3 * flops * last["images_seen"] if flops else None,
     }
 

@@ -6,14 +6,18 @@
 
 import pyarrow as pa
 
-from darl.evaluation.protocol import measured
+from darl.evaluation.protocol import chosen_columns, measured
 from darl.experiment import columns
 from darl.metrics import TRAINING_LOSS
 
 __all__ = ["SCHEMA_VERSION", "curves_schema", "trials_schema"]
 
-SCHEMA_VERSION = 1
-"""Increased when a column changes its meaning; a new column needs no new version."""
+SCHEMA_VERSION = 2
+"""Increased when a column changes its meaning; a new column needs no new version.
+
+2: linear probe and kNN choose block, readout and penalty; in version 1 they read the last block by the model's own
+pooling, with one fixed penalty.
+"""
 
 VERSION_KEY = b"darl_schema_version"
 """Where a part's metadata holds the schema version."""
@@ -45,9 +49,11 @@ def trials_schema() -> pa.Schema:
     """
     record = {name: kind for name, kind in columns().items() if name not in BEFORE_RECORD}
     judging, others = _metric_columns()
-    initial = [metric.initial_column for metric in measured() if metric.initial]
-    metrics = dict.fromkeys([*judging, TRAINING_LOSS.column, *initial, *others], float)
-    whole = {**BEFORE_RECORD, **record, "config": str, **metrics, **AFTER_METRICS}
+    initial = [metric.initial_column for metric in measured() if metric.yardsticks]
+    pixels = [metric.pixels_column for metric in measured() if metric.yardsticks]
+    metrics = dict.fromkeys([*judging, TRAINING_LOSS.column, *initial, *pixels, *others], float)
+    chosen = dict.fromkeys(chosen_columns(), str)
+    whole = {**BEFORE_RECORD, **record, "config": str, **metrics, **chosen, **AFTER_METRICS}
     fields = [(name, ARROW[kind]) for name, kind in whole.items()]
     fields += [("started_at", pa.timestamp("us", "UTC"))]
     fields += [("host", pa.string()), ("error", pa.string()), ("schema_version", pa.int64())]
@@ -57,7 +63,8 @@ def trials_schema() -> pa.Schema:
 def curves_schema() -> pa.Schema:
     """One row per evaluation in an attempt."""
     judging, others = _metric_columns()
-    whole = {**CURVE, **dict.fromkeys([*judging, *others], float), "seconds": float, "schema_version": int}
+    measures = {**dict.fromkeys([*judging, *others], float), **dict.fromkeys(chosen_columns(), str)}
+    whole = {**CURVE, **measures, "seconds": float, "schema_version": int}
     return stamped([(name, ARROW[kind]) for name, kind in whole.items()])
 
 

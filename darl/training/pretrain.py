@@ -31,7 +31,7 @@ from darl.variants import require
 
 __all__ = ["Evaluation", "fit", "step_seconds"]
 
-Evaluation = Callable[[Darl, Dataset, torch.device], Mapping[str, float | None]]
+Evaluation = Callable[[Darl, Dataset, torch.device], Mapping[str, float | str | None]]
 """(model, data, device) → metrics by column of the tables; called under the training's autocast."""
 
 

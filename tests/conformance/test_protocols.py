@@ -15,11 +15,12 @@ import torch
 from darl import metrics as metrics_module
 from darl.data import Dataset
 from darl.evaluation.denoising import DenoisingProtocol
+from darl.evaluation.few_shot import FewShotProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
 from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured
 from darl.evaluation.subject import Subject
-from darl.metrics import GAMMA_LOSSES, METRICS, RANKING_METRICS, TOP1, TRAINING_LOSS, Metric
+from darl.metrics import FEW_SHOT_WIDTHS, GAMMA_LOSSES, METRICS, RANKING_METRICS, TOP1, TRAINING_LOSS, Metric
 from darl.results.schema import curves_schema, trials_schema
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
@@ -64,7 +65,9 @@ def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_
     model = experiment().build().train()
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     metrics = Protocols((protocol,))(model, digits, CPU)
-    assert {column for column, value in metrics.items() if value is not None} <= {one.column for one in protocol.gives}
+    yardsticks = {metric.pixels_column for metric in protocol.gives if metric.yardsticks}
+    given = {column for column, value in metrics.items() if value is not None}
+    assert given <= {one.column for one in protocol.gives} | yardsticks | set(protocol.chooses)
     assert isinstance(metrics[protocol.gives[0].column], float)
     assert metrics == Protocols((protocol,))(model, digits, CPU)
     assert model.training
@@ -90,6 +93,12 @@ def test_a_protocol_that_needs_labels_gives_nothing_without_and_costs_nothing(pr
     assert evaluation.forwards(digits) > 0
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
+def test_a_protocols_choices_are_text_columns(protocol: Protocol):
+    for schema in (trials_schema(), curves_schema()):
+        assert all(str(schema.field(column).type) == "string" for column in protocol.chooses)
+
+
 @pytest.mark.parametrize("protocol", OWN, ids=str)
 def test_a_protocols_metrics_are_registered(protocol: Protocol):
     assert all(METRICS[metric.column] is metric for metric in protocol.gives)
@@ -108,14 +117,16 @@ def test_a_metric_is_whole(metric: Metric):
 def test_every_declared_metric_is_registered_under_a_column_of_its_own():
     declared = [value for value in vars(metrics_module).values() if isinstance(value, Metric)]
     assert len(declared) > 0
-    assert len(METRICS) == len(declared) + len(GAMMA_LOSSES)
+    assert len(METRICS) == len(declared) + len(GAMMA_LOSSES) + len(FEW_SHOT_WIDTHS)
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)
 def test_a_metric_has_its_columns(metric: Metric):
     trials, curves = trials_schema(), curves_schema()
     assert str(trials.field(metric.column).type) == str(curves.field(metric.column).type) == "double"
-    assert (metric.initial_column in trials.names) == metric.initial
+    assert (metric.initial_column in trials.names) == metric.yardsticks
+    assert (metric.pixels_column in trials.names) == metric.yardsticks
+    assert metric.pixels_column not in curves.names  # it is the same in every row
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)
@@ -127,4 +138,5 @@ def test_what_is_written_reads_back(metric: Metric, value: float):
 
 
 def test_one_protocol_gives_each_judge():
-    assert [Protocol.giving(column) for column in RANKING_METRICS] == [LinearProtocol, KnnProtocol, DenoisingProtocol]
+    givers = [Protocol.giving(column) for column in RANKING_METRICS]
+    assert givers == [LinearProtocol, KnnProtocol, FewShotProtocol, FewShotProtocol, DenoisingProtocol]

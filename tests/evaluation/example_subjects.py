@@ -13,8 +13,8 @@ __all__ = ["CPU", "experiment", "unlabelled"]
 CPU = torch.device("cpu")
 
 
-def experiment(**changes: object) -> Experiment:
-    return Experiment(model=EncoderConfig(width=16, depth=1, heads=2, patch_size=2), **changes)  # type: ignore[arg-type]
+def experiment(depth: int = 1, **changes: object) -> Experiment:
+    return Experiment(model=EncoderConfig(width=16, depth=depth, heads=2, patch_size=2), **changes)  # type: ignore[arg-type]
 
 
 def unlabelled(dataset: Dataset) -> Dataset:

@@ -1,11 +1,17 @@
 """The linear probe against scikit-learn's logistic regression."""
 
-import pytest
-from sklearn.linear_model import LogisticRegression
+import re
+from dataclasses import replace
 
-from darl.data import Dataset
-from darl.evaluation.linear import LinearProbe, LinearProtocol, enlarged_size
-from darl.evaluation.subject import Subject
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from darl.data import Dataset, Images
+from darl.evaluation.feature_protocol import held_out_tenth
+from darl.evaluation.linear import PENALTIES, LinearProbe, LinearProtocol, best_penalty, enlarged_size
+from darl.evaluation.subject import Readout, Subject
 from darl.metrics import ENLARGED_PROBE, PROBE
 from tests.evaluation.example_features import blobs
 from tests.evaluation.example_subjects import CPU, experiment
@@ -22,21 +28,65 @@ def test_the_linear_probe_is_logistic_regression(spread: float) -> None:
     assert score == LinearProbe.fit(x, y, 3).top1(test_x, test_y)
 
 
+def test_the_penalty_is_chosen_on_a_tenth_of_the_training_images() -> None:
+    """Against scikit-learn's fits on the same nine tenths: no other penalty has a smaller cross-entropy."""
+    x, y = blobs(200, 2.0, 1)
+    rest, held = held_out_tenth(y)
+    mean, std = x[rest].mean(0), x[rest].std(0, correction=0)
+
+    def loss(penalty: float) -> float:
+        peer = LogisticRegression(C=1 / (2 * penalty * len(rest)), max_iter=5000)
+        peer.fit(((x[rest] - mean) / std).numpy(), y[rest].numpy())
+        return log_loss(y[held].numpy(), peer.predict_proba(((x[held] - mean) / std).numpy()))
+
+    chosen = best_penalty(x, y, 3)
+    assert chosen in PENALTIES[1:-1]
+    assert loss(chosen) <= min(map(loss, PENALTIES)) + 1e-3
+
+
+def test_the_held_out_tenth_has_every_class_in_its_share() -> None:
+    y = torch.tensor([0] * 500 + [1] * 100 + [2] * 40)
+    rest, held = held_out_tenth(y)
+    assert sorted([*rest.tolist(), *held.tolist()]) == list(range(640))
+    assert torch.bincount(y[held]).tolist() == [50, 10, 4]
+    assert torch.equal(held, held_out_tenth(y)[1])
+    assert held[:50].tolist() != sorted(held[:50].tolist())  # the images of a class are mixed
+
+
+def test_the_protocol_chooses_the_readout_on_training_images_alone(digits: Dataset) -> None:
+    """Other validation labels: the same choice."""
+    subject = Subject(experiment(depth=2).build(), digits, CPU)
+    result = LinearProtocol().measure(subject)
+    assert isinstance(digits.validation, Images)
+    assert digits.validation.labels is not None
+    other = replace(digits, validation=Images(digits.validation.pixels, digits.validation.labels[::-1].copy()))
+    shuffled = LinearProtocol().measure(Subject(experiment(depth=2).build(), other, CPU))
+    assert shuffled["probe_readout"] == result["probe_readout"]
+    assert shuffled[PROBE.column] != result[PROBE.column]
+    assert re.fullmatch(r"block [12], (mean|tokens), penalty .+", str(result["probe_readout"]))
+
+
 def test_the_protocols_options_reach_the_probe(digits: Dataset) -> None:
     subject = Subject(experiment().build(), digits, CPU)
-    (x, y), (test_x, test_y) = subject.readouts("train"), subject.readouts("validation")
-    expected = LinearProbe.fit(x, y, 10, penalty=0.5, iterations=3).top1(test_x, test_y)
-    assert LinearProtocol(penalty=0.5, iterations=3).measure(subject) == {PROBE.column: expected}
-    assert LinearProtocol().measure(subject)[PROBE.column] != expected
+    readout = Readout(1, "mean")
+    x, test_x = (subject.features(split, [readout])[readout] for split in ("train", "validation"))
+    probe = LinearProbe.fit(x, subject.labels("train"), 10, penalty=0.5, iterations=3)
+    expected = probe.top1(test_x, subject.labels("validation"))
+    measured = LinearProtocol(penalty="0.5", iterations=3, readout="mean").measure(subject)
+    assert measured == {PROBE.column: expected, "probe_readout": "block 1, mean, penalty 0.5"}
+    assert LinearProtocol(readout="mean").measure(subject)[PROBE.column] != expected
 
 
 def test_enlarged_images_are_tested_with_the_probe_fitted_at_the_training_size(digits: Dataset) -> None:
     subject = Subject(experiment().build(), digits, CPU)
-    probe = LinearProbe.fit(*subject.readouts("train"), 10)
-    expected = probe.top1(*subject.readouts("validation", 12))
-    usual = LinearProtocol().measure(subject)[PROBE.column]
-    assert LinearProtocol(enlarged=True).measure(subject) == {PROBE.column: usual, ENLARGED_PROBE.column: expected}
-    assert expected != usual
+    readout = Readout(1, "mean")
+    probe = LinearProbe.fit(subject.features("train", [readout])[readout], subject.labels("train"), 10)
+    larger = subject.features("validation", [readout], size=12)[readout]
+    expected = probe.top1(larger, subject.labels("validation"))
+    plain = LinearProtocol(penalty="1e-4", readout="mean").measure(subject)
+    measured = LinearProtocol(penalty="1e-4", readout="mean", enlarged=True).measure(subject)
+    assert measured == {**plain, ENLARGED_PROBE.column: expected}
+    assert expected != plain[PROBE.column]
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,15 @@ from typing import ClassVar
 import pytest
 import torch
 
-from darl.data import Dataset
+from darl.data import Dataset, Images
 from darl.errors import UserError
-from darl.evaluation import subject as subject_module
 from darl.evaluation.denoising import DenoisingProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
-from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured, space_evenly
+from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, chosen_columns, measured, space_evenly
 from darl.evaluation.standard import standard_evaluation
 from darl.evaluation.subject import Subject
-from darl.metrics import ENLARGED_PROBE, KNN, PROBE, VALIDATION_LOSS, Metric
+from darl.metrics import ENLARGED_PROBE, KNN, KNN_10, METRICS, PROBE, VALIDATION_LOSS, Metric
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
 
@@ -48,8 +47,9 @@ class OnGpu(Shaken):
 def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
     model = experiment().build()
     metrics = standard_evaluation()(model, digits, CPU)
-    assert list(metrics) == [metric.column for metric in measured()]
-    assert 0 <= metrics["knn_top1"] <= metrics["probe_top1"] <= 1
+    pixels = {metric.pixels_column for metric in measured() if metric.yardsticks}
+    assert set(metrics) == {*(metric.column for metric in measured()), *pixels, *chosen_columns()}
+    assert 0 <= metrics["few_shot_5_top1"] <= metrics["probe_top1"] <= 1
     missing = {metric.column for metric in standard_evaluation().gives if metrics[metric.column] is None}
     assert missing == {ENLARGED_PROBE.column}
     assert standard_evaluation(enlarged=True)(model, digits, CPU)[ENLARGED_PROBE.column] is not None
@@ -57,20 +57,21 @@ def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
 
 def test_protocols_share_their_features(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
+    plain = Subject._read
 
-    def counted(model, dataset, split, **settings):  # type: ignore[no-untyped-def]
+    def counted(self: Subject, split: Images, *rest: object, **named: object) -> object:
         passes.append(len(split))
-        return plain(model, dataset, split, **settings)
+        return plain(self, split, *rest, **named)  # type: ignore[arg-type]
 
-    plain = subject_module.readouts
-    monkeypatch.setattr(subject_module, "readouts", counted)
+    monkeypatch.setattr(Subject, "_read", counted)
     Protocols((LinearProtocol(), KnnProtocol()))(experiment().build(), digits, CPU)
     assert sorted(passes) == sorted((len(digits.train), len(digits.validation)))
 
 
 def test_metrics_that_are_not_measured_are_none(digits: Dataset) -> None:
     metrics = Protocols.only(KNN.column)(experiment().build(), digits, CPU)
-    assert {column for column, value in metrics.items() if value is not None} == {KNN.column}
+    given = {column for column, value in metrics.items() if value is not None and column in METRICS}
+    assert given == {KNN.column, KNN_10.column}
 
 
 def test_without_labels_there_is_a_validation_loss(digits: Dataset) -> None:
@@ -108,7 +109,8 @@ def test_the_cost_counts_shared_passes_once(digits: Dataset) -> None:
             "knn:neighbours=5,temperature=0.1,denoising",
             (KnnProtocol(neighbours=5, temperature=0.1), DenoisingProtocol()),
         ),
-        ("linear:0.01,50,knn:5", (LinearProtocol(penalty=0.01, iterations=50), KnnProtocol(neighbours=5))),
+        ("linear:last,mean,knn:2", (LinearProtocol(block="last", readout="mean"), KnnProtocol(block="2"))),
+        ("linear:penalty=0.01,knn:mask=removed", (LinearProtocol(penalty="0.01"), KnnProtocol(mask="removed"))),
         (" linear:enlarged=true , knn ", (LinearProtocol(enlarged=True), KnnProtocol())),
     ],
 )
@@ -122,10 +124,15 @@ def test_protocols_are_parsed_with_their_options(text: str, protocols: tuple[Pro
     [
         ("linear,neighbors", r"^protocol must be one of .*knn.*, got 'neighbors'$"),
         ("", "^protocols must be some of .*knn.*, got ''$"),
-        ("knn,knn:5", "^protocols must give each metric once, got 'knn_top1,knn_top1'$"),
-        ("knn:0", "^protocol.neighbours must be at least 1, got 0$"),
+        ("knn,knn:5", "^protocols must give each metric once, got 'knn_top1,knn10_top1,knn_top1,knn10_top1'$"),
+        ("knn:neighbours=0", "^protocol.neighbours must be at least 1, got 0$"),
         ("knn:temperature=0", "^protocol.temperature must be positive, got 0.0$"),
-        ("linear:penalty=-1", "^protocol.penalty must be 0 or more, got -1.0$"),
+        ("linear:penalty=-1", "^protocol.penalty must be 0 or more, or best, got '-1'$"),
+        ("linear:penalty=weak", "^protocol.penalty must be 0 or more, or best, got 'weak'$"),
+        ("linear:block=first", "^protocol.block must be the number of a block, last or best, got 'first'$"),
+        ("knn:readout=max", "^protocol.readout must be one of mean, last, tokens, best, got 'max'$"),
+        ("few_shot:mask=half", "^protocol.mask must be kept or removed, got 'half'$"),
+        ("few_shot:draws=1", "^protocol.draws must be at least 2, got 1$"),
         ("linear:iterations=0", "^protocol.iterations must be at least 1, got 0$"),
     ],
 )

@@ -4,33 +4,87 @@ import pytest
 import torch
 
 from darl.data import Dataset
-from darl.evaluation.subject import Subject, readouts
+from darl.errors import UserError
+from darl.evaluation import subject as subject_module
+from darl.evaluation.subject import TOKENS, Readout, Subject, coarse_grid
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
+MEAN, SIDE_BY_SIDE = Readout(1, "mean"), Readout(1, TOKENS)
 
-def test_readouts_keep_the_order_of_the_images(digits: Dataset) -> None:
+
+def last_images(digits: Dataset, count: int) -> torch.Tensor:
+    return (torch.tensor(digits.validation.pixels[-count:]).float() / 255 - digits.mean[0]) / digits.std[0]  # type: ignore[union-attr]
+
+
+def test_features_keep_the_order_of_the_images(digits: Dataset) -> None:
     model = experiment().build()
-    x, y = readouts(model, digits, digits.validation, device=CPU)
-    assert y.tolist() == digits.validation.labels.tolist()
-    images = (torch.tensor(digits.validation.pixels[-3:]).float() / 255 - digits.mean[0]) / digits.std[0]
-    expected = model.forward_features(images).mean(1)
-    torch.testing.assert_close(x[-3:], expected.detach(), rtol=1e-4, atol=1e-5)
+    subject = Subject(model, digits, CPU)
+    assert subject.labels("validation").tolist() == digits.validation.labels.tolist()  # type: ignore[union-attr]
+    tokens = model.forward_features(last_images(digits, 3)).detach()
+    features = subject.features("validation", [MEAN, SIDE_BY_SIDE])
+    torch.testing.assert_close(features[MEAN][-3:], tokens.mean(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(features[SIDE_BY_SIDE][-3:], tokens.flatten(1), rtol=1e-4, atol=1e-5)
+
+
+def test_features_of_every_block_are_those_of_a_model_that_ends_there(digits: Dataset) -> None:
+    """Block 1 of three, and the tokens that a model of these blocks alone gives without its last norm."""
+    model = experiment(depth=3).build()
+    subject = Subject(model, digits, CPU)
+    assert subject.candidates("best", "best") == [
+        Readout(block, pooling) for block in (1, 2, 3) for pooling in ("mean", TOKENS)
+    ]
+    model.encoder.blocks, model.encoder.norm = model.encoder.blocks[:1], torch.nn.Identity()  # type: ignore[index, assignment]
+    shorter = model.forward_features(last_images(digits, 2)).detach().flatten(1)
+    whole = Subject(experiment(depth=3).build(), digits, CPU).features("validation", [SIDE_BY_SIDE])
+    torch.testing.assert_close(whole[SIDE_BY_SIDE][-2:], shorter, rtol=1e-4, atol=1e-5)
+
+
+def test_the_mask_can_be_removed(digits: Dataset) -> None:
+    model = experiment().build()
+    kept = Subject(model, digits, CPU).features("validation", [MEAN])[MEAN]
+    removed = Subject(model, digits, CPU).features("validation", [MEAN], masked=False)[MEAN]
+    assert not torch.allclose(kept, removed)
+    bidirectional = experiment(causal=False).build()
+    torch.testing.assert_close(Subject(bidirectional, digits, CPU).features("validation", [MEAN])[MEAN], removed)
 
 
 def test_features_that_are_not_finite_are_an_error(digits: Dataset) -> None:
     model = experiment().build()
     torch.nn.init.constant_(model.encoder.norm.weight, torch.nan)
     with pytest.raises(ArithmeticError, match="try a lower learning rate"):
-        readouts(model, digits, digits.validation, device=CPU)
+        Subject(model, digits, CPU).features("validation", [MEAN])
 
 
-def test_readouts_are_computed_once(digits: Dataset) -> None:
+def test_features_are_computed_once(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    read = Subject._read
+    monkeypatch.setattr(Subject, "_read", lambda *args, **named: passes.append(1) or read(*args, **named))
     subject = Subject(experiment().build(), digits, CPU)
-    usual, larger = subject.readouts("validation"), subject.readouts("validation", 12)
-    assert subject.readouts("validation") is usual
-    assert subject.readouts("validation", 12) is larger
-    assert not torch.equal(usual[0], larger[0])
+    usual = subject.features("validation", [MEAN, SIDE_BY_SIDE])
+    assert subject.features("validation", [MEAN])[MEAN] is usual[MEAN]
+    assert len(passes) == 1
+    larger = subject.features("validation", [MEAN, SIDE_BY_SIDE], size=12)
+    assert len(passes) == 2
+    assert not torch.equal(usual[MEAN], larger[MEAN])
+    assert larger[SIDE_BY_SIDE].shape == usual[SIDE_BY_SIDE].shape  # averaged to the grid of training
     assert subject.classes == 10
+
+
+def test_many_tokens_are_averaged_to_a_coarser_grid() -> None:
+    assert coarse_grid((4, 4), 64) == (4, 4)
+    assert coarse_grid((14, 14), 768) == (3, 3)
+    assert coarse_grid((2, 8), 8192) == (1, 2)
+
+
+def test_tokens_are_not_tried_where_they_do_not_fit_in_memory(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject_module, "MEMORY", 2**20)
+    assert Subject(experiment().build(), digits, CPU).candidates("best", "best") == [MEAN]
+
+
+@pytest.mark.parametrize("block", ["0", "2"])
+def test_a_block_that_the_model_lacks_is_refused(digits: Dataset, block: str) -> None:
+    with pytest.raises(UserError, match=f"^protocol.block must be in 1 to 1, best or last, got '{block}'$"):
+        Subject(experiment().build(), digits, CPU).candidates(block, "best")
 
 
 def test_data_is_labelled_where_both_splits_are(digits: Dataset) -> None:

@@ -27,7 +27,7 @@ class TestMetric:
             assert str(caught.value) == (
                 "metric must be comparable between trials, got 'train_loss' where noise_a differ: raw pretraining "
                 "losses of different noise schedules, targets or orders say how hard the task is, not what the model "
-                "has learned; rank by probe_top1, knn_top1 or val_loss"
+                "has learned; rank by probe_top1, knn_top1, few_shot_5_top1, few_shot_10_top1 or val_loss"
             )
 
     @pytest.mark.parametrize(
@@ -62,14 +62,20 @@ class TestMetric:
         design = replace(ORDERS, cells={"one": {}, "other": change}, baseline="one", seeds=1)
         trials = make(self.one_each(design, val_loss_gamma_0_1=0.1))
         field = next(iter(change)).replace(".", "_")
-        with pytest.raises(UserError, match=f"where {field} differ: .*; rank by probe_top1 or knn_top1$"):
+        with pytest.raises(
+            UserError,
+            match=f"where {field} differ: .*; rank by probe_top1, .* or few_shot_10_top1$",
+        ):
             find(design, trials, metric)
 
     def test_losses_are_not_advised_for_different_objectives(self, make: Make):
         design = replace(ORDERS, cells={"one": {}, "mse": {"objective": "mse", "noise": None}}, baseline="one", seeds=1)
         trials = make(self.one_each(design, train_loss=0.1))
         for metric in ("val_loss", "train_loss"):
-            with pytest.raises(UserError, match=r"where .*objective.* differ: .*; rank by probe_top1 or knn_top1$"):
+            with pytest.raises(
+                UserError,
+                match=r"where .*objective.* differ: .*; rank by probe_top1, .* or few_shot_10_top1$",
+            ):
                 find(design, trials, metric)
 
     def test_groups_may_differ_in_what_is_not_comparable(self, make: Make):

@@ -102,14 +102,15 @@ def parameters_of(experiment: Experiment) -> dict[str, Any]:
 
 
 def metrics_of(event: Evaluated) -> dict[str, float]:
-    """The values of an evaluation to log, by column of the tables, without those that were not measured.
+    """The numbers of an evaluation to log, by column of the tables, without those that were not measured.
 
     `training_iteration` and `timesteps_total` repeat the epoch: charts of earlier versions, which logged through Ray,
     have them as axes.
     """
     own = {name: value for name, value in asdict(event).items() if name not in ("metrics", "images_per_second")}
     axes = {"training_iteration": event.epoch, "timesteps_total": event.epoch}
-    return {name: value for name, value in (own | event.metrics | axes).items() if value is not None}
+    numbers = own | {name: value for name, value in event.metrics.items() if not isinstance(value, str)} | axes
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 class Tracking:

@@ -1,0 +1,116 @@
+"""Protocols that judge frozen features by a simple classifier, and how they choose what to read.
+
+Generative models often have their best features in the middle (iGPT, Chen et al. 2020; MIM-Refiner, Alkin et al. 2024),
+and a mean over patches forgets where things are. So by default a protocol tries every block, with the model's own
+pooling and with all tokens side by side, and chooses on training images alone: the validation images only give the
+final figure. Raw pixels are read whole, so they keep their places as well.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from darl.evaluation.pixels import measure_pixels
+from darl.evaluation.protocol import Need, Pass, Protocol, Value
+from darl.evaluation.subject import TOKENS, FeatureSource, Readout, Subject
+from darl.variants import require
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+    from darl.data import Dataset
+
+__all__ = ["FeatureProtocol", "held_out_tenth", "one_hot", "ridge", "standardize"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureProtocol(Protocol):
+    """A protocol that reads features of labelled images.
+
+    block: after how many blocks the tokens are read: a number, `last`, or `best`. readout: `mean` or `last` (of the
+    patch tokens), `tokens` (side by side), or `best`, which is the model's own pooling or `tokens`. mask: `kept`, or
+    `removed` to read without the causal mask.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.LABELS})
+    block: str = "best"
+    readout: str = "best"
+    mask: str = "kept"
+
+    def __post_init__(self) -> None:
+        known = self.block in ("best", "last") or self.block.isdecimal()
+        require(known, "protocol.block", "be the number of a block, last or best", self.block)
+        poolings = ("mean", "last", TOKENS, "best")
+        require(self.readout in poolings, "protocol.readout", f"be one of {', '.join(poolings)}", self.readout)
+        require(self.mask in ("kept", "removed"), "protocol.mask", "be kept or removed", self.mask)
+
+    def passes(self) -> frozenset[Pass]:
+        """One pass over each split gives the features of all blocks."""
+        output = f"features, mask {self.mask}"
+        return frozenset({Pass("train", output), Pass("validation", output)})
+
+    def measure(self, subject: Subject) -> Mapping[str, Value]:
+        """The model's passes follow autocast; classifiers are float32 in any case."""
+        self.features(subject)  # the model's only passes
+        with torch.autocast(subject.device.type, enabled=False):
+            return self.judge(subject)
+
+    def yardsticks(self, dataset: "Dataset", device: torch.device) -> Mapping[str, Value]:
+        """See `Protocol.yardsticks`."""
+        return measure_pixels(self, dataset, device)
+
+    @abstractmethod
+    def judge(self, source: FeatureSource) -> Mapping[str, Value]:
+        """The metrics of a model's features, or of raw pixels, and what was chosen."""
+
+    def features(self, source: FeatureSource) -> "dict[Readout, tuple[Tensor, Tensor]]":
+        """For each readout to choose from, the features of the training and of the validation images."""
+        readouts, masked = source.candidates(self.block, self.readout), self.mask == "kept"
+        train = source.features("train", readouts, masked=masked)
+        validation = source.features("validation", readouts, masked=masked)
+        return {readout: (train[readout], validation[readout]) for readout in readouts}
+
+
+def held_out_tenth(y: "Int[Tensor, ' images']") -> "tuple[Int[Tensor, ' rest'], Int[Tensor, ' held']]":
+    """Indices of nine tenths of the training images and of the other tenth, on which choices are made.
+
+    The classes have the same shares in both. The split depends on the labels alone.
+    """
+    mixed = torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).to(y.device)
+    by_class = mixed[y[mixed].argsort(stable=True)]
+    held = torch.arange(len(y), device=y.device) % 10 == 5
+    return by_class[~held], by_class[held]
+
+
+def standardize(x: "Float[Tensor, 'images width']", *others: Tensor) -> tuple[Tensor, ...]:
+    """Features with mean 0 and deviation 1 over the images of `x`; `others` on the same scale."""
+    std, mean = torch.std_mean(x, dim=0, correction=0)
+    std = std.clamp(min=1e-6)
+    return tuple((each - mean) / std for each in (x, *others))
+
+
+def one_hot(y: "Int[Tensor, ' images']", classes: int) -> "Float[Tensor, 'images classes']":
+    """1 for an image's class, 0 for the others, less the share of a class: targets of a ridge regression."""
+    return torch.nn.functional.one_hot(y, classes).float() - 1 / classes
+
+
+def ridge(
+    x: "Float[Tensor, '*draws images width']",
+    targets: "Float[Tensor, '*draws images classes']",
+    penalty: float,
+) -> "Float[Tensor, '*draws width classes']":
+    """Weights of a ridge regression in closed form; `penalty` is relative to the features' mean squared length.
+
+    It solves the smaller of the two equal systems, of images or of features.
+    """
+    images, width = x.shape[-2:]
+    size = penalty * x.square().sum(-1).mean(-1)[..., None, None]
+    if images <= width:
+        system = x @ x.mT + size * torch.eye(images, device=x.device)
+        return x.mT @ torch.linalg.solve(system, targets)
+    system = x.mT @ x + size * torch.eye(width, device=x.device)
+    return torch.linalg.solve(system, x.mT @ targets)

@@ -1,0 +1,77 @@
+"""The yardstick that every answer has beside it: the same protocols on the raw pixels.
+
+Features that are worse than the pixels that they were computed from are not worth their training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darl.evaluation.subject import BATCH, LARGEST, FeatureSource, Readout, Split
+from darl.metrics import METRICS
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from darl.data import Dataset
+    from darl.evaluation.feature_protocol import FeatureProtocol
+    from darl.evaluation.protocol import Value
+
+__all__ = ["Pixels", "measure_pixels"]
+
+PIXELS = Readout(0, "pixels")
+
+_measured: WeakKeyDictionary[Dataset, dict[FeatureProtocol, Mapping[str, Value]]] = WeakKeyDictionary()
+"""The results by data set: a run evaluates many times, and the pixels stay the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels(FeatureSource):
+    """Normalised pixels as features. Images of more than 8,192 numbers are averaged to a smaller size first."""
+
+    dataset: Dataset
+    device: torch.device
+
+    def candidates(self, block: str, readout: str) -> list[Readout]:
+        """The pixels: there is nothing to choose."""
+        return [PIXELS]
+
+    def features(
+        self, split: Split, readouts: Sequence[Readout], *, masked: bool = True, size: int | None = None
+    ) -> Mapping[Readout, Float[Tensor, "images width"]]:
+        """See `FeatureSource.features`; there is no mask, and `size` changes nothing."""
+        from darl.data import evaluation_batches
+
+        images = getattr(self.dataset, split)
+        batches = evaluation_batches(self.dataset, images, batch_size=BATCH, device=self.device)
+        return {PIXELS: torch.cat([_flat(batch) for batch in batches])}
+
+
+def measure_pixels(protocol: FeatureProtocol, dataset: Dataset, device: torch.device) -> Mapping[str, Value]:
+    """What the protocol measures on the pixels, by the metrics' `pixels_column`; measured once for a data set."""
+    known = _measured.setdefault(dataset, {})
+    if protocol not in known:
+        with torch.autocast(device.type, enabled=False):
+            result = protocol.judge(Pixels(dataset, device))
+        known[protocol] = {
+            METRICS[column].pixels_column: value
+            for column, value in result.items()
+            if column in METRICS and METRICS[column].yardsticks
+        }
+    return known[protocol]
+
+
+def _flat(images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch numbers"]:
+    numbers = images[0].numel()
+    if numbers > LARGEST:
+        shrink = (LARGEST / numbers) ** 0.5
+        size = max(1, int(images.shape[2] * shrink)), max(1, int(images.shape[3] * shrink))
+        images = F.adaptive_avg_pool2d(images, size)
+    return images.flatten(1)
