@@ -194,7 +194,11 @@ def _add_model_flags(fields: _FieldFlags) -> None:
     fields.add("order", kinds_help(Order))
     fields.add("position", kinds_help(Position))
     fields.add("causal", "with the causal mask", action=argparse.BooleanOptionalAction)
-    fields.add("model.readout", "what the probes read", choices=["mean", "last"])
+    fields.add(
+        "model.readout",
+        "the pooling of patches that probes try beside all tokens side by side",
+        choices=["mean", "last"],
+    )
 
 
 def _add_training_flags(fields: _FieldFlags) -> None:

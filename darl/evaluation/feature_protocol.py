@@ -7,7 +7,7 @@ final figure. Raw pixels are read whole, so they keep their places as well.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -101,16 +101,16 @@ def one_hot(y: "Int[Tensor, ' images']", classes: int) -> "Float[Tensor, 'images
 def ridge(
     x: "Float[Tensor, '*draws images width']",
     targets: "Float[Tensor, '*draws images classes']",
-    penalty: float,
-) -> "Float[Tensor, '*draws width classes']":
-    """Weights of a ridge regression in closed form; `penalty` is relative to the features' mean squared length.
+    penalties: Sequence[float],
+) -> "list[Float[Tensor, '*draws width classes']]":
+    """Weights of ridge regressions in closed form, one for each penalty, relative to the features' mean squared length.
 
     It solves the smaller of the two equal systems, of images or of features.
     """
     images, width = x.shape[-2:]
-    size = penalty * x.square().sum(-1).mean(-1)[..., None, None]
+    length = x.square().sum(-1).mean(-1)[..., None, None]
+    system, identity = (x @ x.mT if images <= width else x.mT @ x), torch.eye(min(images, width), device=x.device)
     if images <= width:
-        system = x @ x.mT + size * torch.eye(images, device=x.device)
-        return x.mT @ torch.linalg.solve(system, targets)
-    system = x.mT @ x + size * torch.eye(width, device=x.device)
-    return torch.linalg.solve(system, x.mT @ targets)
+        return [x.mT @ torch.linalg.solve(system + penalty * length * identity, targets) for penalty in penalties]
+    products = x.mT @ targets
+    return [torch.linalg.solve(system + penalty * length * identity, products) for penalty in penalties]

@@ -65,8 +65,7 @@ class FewShotProtocol(FeatureProtocol):
         others, targets = _others(y, drawn), one_hot(y[drawn], classes)
         best, result = -1.0, (list[float](), "")
         for readout, (x, test_x) in sets.items():
-            for penalty in PENALTIES:
-                weights = ridge(x[drawn], targets, penalty)
+            for penalty, weights in zip(PENALTIES, ridge(x[drawn], targets, PENALTIES), strict=True):
                 chosen_by = _right(x[others], weights, y[others]).mean().item()
                 if chosen_by > best:
                     best = chosen_by

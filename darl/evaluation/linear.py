@@ -123,10 +123,8 @@ def _ridge_error(x: Tensor, y: Tensor, classes: int, rest: Tensor, held: Tensor)
     rest, held = _thinned(rest), _thinned(held)
     fit_x, held_x = standardize(x[rest], x[held])
     targets, held_targets = one_hot(y[rest], classes), one_hot(y[held], classes)
-    each = [
-        (held_x @ ridge(fit_x, targets, penalty) - held_targets).square().mean().item() for penalty in RIDGE_PENALTIES
-    ]
-    return min(each)
+    weights = ridge(fit_x, targets, RIDGE_PENALTIES)
+    return min((held_x @ each - held_targets).square().mean().item() for each in weights)
 
 
 def _thinned(indices: Tensor) -> Tensor:

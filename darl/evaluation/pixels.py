@@ -34,7 +34,7 @@ _measured: WeakKeyDictionary[Dataset, dict[FeatureProtocol, Mapping[str, Value]]
 
 @dataclass(frozen=True, eq=False)
 class Pixels(FeatureSource):
-    """Normalised pixels as features. Images of more than 8,192 numbers are averaged to a smaller size first."""
+    """Normalised pixels as features. Images of more than 3,072 numbers are averaged to a smaller size first."""
 
     dataset: Dataset
     device: torch.device

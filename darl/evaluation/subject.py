@@ -30,8 +30,9 @@ BATCH = 512
 TOKENS = "tokens"
 """The pooling that keeps every patch's place: all patch tokens side by side."""
 
-LARGEST = 8192
-"""Most numbers of an image side by side; of more patches, neighbours are averaged to a coarser grid."""
+LARGEST = 3072
+"""Most numbers of an image side by side: the pixels of a 32-pixel RGB image, or 2 × 2 tokens of a base model. Of more,
+neighbours are averaged to a coarser grid."""
 
 MEMORY = 4 * 2**30
 """Bytes up to which the features of all blocks and poolings are kept to choose among them."""
@@ -170,8 +171,8 @@ class Subject(FeatureSource):
 
 
 def coarse_grid(grid: Grid, width: int) -> Grid:
-    """The grid of tokens that are put side by side: that of the patches, or a coarser one of at most 8,192 numbers."""
-    shrink = min(1.0, (LARGEST / (grid[0] * grid[1] * width)) ** 0.5)
+    """The grid of tokens that are put side by side: that of the patches, or a coarser one of at most 3,072 numbers."""
+    shrink = min(1.0, (LARGEST / (grid[0] * grid[1] * width)) ** 0.5) + 1e-9
     return max(1, int(grid[0] * shrink)), max(1, int(grid[1] * shrink))
 
 

@@ -23,7 +23,9 @@ def test_ridge_is_scikit_learns(images: int) -> None:
     targets, penalty = one_hot(y, 3), 0.3
     alpha = penalty * x.square().sum(1).mean().item()
     peer = Ridge(alpha=alpha, fit_intercept=False).fit(x.double().numpy(), targets.double().numpy())
-    torch.testing.assert_close(ridge(x.double(), targets.double(), penalty).numpy(), peer.coef_.T, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(
+        ridge(x.double(), targets.double(), [penalty, 1.0])[0].numpy(), peer.coef_.T, rtol=1e-5, atol=1e-8
+    )
 
 
 def test_each_draw_has_as_many_images_of_each_class() -> None:

@@ -72,8 +72,9 @@ def test_features_are_computed_once(digits: Dataset, monkeypatch: pytest.MonkeyP
 
 def test_many_tokens_are_averaged_to_a_coarser_grid() -> None:
     assert coarse_grid((4, 4), 64) == (4, 4)
-    assert coarse_grid((14, 14), 768) == (3, 3)
-    assert coarse_grid((2, 8), 8192) == (1, 2)
+    assert coarse_grid((14, 14), 192) == (4, 4)
+    assert coarse_grid((14, 14), 768) == (2, 2)
+    assert coarse_grid((2, 8), 3072) == (1, 2)
 
 
 def test_tokens_are_not_tried_where_they_do_not_fit_in_memory(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
