@@ -60,7 +60,6 @@ SMALL = 8
 EPOCHS = 100
 """Default number of epochs for larger images."""
 
-
 _NOT_SET = {"data": "be given as --data", "init": "be given as --init", "content": "be left to the data"}
 """What `--set` does not take, and why."""
 
@@ -115,6 +114,8 @@ class Options:
         }
         if not objective.uses_noise and not overlapping(assigned, "noise"):
             changes["noise"] = None
+        if objective.bidirectional and "causal" not in {**given, **assigned}:
+            changes["causal"] = False
         return Experiment().changed(changes)
 
 
@@ -184,7 +185,7 @@ def _add_model_flags(fields: _FieldFlags) -> None:
     fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
     fields.add("order", kinds_help(Order))
     fields.add("position", kinds_help(Position))
-    fields.add("causal", "with the causal mask", action=argparse.BooleanOptionalAction)
+    fields.add("causal", "with the causal mask, if the objective allows it", action=argparse.BooleanOptionalAction)
     fields.add("model.readout", "what the probes read", choices=["mean", "last"])
 
 
