@@ -40,13 +40,16 @@ def run(flags: argparse.Namespace) -> None:
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
-    metrics = protocols(pretrained.model.to(device), dataset, device)
+    model = pretrained.model.to(device)
+    metrics = protocols(model, dataset, device)
     print(f"{flags.checkpoint} on {experiment.data}")  # not the table's title, which would break a long path
     table = Table("metric", "value")
     for metric in protocols.gives:
         value = metrics[metric.column]
         table.add_row(metric.column, "-" if value is None else f"{value:.4f}")
     Console().print(table)
+    for kind, needs in protocols.unmet(model, dataset, device).items():
+        print(f"{kind} needs {' and '.join(need.value for need in needs)}")
 
 
 def _device(name: str | None) -> "torch.device":

@@ -43,7 +43,7 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(
     [
         ("patch_order", ["cell: raster  (the baseline)", "trials: 16 = 8 cells × seeds 0 to 1"]),
         ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
-        ("objective", ["and 24 cells more", "trials: 72 = 36 cells × seeds 0 to 1"]),
+        ("objective", ["and 32 cells more", "trials: 88 = 44 cells × seeds 0 to 1"]),
         ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be"]),
         ("transfer", ["suits digits:5-9?", "cell: best of digits:0-4 on digits:5-9", "trials: 12 = 6 cells"]),
     ],
@@ -57,6 +57,16 @@ def test_a_dry_run_prints_the_plan_of_every_sweep(
         assert text in said
     assert ("seeds: no difference can be" in said or "smallest difference" in said) == (sweep != "joint")
     assert not (tmp_path / "r").exists()
+
+
+def test_a_masked_objectives_positions_are_compared_without_the_mask_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--objective", "masked", "--seeds", "2", "--epochs", "2", "--results", str(tmp_path / "r"))
+    run(monkeypatch, "--dry-run", *flags, sweep="position_encoding")
+    said = capsys.readouterr().out
+    assert "trials: 10 = 5 cells × seeds 0 to 1" in said
+    assert ", causal" not in said
 
 
 def test_a_dry_run_counts_trials_that_have_ended(
