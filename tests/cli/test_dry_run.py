@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from darl.cli import dry_run
+from darl.data import Dataset
 from darl.experiment import Experiment
 from darl.results.tables import Results
+from darl.sweep.design import Design
 from tests.cli.sweep_script import run
 from tests.report.example_trials import row
 
@@ -67,6 +70,16 @@ def test_a_masked_objectives_positions_are_compared_without_the_mask_only(
     said = capsys.readouterr().out
     assert "trials: 10 = 5 cells × seeds 0 to 1" in said
     assert ", causal" not in said
+
+
+def test_an_evaluation_reads_all_patches_whatever_training_reads(digits: Dataset) -> None:
+    base = Experiment().changed({"objective": "mae", "noise": None, "causal": False, "epochs": 1})
+    config, images = base.model_config, 11 * 128
+    sweep = Design(name="s", question="?", base=base, cells={"mae": {}}, baseline="mae", seeds=1, evaluations=1)
+    assert config.trunk_flops(16) > 2 * config.flops()
+    passes = 2 * (len(digits.train) + 2 * len(digits.validation))
+    expected = 3 * config.flops() * images + config.trunk_flops(16) * passes
+    assert dry_run._flops(base, digits, sweep) == expected
 
 
 def test_a_dry_run_counts_trials_that_have_ended(
