@@ -23,14 +23,18 @@ from darl.cli.flags import Options
 from darl.cli.sweep import run_sweep
 from darl.model.orders import Order
 from darl.sweep.design import Design
+from darl.variants import require
 
 
 def patch_order(options: Options) -> Design:
     """A design with every patch order."""
+    base = options.experiment()
+    ordered, kind = not base.objective.bidirectional, base.objective.kind
+    require(ordered, "objective", "read patches in an order, as mse and diffusion do", kind)
     return Design(
         name="patch_order",
         question="Which patch order gives the best representation?",
-        base=options.experiment(),
+        base=base,
         cells={kind: {"order": kind} for kind in Order.kinds()},
         baseline="raster",
         seeds=options.flags.seeds,

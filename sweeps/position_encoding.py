@@ -5,7 +5,8 @@ Question   The paper (section 4.2) finds that 2D rotary position embedding matte
            on images that are larger than those of training?
 Design     Every encoding, with the causal mask and without it, with the same seeds, against no encoding at all.
            Without the mask a model sees the patch that it has to predict, and can copy it: these cells show how much an
-           encoding helps when the task itself teaches little. They are compared only with each other.
+           encoding helps when the task itself teaches little. They are compared only with each other. With --objective
+           mae or masked, which have no causal mask, there are only these, and no patch to copy.
 Objective  The linear probe's accuracy on frozen features. Also the same probe, trained at the usual size, on
            validation images enlarged 1.5 times (`probe_top1_enlarged`): rotary encodings apply to larger grids
            unchanged, the learned one is interpolated.
@@ -24,18 +25,20 @@ MASKS = {"causal": True, "no mask": False}
 
 def position_encoding(options: Options) -> Design:
     """A design with every position encoding, with and without the causal mask."""
+    base = options.experiment()
+    masks = {mask: causal for mask, causal in MASKS.items() if not (causal and base.objective.bidirectional)}
     cells: dict[str, Point] = {
         f"{kind}, {mask}": {"position": kind, "causal": causal}
-        for mask, causal in MASKS.items()
+        for mask, causal in masks.items()
         for kind in Position.kinds()
     }
     return Design(
         name="position_encoding",
         question="Which position encoding gives the best representation?",
-        base=options.experiment(),
+        base=base,
         cells=cells,
         groups={label: label.rpartition(", ")[2] for label in cells},
-        baselines={mask: f"absent, {mask}" for mask in MASKS},
+        baselines={mask: f"absent, {mask}" for mask in masks},
         enlarged=True,
         seeds=options.flags.seeds,
         trials=options.flags.trials,

@@ -31,7 +31,7 @@ def run(flags: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from darl.cli.flags import load_data
+    from darl.cli.load import load_data
     from darl.data import locate
     from darl.evaluation.protocol import Protocols, chosen_columns
     from darl.evaluation.standard import standard_evaluation
@@ -41,7 +41,8 @@ def run(flags: argparse.Namespace) -> None:
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
-    metrics = protocols(pretrained.model.to(device), dataset, device)
+    model = pretrained.model.to(device)
+    metrics = protocols(model, dataset, device)
     random = protocols(experiment.build().to(device), dataset, device)
     print(f"{flags.checkpoint} on {experiment.data}")  # not the table's title, which would break a long path
     table = Table("metric", "value", "raw pixels", "random weights")
@@ -52,6 +53,8 @@ def run(flags: argparse.Namespace) -> None:
     for column in chosen_columns():
         if column in metrics:
             print(f"{column}: {metrics[column]}; with random weights: {random[column]}")
+    for kind, needs in protocols.unmet(model, dataset, device).items():
+        print(f"{kind} needs {' and '.join(need.value for need in needs)}")
 
 
 def _device(name: str | None) -> "torch.device":

@@ -7,12 +7,11 @@ that suit the data, the flags that are given, and `--set`.
 import argparse
 import dataclasses
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from darl import data
 from darl.cli.fields import RECORD_FLAGS, dest, overlapping, read_assignments
@@ -25,12 +24,9 @@ from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.storage.address import normalized
-from darl.training.parallel import Workers, microbatch_size
+from darl.training.parallel import Workers
 from darl.training.trackers.base import Tracker
 from darl.variants import Variant, require
-
-if TYPE_CHECKING:
-    from darl.data import Dataset
 
 __all__ = [
     "Options",
@@ -38,10 +34,8 @@ __all__ = [
     "add_experiment_flags",
     "add_run_flags",
     "add_sweep_flags",
-    "check_batch",
     "default_of",
     "kinds_help",
-    "load_data",
     "results_root",
     "run_command",
     "workers_of",
@@ -60,7 +54,6 @@ SMALL = 8
 
 EPOCHS = 100
 """Default number of epochs for larger images."""
-
 
 _NOT_SET = {"data": "be given as --data", "init": "be given as --init", "content": "be left to the data"}
 """What `--set` does not take, and why."""
@@ -117,6 +110,8 @@ class Options:
         }
         if not objective.uses_noise and not overlapping(assigned, "noise"):
             changes["noise"] = None
+        if objective.bidirectional and "causal" not in {**given, **assigned}:
+            changes["causal"] = False
         return Experiment().changed(changes)
 
 
@@ -193,12 +188,9 @@ def _add_model_flags(fields: _FieldFlags) -> None:
     fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
     fields.add("order", kinds_help(Order))
     fields.add("position", kinds_help(Position))
-    fields.add("causal", "with the causal mask", action=argparse.BooleanOptionalAction)
-    fields.add(
-        "model.readout",
-        "the pooling of patches that probes try beside all tokens side by side",
-        choices=["mean", "last"],
-    )
+    fields.add("causal", "with the causal mask, if the objective allows it", action=argparse.BooleanOptionalAction)
+    pooling = "pooling of the patches, which probes try beside all tokens side by side"
+    fields.add("model.readout", pooling, choices=["mean", "last"])
 
 
 def _add_training_flags(fields: _FieldFlags) -> None:
@@ -258,28 +250,6 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
     add("--max-gpu-hours", type=nonnegative, help="end this call after this many GPU-hours; the same command continues")
     add("--dry-run", action="store_true", help="print cells, seeds, trials and the estimated cost; run nothing")
     add("--report", action="store_true", help="print the answer that the tables give; run nothing")
-
-
-def load_data(experiment: Experiment, flags: argparse.Namespace) -> "Dataset":
-    """The data, in memory or streamed; corrupt images are counted and named on standard error."""
-    dataset = data.load(
-        experiment.data,
-        image_size=experiment.image_size,
-        channels=experiment.channels,
-        memory_limit=int(flags.memory_limit * 2**30),
-        loader_workers=flags.loader_workers,
-    )
-    if dataset.skipped:
-        shown = "".join(f"\n  {reason}" for reason in dataset.skipped[:5])
-        more = f"\n  and {len(dataset.skipped) - 5} more" if len(dataset.skipped) > 5 else ""
-        print(f"skipped {len(dataset.skipped)} corrupt images:{shown}{more}", file=sys.stderr)
-    return dataset
-
-
-def check_batch(experiment: Experiment, dataset: "Dataset", flags: argparse.Namespace) -> None:
-    """Raise UserError if batch size, data, workers and `accumulate` do not fit together."""
-    data.steps_per_epoch(len(dataset.train), experiment.batch_size)
-    microbatch_size(experiment, flags.workers)
 
 
 def workers_of(flags: argparse.Namespace) -> Workers:

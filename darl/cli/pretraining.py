@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from darl.cli.flags import check_batch, load_data, results_root, workers_of
+from darl.cli.flags import results_root, workers_of
+from darl.cli.load import check_batch, load_data
 from darl.cli.same_data import with_content
 from darl.data import Dataset
 from darl.errors import one_line

@@ -13,19 +13,18 @@ from darl.cli.flags import (
     add_experiment_flags,
     add_run_flags,
     add_sweep_flags,
-    check_batch,
     default_of,
-    load_data,
     results_root,
     run_command,
     workers_of,
 )
+from darl.cli.load import check_batch, load_data
 from darl.cli.stages import Pipeline, Stages, Then, with_flags
 from darl.data import content_of
 from darl.errors import UserError
 from darl.evaluation.protocol import Need, Protocol
 from darl.experiment import Experiment
-from darl.metrics import VALIDATION_LOSS
+from darl.metrics import RANKING_METRICS, VALIDATION_LOSS
 from darl.storage.address import require_name
 from darl.sweep.base import Sweep
 from darl.sweep.comparability import require_comparable_over
@@ -170,6 +169,15 @@ def _check(stage: Sweep, flags: argparse.Namespace) -> None:
     for experiment in _experiments(stage):
         microbatch_size(experiment, flags.workers)
     _require_comparable(stage, stage.metric)
+    for experiment in _experiments(stage):
+        _require_measured(stage.metric, experiment)
+
+
+def _require_measured(metric: str, experiment: Experiment) -> None:
+    """Raise UserError if models of the experiment's objective have no such metric."""
+    others = [name for name in RANKING_METRICS if Need.DENOISING not in Protocol.giving(name).needs]
+    measured = metric in others or experiment.objective.can_denoise
+    require(measured, "metric", f"be {' or '.join(others)} for objective {experiment.objective.kind}", metric)
 
 
 def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:

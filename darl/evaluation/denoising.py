@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darl.evaluation.protocol import Pass, Protocol
+from darl.evaluation.protocol import Need, Pass, Protocol
 from darl.evaluation.subject import BATCH, Subject, evaluating
 from darl.metrics import GAMMA_GRID, GAMMA_LOSSES, VALIDATION_LOSS, Metric
 from darl.model.noise import Corruption
@@ -25,19 +25,16 @@ __all__ = ["DenoisingProtocol", "denoising_losses"]
 class DenoisingProtocol(Protocol):
     """The mean squared error of denoised validation patches: `val_loss`, the mean over a grid of signal fractions.
 
-    Needs no labels. The objective must be able to estimate clean patches from noisy ones (`Objective.can_denoise`).
+    Needs no labels. A masked objective has none: it estimates no patch from a noisy one (`Objective.can_denoise`).
     """
 
     kind: ClassVar[str] = "denoising"
     gives: ClassVar[tuple[Metric, ...]] = (VALIDATION_LOSS, *GAMMA_LOSSES.values())
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.DENOISING})
 
     def passes(self) -> frozenset[Pass]:
         """One pass over the validation images: the trunk's output is used for all signal fractions."""
         return frozenset({Pass("validation", "denoised patches")})
-
-    def serves(self, subject: Subject) -> bool:
-        """Whether the model's objective can denoise."""
-        return subject.model.objective.can_denoise
 
     def measure(self, subject: Subject) -> Mapping[str, float]:
         """The mean over the grid, and the loss at each gamma."""

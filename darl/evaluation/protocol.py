@@ -38,6 +38,7 @@ class Need(Enum):
 
     LABELS = "labels of both splits"
     GPU = "a GPU"
+    DENOISING = "an objective that estimates patches from noisy ones, as mse and diffusion do"
     TRAINING = "weights that it may change: it is given a copy of the model"
 
 
@@ -78,9 +79,14 @@ class Protocol(Variant):
         """The same metrics for raw pixels, by `Metric.pixels_column`; none where it reads no features."""
         return {}
 
-    def serves(self, subject: Subject) -> bool:
-        """Whether it can measure this model on this data; `needs` is checked separately."""
-        return True
+    def missing(self, subject: Subject) -> list[Need]:
+        """What it needs and this model, data or device lacks."""
+        lacks = {
+            Need.LABELS: not subject.labelled,
+            Need.GPU: subject.device.type == "cpu",
+            Need.DENOISING: not subject.model.objective.can_denoise,
+        }
+        return [need for need, lacking in lacks.items() if lacking and need in self.needs]
 
     @classmethod
     def giving(cls, column: str) -> type[Self]:
@@ -140,10 +146,16 @@ class Protocols:
         subject = Subject(model, dataset, device)
         with evaluating(model):
             for protocol in self.members:
-                if _served(protocol, subject):
+                if not protocol.missing(subject):
                     result |= protocol.measure(_own(subject) if Need.TRAINING in protocol.needs else subject)
                     result |= protocol.yardsticks(dataset, device)
         return result
+
+    def unmet(self, model: "Darl", dataset: "Dataset", device: "torch.device") -> dict[str, list[Need]]:
+        """What is missing, for each protocol that cannot measure this model on this data, by the protocol's kind."""
+        subject = Subject(model, dataset, device)
+        needs = {protocol.kind: protocol.missing(subject) for protocol in self.members}
+        return {kind: missing for kind, missing in needs.items() if missing}
 
     def forwards(self, dataset: "Dataset") -> float:
         """Its cost in forward passes of an image of the training's size; shared passes count once."""
@@ -162,12 +174,6 @@ def measured() -> list[Metric]:
 def space_evenly(epochs: int, count: int, evaluation: Protocols) -> dict[int, Protocols]:
     """An evaluation at no more than `count` epochs, evenly spaced, the last one among them."""
     return {math.ceil(epochs * (index + 1) / count): evaluation for index in range(count)}
-
-
-def _served(protocol: Protocol, subject: Subject) -> bool:
-    """Whether nothing is missing that the protocol needs."""
-    missing = {Need.LABELS: not subject.labelled, Need.GPU: subject.device.type == "cpu"}
-    return not any(missing.get(need, False) for need in protocol.needs) and protocol.serves(subject)
 
 
 def _own(subject: Subject) -> Subject:

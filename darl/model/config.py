@@ -18,7 +18,7 @@ __all__ = ["ModelConfig"]
 class ModelConfig(TrunkConfig):
     """Everything that a model is built from, except the seed of its initial weights.
 
-    Raises UserError where the noise does not fit the objective, or a size does not fit the others.
+    Raises UserError where noise or mask do not fit the objective, or a size does not fit the others.
     """
 
     objective: Objective
@@ -30,6 +30,8 @@ class ModelConfig(TrunkConfig):
         remedy = f"be {'given' if needs else 'left out'} for objective {self.objective.kind}"
         require((self.noise is not None) == needs, "noise", remedy, self.noise and str(self.noise))
         super().__post_init__()
+        full = not (self.causal and self.objective.bidirectional)
+        require(full, "causal", f"be false for objective {self.objective.kind}", self.causal)
         self.objective.check(self)
 
     def build(self, seed: int) -> "Darl":

@@ -90,8 +90,10 @@ class Encoder(nn.Module):
         additive = self.position.additive(grid)
         if additive is None:
             return tokens
-        at = slice(0, tokens.shape[1]) if at is None else at
-        return tokens + additive.to(tokens)[self._order(grid)[at]]
+        rows = self._order(grid)[slice(0, tokens.shape[1]) if at is None else at]
+        table = additive.to(tokens)
+        # one patch stands at several rows: the gradient of plain indexing would depend on the timing of threads
+        return tokens + (table[rows] if rows.ndim == 1 else F.embedding(rows, table))
 
     def embed(
         self, patches: "Float[Tensor, 'batch read patch_dim']", grid: Grid, at: Tensor | slice | None = None

@@ -14,7 +14,7 @@ from darl.model.patches import Grid, grid_of
 from darl.model.positions import Position
 from darl.variants import require
 
-__all__ = ["SIZES", "EncoderConfig", "TrunkConfig", "size_of"]
+__all__ = ["SIZES", "EncoderConfig", "TrunkConfig", "block_flops", "size_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,16 @@ class TrunkConfig:
     def trunk_flops(self, patches: int) -> float:
         """Floating-point operations of the forward pass's matrix products for one image of which n patches are read.
 
-        2nPW to embed; with T = n + 1 tokens, for each block 8TW² (q, k, v, out) + 4rTW² (MLP of ratio r) + 4T²W (scores
-        and values, counted whole, as torch's counter does; a causal kernel does half of it).
+        2nPW to embed, and `block_flops` of n + 1 tokens for each block.
         """
-        width, tokens = self.size.width, patches + 1
-        block = (8 + 4 * self.size.mlp_ratio) * tokens * width**2 + 4 * tokens**2 * width
-        return 2 * patches * self.patch_dim * width + self.size.depth * block
+        block = block_flops(patches + 1, self.size.width, self.size.mlp_ratio)
+        return 2 * patches * self.patch_dim * self.size.width + self.size.depth * block
+
+
+def block_flops(tokens: int, width: int, mlp_ratio: float) -> float:
+    """Floating-point operations of the forward pass's matrix products of a Transformer block that reads T tokens.
+
+    8TW² (q, k, v, out) + 4rTW² (MLP of ratio r) + 4T²W (scores and values, counted whole, as torch's counter does; a
+    causal kernel does half of it).
+    """
+    return (8 + 4 * mlp_ratio) * tokens * width**2 + 4 * tokens**2 * width

@@ -31,7 +31,7 @@ def create_model(
     order: str | Order = "raster",
     position: str | Position = "rope2d",
     noise: str | Noise | tuple[float, float] | None = (0.03, 1.0),
-    causal: bool = True,
+    causal: bool | None = None,
     readout: str | None = None,
     seed: int = 0,
 ) -> "Darl":
@@ -48,7 +48,7 @@ def create_model(
         position: text as on the command line (`Position.kinds()` lists the names), or a `Position`.
         noise: (a, b) of Beta, text as on the command line, `beta:a=0.03,b=1` (`Noise.kinds()` lists the names), or a
             `Noise`; ignored for an objective that uses none.
-        causal: whether the encoder uses the causal mask.
+        causal: whether the encoder uses the causal mask; by default it does unless the objective reads both ways.
         readout: `mean` or `last`: what `forward_head` gives.
         seed: seeds the initial weights.
 
@@ -65,7 +65,7 @@ def create_model(
         channels=channels,
         order=_variant(Order, order),
         position=_variant(Position, position),
-        causal=causal,
+        causal=not chosen_objective.bidirectional if causal is None else causal,
         objective=chosen_objective,
         noise=schedule if chosen_objective.uses_noise else None,
     )

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from darl.cli import dry_run
+from darl.data import Dataset
 from darl.experiment import Experiment
 from darl.results.tables import Results
+from darl.sweep.design import Design
 from tests.cli.sweep_script import run
 from tests.report.example_trials import row
 
@@ -43,7 +46,7 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(
     [
         ("patch_order", ["cell: raster  (the baseline)", "trials: 16 = 8 cells × seeds 0 to 1"]),
         ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
-        ("objective", ["and 24 cells more", "trials: 72 = 36 cells × seeds 0 to 1"]),
+        ("objective", ["and 32 cells more", "trials: 88 = 44 cells × seeds 0 to 1"]),
         ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be"]),
         ("transfer", ["suits digits:5-9?", "cell: best of digits:0-4 on digits:5-9", "trials: 12 = 6 cells"]),
     ],
@@ -57,6 +60,26 @@ def test_a_dry_run_prints_the_plan_of_every_sweep(
         assert text in said
     assert ("seeds: no difference can be" in said or "smallest difference" in said) == (sweep != "joint")
     assert not (tmp_path / "r").exists()
+
+
+def test_a_masked_objectives_positions_are_compared_without_the_mask_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--objective", "masked", "--seeds", "2", "--epochs", "2", "--results", str(tmp_path / "r"))
+    run(monkeypatch, "--dry-run", *flags, sweep="position_encoding")
+    said = capsys.readouterr().out
+    assert "trials: 10 = 5 cells × seeds 0 to 1" in said
+    assert ", causal" not in said
+
+
+def test_an_evaluation_reads_all_patches_whatever_training_reads(digits: Dataset) -> None:
+    base = Experiment().changed({"objective": "mae", "noise": None, "causal": False, "epochs": 1})
+    config, images = base.model_config, 11 * 128
+    sweep = Design(name="s", question="?", base=base, cells={"mae": {}}, baseline="mae", seeds=1, evaluations=1)
+    assert config.trunk_flops(16) > 2 * config.flops()
+    passes = 2 * (len(digits.train) + 2 * len(digits.validation))
+    expected = 3 * config.flops() * images + config.trunk_flops(16) * passes
+    assert dry_run._flops(base, digits, sweep) == expected
 
 
 def test_a_dry_run_counts_trials_that_have_ended(

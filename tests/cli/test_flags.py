@@ -86,6 +86,17 @@ def test_an_objective_without_noise_has_none() -> None:
         experiment("--objective", "mse", "--set", "noise=cosine")
 
 
+@pytest.mark.parametrize("kind", ["mae", "masked"])
+def test_an_objective_that_reads_both_ways_has_no_causal_mask(kind: str) -> None:
+    for flags in (["--objective", kind], ["--set", f"objective={kind}"], ["--objective", kind, "--no-causal"]):
+        masked = experiment(*flags)
+        assert (masked.objective.kind, masked.noise, masked.causal) == (kind, None, False)
+    for flags in (["--causal"], ["--set", "causal=true"]):
+        with pytest.raises(UserError, match=f"^causal must be false for objective {kind}, got True$"):
+            experiment("--objective", kind, *flags)
+    assert experiment("--objective", "mse").causal is True
+
+
 def test_the_help_shows_the_records_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     parser = Parser()

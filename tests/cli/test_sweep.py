@@ -181,6 +181,32 @@ def test_losses_of_different_targets_are_refused_as_the_metric(
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize(
+    ("sweep", "flags", "message"),
+    [
+        ("patch_order", (), "--objective must read patches in an order, as mse and diffusion do, got 'mae'"),
+        ("joint", (), "--objective must be diffusion: others have no noise schedule, got 'mae'"),
+        ("position_encoding", ("--causal",), "--causal must be false for objective mae, got True"),
+        (
+            "position_encoding", ("--objective-metric", "val_loss"),
+            "--objective-metric must be probe_top1 or knn_top1 for objective mae, got 'val_loss'",
+        ),
+    ],
+)  # fmt: skip
+def test_sweeps_that_a_masked_objective_has_no_answer_for_are_refused(
+    sweep: str,
+    flags: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "--objective", "mae", *flags, "--results", str(tmp_path / "r"), sweep=sweep)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
 def test_the_transfer_matrix_has_fresh_seeds_and_distinct_schedules() -> None:
     transfer = runpy.run_path(str(SWEEPS / "transfer.py"))
     searches = [

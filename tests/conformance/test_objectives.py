@@ -1,5 +1,7 @@
 """One contract for every training objective: a class that is defined goes through it by itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -13,7 +15,11 @@ from darl.model.orders import Hilbert
 from darl.model.positions import Rotary2d
 from tests.model.counted_operations import counted_operations
 
-OPTIONS = ["mse:head_depth=2", "mse:normalize_target=true", "diffusion:decoder_depth=2,gamma_conditioning=true"]
+OPTIONS = [
+    "mse:head_depth=2", "mse:normalize_target=true", "diffusion:decoder_depth=2,gamma_conditioning=true",
+    "mae:decoder_depth=2,decoder_width=24,mask_ratio=0.4,normalize_target=false",
+    "masked:head_depth=2,normalize_target=true",
+]  # fmt: skip
 OBJECTIVES = [*(objective() for objective in Objective.kinds().values()), *map(Objective.parse, OPTIONS)]
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 
@@ -25,7 +31,7 @@ def model_of(objective: Objective, seed: int = 0, patch_size: int = 2) -> Darl:
         channels=1,
         order=Hilbert(),
         position=Rotary2d(),
-        causal=True,
+        causal=not objective.bidirectional,
         objective=objective,
         noise=Beta() if objective.uses_noise else None,
     ).build(seed)
@@ -46,13 +52,13 @@ def test_the_loss_is_a_finite_scalar_that_every_part_of_the_model_learns_from(ob
     assert [name for name, value in model.named_parameters() if value.grad is None] == []
 
 
-@pytest.mark.parametrize("kind", ["mse", "diffusion"])
+@pytest.mark.parametrize("kind", ["mse", "diffusion", "mae", "masked"])
 def test_targets_of_one_value_cannot_be_normalised(kind: str):
     """Their variance is not defined: the loss would be NaN."""
     message = r"^objective\.normalize_target must be false for patches of a single value, got True$"
     with pytest.raises(UserError, match=message):
         model_of(Objective.parse(f"{kind}:normalize_target=true"), patch_size=1)
-    model_of(Objective.parse(kind), patch_size=1)
+    model_of(Objective.parse(f"{kind}:normalize_target=false"), patch_size=1)
 
 
 @every_objective
@@ -119,3 +125,14 @@ def test_it_generates_images_or_refuses_by_name(objective: Objective):
     else:
         assert result.shape == (2, 1, 8, 8)
         assert bool(result.isfinite().all())
+
+
+@every_objective
+def test_a_causal_encoder_is_refused_where_tokens_must_read_those_after_them(objective: Objective):
+    config = model_of(objective).config
+    for causal in (False, True):
+        if causal and objective.bidirectional:
+            with pytest.raises(UserError, match=rf"^causal must be false for objective {objective.kind}, got True$"):
+                replace(config, causal=causal)
+        else:
+            assert replace(config, causal=causal).causal is causal

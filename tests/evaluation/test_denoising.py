@@ -5,7 +5,8 @@ import torch
 
 from darl.data import Dataset
 from darl.evaluation.denoising import DenoisingProtocol, denoising_losses
-from darl.evaluation.protocol import Protocols
+from darl.evaluation.protocol import Need, Protocols
+from darl.evaluation.standard import standard_evaluation
 from darl.evaluation.subject import Subject
 from darl.metrics import GAMMA_GRID, GAMMA_LOSSES, VALIDATION_LOSS
 from darl.model.darl import Darl
@@ -62,3 +63,14 @@ def test_an_objective_that_cannot_denoise_has_no_validation_loss(
     monkeypatch.setattr(type(model.objective), "can_denoise", False)
     values = Protocols((DenoisingProtocol(),))(model, digits, CPU)
     assert {values[metric.column] for metric in DenoisingProtocol.gives} == {None}
+
+
+@pytest.mark.parametrize("kind", ["mae", "masked"])
+def test_a_masked_objective_has_accuracies_and_no_validation_loss(digits: Dataset, kind: str) -> None:
+    model = experiment(objective=Objective.parse(kind), noise=None, causal=False).build()
+    evaluation = standard_evaluation()
+    values = evaluation(model, digits, CPU)
+    assert {values[metric.column] for metric in DenoisingProtocol.gives} == {None}
+    assert 0 < values["knn_top1"] < 1
+    assert 0 < values["probe_top1"] < 1
+    assert evaluation.unmet(model, digits, CPU) == {"denoising": [Need.DENOISING]}

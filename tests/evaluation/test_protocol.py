@@ -91,6 +91,13 @@ def test_a_protocol_that_needs_a_gpu_gives_nothing_on_a_cpu(digits: Dataset) -> 
     assert Protocols((OnGpu(),))(experiment().build(), digits, CPU)[VALIDATION_LOSS.column] is None
 
 
+def test_a_protocol_that_cannot_measure_says_what_it_needs(digits: Dataset) -> None:
+    model, evaluation = experiment().build(), standard_evaluation()
+    assert evaluation.unmet(model, digits, CPU) == {}
+    assert evaluation.unmet(model, unlabelled(digits), CPU) == {"linear": [Need.LABELS], "knn": [Need.LABELS]}
+    assert OnGpu().missing(Subject(model, digits, CPU)) == [Need.GPU]
+
+
 def test_the_cost_counts_shared_passes_once(digits: Dataset) -> None:
     train, validation = len(digits.train), len(digits.validation)
     assert standard_evaluation().forwards(digits) == train + 2 * validation

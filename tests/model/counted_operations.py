@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 __all__ = ["counted_operations"]
 
 
-def counted_operations(model: nn.Module, images: Tensor) -> int:
+def counted_operations(model: nn.Module, *inputs: Tensor) -> int:
     """Attention in its plain form: torch 2.11 does not count the fused kernel of the CPU."""
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        model(images)
+        model(*inputs)
     return counter.get_total_flops()

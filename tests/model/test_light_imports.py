@@ -7,7 +7,8 @@ import pytest
 
 LIGHT = [
     "darl.model.orders", "darl.model.positions", "darl.model.noise", "darl.model.encoder_config", "darl.model.config",
-    "darl.model.objectives.mse", "darl.model.objectives.diffusion", "darl.model.factory", "darl.optim",
+    "darl.model.objectives.mse", "darl.model.objectives.diffusion", "darl.model.objectives.mae",
+    "darl.model.objectives.masked", "darl.model.factory", "darl.optim",
 ]  # fmt: skip
 CONFIGURE = """
 from darl.model.config import ModelConfig
@@ -18,9 +19,9 @@ from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.optim import Optimizer
 for position in Position.kinds().values():
-    for objective in map(Objective.parse, ("mse:head_depth=2", "diffusion:gamma_conditioning=true")):
+    for objective in map(Objective.parse, ("mse:head_depth=2", "diffusion:gamma_conditioning=true", "mae", "masked")):
         ModelConfig(size=SIZES["huge"], image_size=(224, 224), channels=3, order=Order.parse("hilbert"),
-                    position=position(), causal=True, objective=objective,
+                    position=position(), causal=not objective.bidirectional, objective=objective,
                     noise=Beta() if objective.uses_noise else None).flops()
 Optimizer()
 """

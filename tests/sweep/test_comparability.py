@@ -19,12 +19,13 @@ from darl.variants import Variant
 
 SEEN = {
     "data", "image_size", "channels", "model_patch_size", "causal", "order", "order_block", "order_seed",
+    "objective_mask_ratio",
     "content_train", "content_validation", "content_classes", "content_fingerprint",
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}
 IN_THE_LOSS = {
     "noise", "noise_a", "noise_b", "objective_decoder_depth", "objective_gamma_conditioning", "objective_head_depth",
-    "objective_prediction",
+    "objective_prediction", "objective_decoder_width",
 }  # fmt: skip
 
 

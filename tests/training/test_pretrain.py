@@ -17,7 +17,9 @@ from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment
 from darl.model.encoder_config import EncoderConfig, size_of
 from darl.model.noise import Beta
+from darl.model.objectives.base import Objective
 from darl.model.objectives.mse import Mse
+from darl.model.positions import Learned
 from darl.optim import Optimizer
 from darl.training import checkpoint
 from darl.training.events import Evaluated, Event, Saved, Stepped
@@ -28,6 +30,10 @@ from darl.training.pretrain import fit
 CPU = torch.device("cpu")
 EVALUATED: Any = {"full": standard_evaluation(), "evaluate_at": {2: standard_evaluation()}}
 SIZE = EncoderConfig(width=16, depth=1, heads=2, patch_size=2)
+MASKED: dict[str, Any] = {
+    kind: {"objective": Objective.parse(kind), "noise": None, "causal": False} for kind in ("mae", "masked")
+}
+"""What an experiment with a masked objective changes."""
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +89,16 @@ def test_training_lowers_the_loss_and_yields_events(small: Dataset) -> None:
     assert "epoch   20 of 20 | train loss" in evaluations[2].describe(20)
 
 
-@pytest.mark.parametrize("stop", range(1, 12))
-@pytest.mark.parametrize(
-    "changes", [{}, {"objective": Mse(), "noise": None, "optim": Optimizer(ema=0.9)}], ids=["diffusion", "mse-ema"]
-)
+MSE_EMA: dict[str, Any] = {"objective": Mse(), "noise": None, "optim": Optimizer(ema=0.9)}
+KILLED = [
+    *(pytest.param({}, stop, id=f"diffusion-{stop}") for stop in range(1, 12)),
+    *(pytest.param(MSE_EMA, stop, id=f"mse-ema-{stop}") for stop in range(1, 12)),
+    pytest.param(MASKED["mae"] | {"position": Learned()}, 4, id="mae-learned-4"),
+    pytest.param(MASKED["masked"], 8, id="masked-8"),
+]
+
+
+@pytest.mark.parametrize(("changes", "stop"), KILLED)
 def test_a_run_killed_after_any_checkpoint_is_resumed_bit_for_bit(
     small: Dataset, tmp_path: Path, stop: int, changes: dict[str, Any]
 ) -> None:
@@ -109,9 +121,10 @@ def test_a_run_killed_after_any_checkpoint_is_resumed_bit_for_bit(
     assert curve(rest) == curve(whole)
 
 
-def test_microbatches_give_the_step_of_the_whole(small: Dataset) -> None:
-    whole = losses(list(fit(experiment(), small, device=CPU, full=standard_evaluation())))
-    parts = losses(list(fit(experiment(accumulate=4), small, device=CPU, full=standard_evaluation())))
+@pytest.mark.parametrize("changes", [{}, *MASKED.values()], ids=["diffusion", *MASKED])
+def test_microbatches_give_the_step_of_the_whole(small: Dataset, changes: dict[str, Any]) -> None:
+    whole = losses(list(fit(experiment(**changes), small, device=CPU, full=standard_evaluation())))
+    parts = losses(list(fit(experiment(accumulate=4, **changes), small, device=CPU, full=standard_evaluation())))
     torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), rtol=1e-5, atol=0)
 
 
@@ -148,8 +161,9 @@ def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder:
     dist.destroy_process_group()
 
 
-def test_two_workers_give_the_loss_trace_of_one(small: Dataset, tmp_path: Path) -> None:
-    shared = experiment(augment=Augment(crop_min=0.5, flip=True), epochs=8)
+@pytest.mark.parametrize("changes", [{}, MASKED["mae"]], ids=["diffusion", "mae"])
+def test_two_workers_give_the_loss_trace_of_one(small: Dataset, tmp_path: Path, changes: dict[str, Any]) -> None:
+    shared = experiment(augment=Augment(crop_min=0.5, flip=True), epochs=8, **changes)
     alone = losses(list(fit(shared, small, device=CPU, full=standard_evaluation())))
     mp.spawn(_worker, (2, shared.to_record(), small, str(tmp_path)), nprocs=2)
     together = json.loads((tmp_path / "trace.json").read_text())

@@ -4,7 +4,8 @@ An objective is one class. It builds its decoder (the parameters that it needs i
 random draws, and computes the loss from the encoder's primitives (`darl.model.trunk.Trunk`). Nothing else in the
 package knows what is read, in which order, with which mask, or what the target is.
 
-The paper's two objectives, MSE and diffusion, predict the next patch: see `darl.model.objectives.next_patch`.
+The paper's two objectives, MSE and diffusion, predict the next patch (`darl.model.objectives.next_patch`); their rivals
+predict hidden patches from visible ones (`darl.model.objectives.masked_patches`).
 """
 
 from abc import abstractmethod
@@ -52,6 +53,8 @@ class Objective(Variant):
     """Whether it needs a noise schedule."""
     can_denoise: ClassVar[bool] = False
     """Whether it predicts every patch, so that `denoiser` and the denoising evaluation are defined."""
+    bidirectional: ClassVar[bool] = False
+    """Whether its tokens must read those after them, too: it is refused for a causal encoder."""
 
     def check(self, config: TrunkConfig) -> None:
         """Raise UserError where the objective cannot be used with this trunk. By default all are accepted."""

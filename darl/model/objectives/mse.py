@@ -50,21 +50,22 @@ class MseDecoder(PatchDecoder):
         self.head = nn.Linear(config.size.width, config.patch_dim)
 
     def prepare(self, context: Tensor) -> Tensor:
-        return self._predict(context).float()
+        return self.predict(context).float()
 
     def denoise(self, prepared: object, noisy: Tensor, gamma: Tensor) -> Tensor:
         assert isinstance(prepared, Tensor)
         return prepared
 
     def loss(self, context: Tensor, clean: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        prediction = self._predict(context).to(clean.dtype)
+        prediction = self.predict(context).to(clean.dtype)
         return F.mse_loss(prediction, clean), prediction
 
     def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
         """The prediction itself: an MSE model predicts the mean and has nothing to sample."""
-        return self._predict(context)
+        return self.predict(context)
 
-    def _predict(self, context: Tensor) -> Tensor:
+    def predict(self, context: Tensor) -> Tensor:
+        """The patches (B, N, P), from the trunk's outputs for them (B, N, W)."""
         return self.head(self.body(context))
 
 

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from darl.aspects import Aspect, changes
 from darl.model.encoder_config import TrunkConfig
-from darl.model.objectives.base import Denoiser, Draws, Objective
-from darl.model.patches import normalize_patches
+from darl.model.objectives.base import Denoiser, Draws
+from darl.model.objectives.pixels import PixelObjective
 from darl.model.sampling import sample_patches
 from darl.model.trunk import Trunk
 from darl.variants import require
@@ -55,19 +54,10 @@ class PatchDecoder(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NextPatch(Objective):
-    """What the next-patch objectives share: the shift by the start token, the targets, generation.
-
-    normalize_target: predict each patch's pixels normalised to mean 0 and variance 1 (MAE's targets).
-    """
+class NextPatch(PixelObjective):
+    """What the next-patch objectives share: the shift by the start token, generation."""
 
     can_denoise: ClassVar[bool] = True
-    normalize_target: bool = changes(Aspect.TARGET, default=False)
-
-    def check(self, config: TrunkConfig) -> None:
-        """Raise UserError where targets are to be normalised but have one value, whose variance is not defined."""
-        fits = config.patch_dim > 1 or not self.normalize_target
-        require(fits, "objective.normalize_target", "be false for patches of a single value", True)
 
     @abstractmethod
     def build(self, config: TrunkConfig) -> PatchDecoder: ...
@@ -82,10 +72,6 @@ class NextPatch(Objective):
         Where the encoder is not causal, every z_t reads all patches except the last one in the order.
         """
         return encoder.trunk(encoder.embed(patches[:, :-1], encoder.grid), encoder.grid)
-
-    def targets(self, patches: "Float[Tensor, 'batch patches patch_dim']") -> Tensor:
-        """The patches to predict, each normalised if `normalize_target`."""
-        return normalize_patches(patches) if self.normalize_target else patches
 
     def loss(self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         assert isinstance(decoder, PatchDecoder)

@@ -1,0 +1,36 @@
+"""The data of a command: loaded, with a word on what was left out, and checked against the batch size."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from darl import data
+from darl.experiment import Experiment
+from darl.training.parallel import microbatch_size
+
+if TYPE_CHECKING:
+    from darl.data import Dataset
+
+__all__ = ["check_batch", "load_data"]
+
+
+def load_data(experiment: Experiment, flags: argparse.Namespace) -> "Dataset":
+    """The data, in memory or streamed; corrupt images are counted and named on standard error."""
+    dataset = data.load(
+        experiment.data,
+        image_size=experiment.image_size,
+        channels=experiment.channels,
+        memory_limit=int(flags.memory_limit * 2**30),
+        loader_workers=flags.loader_workers,
+    )
+    if dataset.skipped:
+        shown = "".join(f"\n  {reason}" for reason in dataset.skipped[:5])
+        more = f"\n  and {len(dataset.skipped) - 5} more" if len(dataset.skipped) > 5 else ""
+        print(f"skipped {len(dataset.skipped)} corrupt images:{shown}{more}", file=sys.stderr)
+    return dataset
+
+
+def check_batch(experiment: Experiment, dataset: "Dataset", flags: argparse.Namespace) -> None:
+    """Raise UserError if batch size, data, workers and `accumulate` do not fit together."""
+    data.steps_per_epoch(len(dataset.train), experiment.batch_size)
+    microbatch_size(experiment, flags.workers)
