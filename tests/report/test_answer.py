@@ -32,6 +32,26 @@ class TestSentence:
             "The leader is 33.0 points above random initialisation."
         )
 
+    @pytest.mark.parametrize(
+        ("pixels", "end"),
+        [
+            (0.5, "The leader is 13.0 points above raw pixels and 33.0 points above random initialisation."),
+            (
+                0.7,
+                "The leader is 7.0 points below raw pixels and 33.0 points above random initialisation. These features "
+                "are worse than the pixels that they were computed from.",
+            ),
+        ],
+    )
+    def test_the_answer_says_what_the_features_are_worth_beside_raw_pixels(self, pixels: float, end: str):
+        rows = [row | {"pixels_probe_top1": pixels} for cells in THREE for row in cells]
+        assert self.of(frame(rows)).endswith(end)
+
+    def test_a_loss_is_put_beside_raw_pixels_by_the_linear_probe(self):
+        rows = [row | {"pixels_probe_top1": 0.5} for row in cell("raster", 0.6, 0.61, 0.62)]
+        text = self.of(frame(rows), replace(ORDERS, cells={"raster": {"order": "raster"}}), "val_loss")
+        assert "It is 11.0 points above raw pixels and 31.0 points above random initialisation by linear probe." in text
+
     def test_a_bound_on_all_differences_is_told_where_it_is_small(self):
         raster, hilbert = cell("raster", *[0.6] * 6), cell("hilbert", 0.6, 0.62, 0.59, 0.61, 0.6, 0.6)
         near, far = (
