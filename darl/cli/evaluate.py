@@ -2,13 +2,8 @@
 
 import argparse
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from darl.cli.parser import CHECKPOINT_HELP, add_memory_flags
-from darl.variants import require
-
-if TYPE_CHECKING:
-    import torch
+from darl.cli.parser import CHECKPOINT_HELP, add_memory_flags, device_of
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Print the metrics of a checkpoint, and of its yardsticks."""
-    device = _device(flags.device)
+    device = device_of(flags.device)
     from rich.console import Console
     from rich.table import Table
 
@@ -55,13 +50,3 @@ def run(flags: argparse.Namespace) -> None:
             print(f"{column}: {metrics[column]}; with random weights: {random[column]}")
     for kind, needs in protocols.unmet(model, dataset, device).items():
         print(f"{kind} needs {' and '.join(need.value for need in needs)}")
-
-
-def _device(name: str | None) -> "torch.device":
-    """The named device; without a name, the GPU if there is one. Raises UserError."""
-    import torch
-
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    require(name in ("cpu", "cuda"), "--device", "be cpu or cuda", name)
-    require(name == "cpu" or torch.cuda.is_available(), "--device", "be cpu: no GPU is here", name)
-    return torch.device(name)

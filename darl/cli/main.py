@@ -9,7 +9,8 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "pretrain": "pretrain a model, over one worker or many",
-    "evaluate": "linear probe, kNN and validation loss of a checkpoint",
+    "evaluate": "a checkpoint's features by linear probe, kNN and few labels, beside raw pixels",
+    "embed": "the features of every image of a data set, as a Parquet file",
     "generate": "draw images with a checkpoint, patch by patch",
     "report": "the answer that a sweep's tables give",
     "doctor": "what this machine and installation can do",

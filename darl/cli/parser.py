@@ -4,13 +4,17 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from darl.cli.fields import in_flags
 from darl.errors import TableWriteError, UserError
 from darl.training.termination import EXIT_CODE, Terminated
+from darl.variants import require
 
-__all__ = ["CHECKPOINT_HELP", "Parser", "add_memory_flags", "count", "nonnegative", "run_command", "whole"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["CHECKPOINT_HELP", "Parser", "add_memory_flags", "count", "device_of", "nonnegative", "run_command", "whole"]
 
 CHECKPOINT_HELP = "a run's folder of checkpoints, one of them, or a .safetensors file; also at s3:// or gs://"
 
@@ -84,3 +88,13 @@ def add_memory_flags(add: Callable[..., Any]) -> None:
     """Add the flags for data in memory. add: `add_argument` of a parser or a group."""
     add("--memory-limit", type=float, default=4.0, help="GiB of decoded images that may be held in memory")
     add("--loader-workers", type=count, default=0, help="decoding processes for larger data sets, which are streamed")
+
+
+def device_of(name: str | None) -> "torch.device":
+    """The named device; without a name, the GPU if there is one. Raises UserError."""
+    import torch
+
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    require(name in ("cpu", "cuda"), "--device", "be cpu or cuda", name)
+    require(name == "cpu" or torch.cuda.is_available(), "--device", "be cpu: no GPU is here", name)
+    return torch.device(name)

@@ -18,7 +18,7 @@ from darl.variants import require
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-__all__ = ["Dataset", "content_of", "load"]
+__all__ = ["Dataset", "OpenedData", "content_of", "load", "open_data"]
 
 SAMPLE = 1024  # number of images of a stream from which its statistics are computed
 
@@ -43,7 +43,7 @@ class Dataset:
 
 
 @dataclass(frozen=True, eq=False)
-class _Opened:
+class OpenedData:
     """Both splits of a data set, before any image is decoded."""
 
     train: Source
@@ -66,7 +66,7 @@ def load(
     require(channels in (1, 3), "channels", "be 1 or 3", channels)
     require(image_size >= 1, "image_size", "be at least 1", image_size)
     name = locate(data)
-    opened = _open(name)
+    opened = open_data(name)
     skipped: dict[str, str] = {}
     loaded: list[Images | Stream] = []
     for source, labels in ((opened.train, opened.train_labels), (opened.validation, opened.validation_labels)):
@@ -85,10 +85,10 @@ def load(
 
 def content_of(data: str) -> DataContent:
     """The content of `data`, taken without decoding an image. Raises UserError."""
-    return _open(locate(data)).content
+    return open_data(locate(data)).content
 
 
-def _open(name: str) -> _Opened:
+def open_data(name: str) -> OpenedData:
     """Splits and numbered labels of a located data set; a fifth is held out where it has only a training split."""
     splits = open_splits(name)
     train, validation = (splits.train, splits.validation) if splits.validation else hold_out(name, splits.train)
@@ -100,7 +100,7 @@ def _open(name: str) -> _Opened:
         classes=None if classes is None else len(classes),
         fingerprint=hash_parts([*prints, *(classes or ())]),
     )
-    return _Opened(train, validation, train_labels, validation_labels, classes, content)
+    return OpenedData(train, validation, train_labels, validation_labels, classes, content)
 
 
 def _decode(

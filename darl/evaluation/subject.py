@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from darl.model.darl import Darl
     from darl.model.patches import Grid
 
-__all__ = ["BATCH", "TOKENS", "FeatureSource", "Readout", "Split", "Subject", "evaluating", "labelled"]
+__all__ = ["BATCH", "TOKENS", "FeatureSource", "Readout", "Split", "Subject", "evaluating", "labelled", "read_features"]
 
 BATCH = 512
 """Images per batch."""
@@ -141,33 +141,40 @@ class Subject(FeatureSource):
             for images in evaluation_batches(self.dataset, split, batch_size=BATCH, device=self.device):
                 if size is not None:
                     images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
-                for readout, features in self._of_batch(images, readouts, masked=masked):
-                    parts[readout].append(features.float())
+                for readout, features in read_features(self.model, images, readouts, masked=masked):
+                    parts[readout].append(features)
         whole = {readout: torch.cat(features) for readout, features in parts.items()}
         if not all(features.isfinite().all() for features in whole.values()):
             raise ArithmeticError("the features are not finite: training has diverged; try a lower learning rate")
         return whole
 
-    def _of_batch(
-        self, images: Tensor, readouts: Sequence[Readout], *, masked: bool
-    ) -> Iterable[tuple[Readout, Tensor]]:
-        encoder = self.model.encoder
-        grid = grid_of((images.shape[2], images.shape[3]), self.model.patch_size)
-        blocks = encoder.forward_blocks(images, causal=None if masked else False)
-        for number, tokens in enumerate(blocks, start=1):
-            for readout in readouts:
-                if readout.block == number:
-                    yield readout, self._pooled(tokens, grid, readout.pooling)
 
-    def _pooled(self, tokens_BNW: Tensor, grid: Grid, pooling: str) -> Tensor:
-        encoder = self.model.encoder
-        if pooling == TOKENS:
-            coarse = coarse_grid(encoder.grid, encoder.embed_dim)
-            if coarse != grid:
-                maps_BWRC = tokens_BNW.transpose(1, 2).reshape(len(tokens_BNW), -1, *grid)
-                tokens_BNW = F.adaptive_avg_pool2d(maps_BWRC, coarse).flatten(2).transpose(1, 2)
-            return tokens_BNW.flatten(1)
-        return encoder.pool(tokens_BNW, pooling)
+def read_features(
+    model: Darl,
+    images: Float[Tensor, "batch channels height width"],
+    readouts: Sequence[Readout],
+    *,
+    masked: bool = True,
+) -> Iterator[tuple[Readout, Float[Tensor, "batch features"]]]:
+    """The features (float32) of normalised images by each readout, in one pass.
+
+    masked: whether a causal model keeps its mask. Tokens side by side have the coarse grid of the training's images.
+    """
+    encoder = model.encoder
+    grid = grid_of((images.shape[2], images.shape[3]), model.patch_size)
+    coarse = coarse_grid(encoder.grid, encoder.embed_dim)
+    blocks = encoder.forward_blocks(images, causal=None if masked else False)
+    for number, tokens in enumerate(blocks, start=1):
+        for readout in readouts:
+            if readout.block == number:
+                if readout.pooling != TOKENS:
+                    features = encoder.pool(tokens, readout.pooling)
+                elif coarse == grid:
+                    features = tokens.flatten(1)
+                else:
+                    maps_BWRC = tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
+                    features = F.adaptive_avg_pool2d(maps_BWRC, coarse).flatten(2).transpose(1, 2).flatten(1)
+                yield readout, features.float()
 
 
 def coarse_grid(grid: Grid, width: int) -> Grid:
