@@ -1,5 +1,6 @@
 """The encoder with timm's interface: its names for arguments, and its methods. Created by `darl.model.timm_models`."""
 
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -7,12 +8,13 @@ from timm.models.vision_transformer import init_weights_vit_timm
 from torch import Tensor, nn
 
 from darl.model.encoder import Encoder
-from darl.model.encoder_config import TrunkConfig, size_of
+from darl.model.encoder_config import EncoderConfig, TrunkConfig, size_of
 from darl.model.orders import Order
 from darl.model.positions import Position
+from darl.model.weights import encoder_weights
 from darl.variants import require
 
-__all__ = ["TimmEncoder"]
+__all__ = ["TimmEncoder", "accept_pretraining"]
 
 _READOUTS = {"avg": "mean", "token": "last", "": "mean"}
 """The readout of each `global_pool` of timm's that the encoder has."""
@@ -23,10 +25,10 @@ class TimmEncoder(Encoder):
 
     def __init__(
         self,
-        size: str = "base",
+        size: str | EncoderConfig = "base",
         *,
         img_size: int | tuple[int, int] = 224,
-        patch_size: int = 16,
+        patch_size: int | tuple[int, int] = 16,
         in_chans: int = 3,
         num_classes: int = 1000,
         global_pool: str = "avg",
@@ -35,9 +37,10 @@ class TimmEncoder(Encoder):
         position: str = "rope2d",
         causal: bool = False,
     ):
+        chosen = size_of(size) if isinstance(size, str) else size
         config = TrunkConfig(
-            size=size_of(size, patch_size=patch_size, readout=_readout(global_pool)),
-            image_size=(img_size, img_size) if isinstance(img_size, int) else img_size,
+            size=replace(chosen, patch_size=_side(patch_size), readout=_readout(global_pool)),
+            image_size=(img_size, img_size) if isinstance(img_size, int) else tuple(img_size),
             channels=in_chans,
             order=Order.parse(order),
             position=Position.parse(position),
@@ -47,9 +50,14 @@ class TimmEncoder(Encoder):
         self.global_pool = global_pool
         self.num_prefix_tokens = 0
         width, patch = self.size.width, self.size.patch_size
+        accept_pretraining(self)
         self.feature_info = [
             {"module": f"blocks.{index}", "num_chs": width, "reduction": patch} for index in range(self.size.depth)
         ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores (B, num_classes), or the features, pooled or not, where there is no classifier."""
+        return self.forward_head(self.forward_features(x))
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Class scores (B, num_classes), or the readout (B, W) with `pre_logits`; unpooled for `global_pool=""`."""
@@ -137,6 +145,31 @@ class TimmEncoder(Encoder):
             return list(every[-indices:])
         require(all(-len(every) <= index < len(every) for index in indices), names, remedy, indices)
         return [every[index] for index in indices]
+
+
+def accept_pretraining(model: nn.Module) -> nn.Module:
+    """The model, whose `load_state_dict` takes a pretraining run's weights too.
+
+    model: a TimmEncoder, or a module of timm's that holds one as `model` to give its feature maps.
+    """
+    if isinstance(model, TimmEncoder) or isinstance(getattr(model, "model", None), TimmEncoder):
+        model.register_load_state_dict_pre_hook(_translate)
+    return model
+
+
+def _translate(model: Any, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Bring weights into the encoder's names and shapes, in place, before `model` loads them."""
+    encoder, inner = (model, prefix) if isinstance(model, TimmEncoder) else (model.model, f"{prefix}model.")
+    found = "" if not prefix and "encoder.start_token" in state else inner
+    own = {name.removeprefix(found): state.pop(name) for name in list(state) if name.startswith(found)}
+    state.update({f"{inner}{name}": value for name, value in encoder_weights(own, encoder).items()})
+
+
+def _side(patch_size: int | tuple[int, int]) -> int:
+    """The side of a square patch; raises UserError for any other patch."""
+    height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+    require(height == width, "patch_size", "be square", patch_size)
+    return height
 
 
 def _readout(global_pool: str) -> str:
