@@ -17,7 +17,7 @@ from torch import nn
 
 from darl.errors import UserError
 from darl.model.encoder_config import SIZES, EncoderConfig
-from darl.model.weights import encoder_weights
+from darl.model.weights import accept_pretraining, encoder_weights, read_origin
 
 __all__: list[str] = []  # `register_model` adds the names
 
@@ -28,7 +28,7 @@ _INPUT: dict[str, Any] = {
     "pool_size": None,
     "crop_pct": 0.9,
     "interpolation": "bicubic",
-    "fixed_input_size": False,
+    "fixed_input_size": True,  # by which timm means that a model takes `img_size`
     "mean": IMAGENET_DEFAULT_MEAN,
     "std": IMAGENET_DEFAULT_STD,
     "first_conv": "patch_embed.proj",
@@ -61,8 +61,7 @@ def _register(model_name: str, size: EncoderConfig) -> None:
 
 def _create(model_name: str, size: EncoderConfig, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     """The encoder, or timm's wrapper of it that gives feature maps; settings of known weights are taken from them."""
-    from darl.model.timm_encoder import TimmEncoder, accept_pretraining
-    from darl.model.weights import read_origin
+    from darl.model.timm_encoder import TimmEncoder
 
     checkpoint, sources = _checkpoint_path(), _sources(options)
     saved_by_timm = sources["source"] == "local-dir"  # then `file` is a folder that also holds the settings
@@ -83,7 +82,8 @@ def _create(model_name: str, size: EncoderConfig, pretrained: bool, options: dic
         **{**options, **settings} if origin else {**settings, **options},
     )
     if origin is not None:  # timm writes these into the configuration of a model that it saves
-        model._model_args = {name: settings[name] for name in RECONSTRUCTION}
+        arguments = {name: settings[name] for name in RECONSTRUCTION}
+        model._model_args = arguments  # pyright: ignore[reportArgumentType]  (a plain attribute)
     return model if isinstance(model, TimmEncoder) else accept_pretraining(model)
 
 

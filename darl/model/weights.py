@@ -19,7 +19,7 @@ from darl.model.encoder_config import EncoderConfig, TrunkConfig
 from darl.model.orders import Order
 from darl.model.positions import Position
 
-__all__ = ["METADATA_KEY", "Origin", "encoder_weights", "read_origin"]
+__all__ = ["METADATA_KEY", "Origin", "accept_pretraining", "encoder_weights", "read_origin"]
 
 METADATA_KEY = "darl"
 """The only key of the metadata: safetensors writes several keys in no fixed order, so equal weights would not give
@@ -127,6 +127,24 @@ def encoder_weights(state: Mapping[str, Tensor], encoder: nn.Module) -> dict[str
     if table is not None and _TABLE in own and table.shape[1] != own[_TABLE].shape[1]:
         weights[_TABLE] = _resampled(table, encoder)
     return weights
+
+
+def accept_pretraining(model: nn.Module) -> nn.Module:
+    """The model, whose `load_state_dict` takes a pretraining run's weights too.
+
+    model: an encoder, or a module of timm's that holds one as `model` to give its feature maps.
+    """
+    if hasattr(model, _START) or hasattr(getattr(model, "model", None), _START):
+        model.register_load_state_dict_pre_hook(_translate)
+    return model
+
+
+def _translate(model: Any, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Bring weights into the encoder's names and shapes, in place, before `model` loads them."""
+    encoder, inner = (model, prefix) if hasattr(model, _START) else (model.model, f"{prefix}model.")
+    found = "" if not prefix and "encoder.start_token" in state else inner
+    own = {name.removeprefix(found): state.pop(name) for name in list(state) if name.startswith(found)}
+    state.update({f"{inner}{name}": value for name, value in encoder_weights(own, encoder).items()})
 
 
 def _is_needless(name: str) -> bool:

@@ -28,7 +28,7 @@ def load(run: str | Path, **options: Any) -> TimmEncoder:
     origin = pretrained.origin
     encoder = TimmEncoder(origin.trunk.size, **origin.options({"num_classes": 0, **options}))
     encoder.load_state_dict(pretrained.model.state_dict())
-    encoder.pretrained_cfg = encoder.default_cfg = {
+    config: Any = {
         "architecture": "darl",
         "num_classes": encoder.num_classes,
         "interpolation": "bicubic",
@@ -36,4 +36,5 @@ def load(run: str | Path, **options: Any) -> TimmEncoder:
         "classifier": "head",
         **origin.preprocessing({}),
     }
+    encoder.pretrained_cfg = encoder.default_cfg = config
     return encoder.eval()
