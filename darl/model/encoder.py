@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         super().__init__()
         size = config.size
         self.size, self.patch_order, self.readout = size, config.order, size.readout
-        self.grid = config.grid
+        self.grid, self.encoding = config.grid, config.position
         self.num_features = self.head_hidden_size = self.embed_dim = size.width
         self.num_classes = num_classes
         self.grad_checkpointing = False
@@ -126,12 +126,12 @@ class Encoder(nn.Module):
         Called whenever weights are set: a model that is made on the meta device and then moved by `to_empty` has
         tables of undefined content before.
         """
-        self.order, self.inverse = (table.to(self.start_token.device) for table in self._permutation(self.grid))
         with ordinary_tensors():
+            self.order, self.inverse = (table.to(self.start_token.device) for table in self._permutation(self.grid))
             additive = self.position.additive(self.grid) if self.position.fixed else None
-        self.additive = None if additive is None else additive.to(self.start_token)
-        rotation = self._rotary_table(self.grid)
-        self.reading.rotation = None if rotation is None else rotation.to(self.start_token)
+            self.additive = None if additive is None else additive.to(self.start_token)
+            rotation = self._rotary_table(self.grid)
+            self.reading.rotation = None if rotation is None else rotation.to(self.start_token)
 
     def no_weight_decay(self) -> set[str]:
         """Parameters without weight decay, in addition to those of one axis; timm's optimiser factory calls this."""

@@ -200,6 +200,17 @@ class TimmEncoder(FeatureMaps):
         require(is_taken, "images", f"be {own} pixels, since dynamic_img_size is False", (height, width))
         return grid
 
+    def settings(self) -> dict[str, Any]:
+        """The arguments that weights decide, as they are now."""
+        return {
+            "patch_size": self.patch,
+            "in_chans": self.in_chans,
+            "global_pool": self.global_pool,
+            "order": str(self.patch_order),
+            "position": str(self.encoding),
+            "causal": self.causal,
+        }
+
     def get_classifier(self) -> nn.Module:
         """The last linear map."""
         return self.head

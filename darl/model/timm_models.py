@@ -4,11 +4,8 @@ This module is imported right after timm (`darl.model.register`), perhaps while 
 imported. So the encoder is imported only when a model is created.
 """
 
-import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -17,7 +14,7 @@ from torch import nn
 
 from darl.errors import UserError
 from darl.model.encoder_config import SIZES, EncoderConfig
-from darl.model.weights import accept_pretraining, encoder_weights, read_origin
+from darl.model.weights import accept_pretraining, checkpoint_path, encoder_weights, read_origin
 
 __all__: list[str] = []  # `register_model` adds the names
 
@@ -63,7 +60,7 @@ def _create(model_name: str, size: EncoderConfig, pretrained: bool, options: dic
     """The encoder, or timm's wrapper of it that gives feature maps; settings of known weights are taken from them."""
     from darl.model.timm_encoder import TimmEncoder
 
-    checkpoint, sources = _checkpoint_path(), _sources(options)
+    checkpoint, sources = checkpoint_path(create_model), _sources(options)
     saved_by_timm = sources["source"] == "local-dir"  # then `file` is a folder that also holds the settings
     file = checkpoint or (sources["file"] if pretrained and not saved_by_timm else None)
     _require_weights(model_name, pretrained, bool(file or any(sources.values())))
@@ -85,18 +82,6 @@ def _create(model_name: str, size: EncoderConfig, pretrained: bool, options: dic
         arguments = {name: settings[name] for name in RECONSTRUCTION}
         model._model_args = arguments  # pyright: ignore[reportArgumentType]  (a plain attribute)
     return model if isinstance(model, TimmEncoder) else accept_pretraining(model)
-
-
-def _checkpoint_path() -> str | Path | None:
-    """The `checkpoint_path` of the call of `timm.create_model` that is under way; None without one.
-
-    timm creates a model before it reads the checkpoint, and gives the path only to its own loader. The weights decide
-    what is created, so the argument is read from the frame of timm's function.
-    """
-    frame = sys._getframe()
-    while frame is not None and frame.f_code is not inspect.unwrap(create_model).__code__:
-        frame = frame.f_back
-    return None if frame is None else frame.f_locals.get("checkpoint_path") or None
 
 
 def _sources(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,11 @@ weights: two position encodings without parameters give weights of equal names a
 model that takes the weights takes these settings from the file, and refuses arguments that contradict them.
 """
 
+import inspect
 import json
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +21,7 @@ from darl.model.encoder_config import EncoderConfig, TrunkConfig
 from darl.model.orders import Order
 from darl.model.positions import Position
 
-__all__ = ["METADATA_KEY", "Origin", "accept_pretraining", "encoder_weights", "read_origin"]
+__all__ = ["METADATA_KEY", "Origin", "accept_pretraining", "checkpoint_path", "encoder_weights", "read_origin"]
 
 METADATA_KEY = "darl"
 """The only key of the metadata: safetensors writes several keys in no fixed order, so equal weights would not give
@@ -55,11 +57,11 @@ class Origin:
         )
         return cls(trunk=trunk, mean=tuple(record["mean"]), std=tuple(record["std"]))
 
-    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, given: Mapping[str, Any], remedy: str = "leave it out") -> dict[str, Any]:
         """Arguments of `TimmEncoder` for these weights: those given, and the weights' own for all others.
 
         Images may have another size than in training. Raises UserError for any other argument that contradicts the
-        weights.
+        weights; `remedy` ends the message.
         """
         trunk, size = self.trunk, self.trunk.size
         own = {
@@ -72,14 +74,14 @@ class Origin:
         }
         for name, value in own.items():
             if name in given and not _agrees(name, given[name], value):
-                raise UserError(_refusal(name, value, given[name]), field=name)
+                raise UserError(_refusal(name, value, given[name], remedy), field=name)
         return {"img_size": trunk.image_size, **own, **given}
 
     def preprocessing(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Entries of timm's `pretrained_cfg` for these weights, and those given. Raises UserError as `options`."""
         for name, value in (("mean", self.mean), ("std", self.std)):
             if name in given and [*given[name]] != [*value]:
-                raise UserError(_refusal(name, value, given[name]), field=name)
+                raise UserError(_refusal(name, value, given[name], "leave it out"), field=name)
         size = (self.trunk.channels, *self.trunk.image_size)
         return {"mean": self.mean, "std": self.std, "input_size": size, "crop_pct": 1.0, **given}
 
@@ -112,6 +114,18 @@ def read_origin(file: str | Path) -> Origin | None:
     return Origin.from_metadata(metadata)
 
 
+def checkpoint_path(function: Callable[..., Any]) -> str | Path | None:
+    """The `checkpoint_path` of the call of one of timm's functions that is under way; None without one.
+
+    timm creates a model before it reads the checkpoint, and gives the path only to its own loader, which hands on the
+    weights without the metadata. Both depend on the file, so the argument is read from the frame of timm's function.
+    """
+    frame = sys._getframe()
+    while frame is not None and frame.f_code is not inspect.unwrap(function).__code__:
+        frame = frame.f_back
+    return None if frame is None else frame.f_locals.get("checkpoint_path") or None
+
+
 def encoder_weights(state: Mapping[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
     """Weights that `encoder` can load, from those of a pretraining run or of an encoder.
 
@@ -141,9 +155,17 @@ def accept_pretraining(model: nn.Module) -> nn.Module:
 
 def _translate(model: Any, state: dict[str, Any], prefix: str, *_: object) -> None:
     """Bring weights into the encoder's names and shapes, in place, before `model` loads them."""
+    from timm.models import load_checkpoint
+
     encoder, inner = (model, prefix) if hasattr(model, _START) else (model.model, f"{prefix}model.")
     found = "" if not prefix and "encoder.start_token" in state else inner
     own = {name.removeprefix(found): state.pop(name) for name in list(state) if name.startswith(found)}
+    file = checkpoint_path(load_checkpoint)
+    origin = None if file is None else read_origin(file)
+    if origin is not None:
+        origin.options(
+            encoder.settings(), remedy="give checkpoint_path to timm.create_model, which takes it from the file"
+        )
     state.update({f"{inner}{name}": value for name, value in encoder_weights(own, encoder).items()})
 
 
@@ -171,10 +193,10 @@ def _agrees(name: str, given: Any, own: Any) -> bool:
     return given in (own, (own, own), [own, own]) if name == "patch_size" else given == own
 
 
-def _refusal(name: str, own: Any, given: Any) -> str:
+def _refusal(name: str, own: Any, given: Any, remedy: str) -> str:
     afterwards = ", and may be set afterwards (encoder.causal = False) to fine-tune without the mask"
     more = afterwards if name == "causal" and own else ""
-    return f"must be {own!r}, the checkpoint's{more}, got {given!r}; leave it out"
+    return f"must be {own!r}, the checkpoint's{more}, got {given!r}; {remedy}"
 
 
 def _widths(size: EncoderConfig) -> str:

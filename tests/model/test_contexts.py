@@ -80,6 +80,13 @@ def test_a_model_made_without_storage_takes_weights(position: str, assign: bool)
     torch.testing.assert_close(results(model), results(expected), rtol=0, atol=0)
 
 
+def test_weights_that_are_loaded_in_inference_mode_leave_the_model_trainable() -> None:
+    expected, model = encoder(), encoder(dtype=torch.float64).float()
+    with torch.inference_mode():
+        model.double().load_state_dict(expected.state_dict())
+    assert not any(buffer.is_inference() for buffer in model.buffers())
+
+
 def test_pretraining_takes_weights_likewise() -> None:
     def model() -> nn.Module:
         return darl.create_model("nano", image_size=32, patch_size=8, order="spiral")

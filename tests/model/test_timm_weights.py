@@ -88,6 +88,19 @@ def test_what_contradicts_the_file_is_refused_by_name(tmp_path: Path, option: di
     assert str(error.value) == message
 
 
+def test_a_file_that_contradicts_a_model_is_refused_by_timms_loader(tmp_path: Path) -> None:
+    file, model = run(tmp_path)
+    encoder = timm.create_model(NAME, img_size=32, patch_size=8, num_classes=0, order="spiral", causal=True)
+    message = r"^position must be 'sincos2d', the checkpoint's, got 'rope2d:temperature=10000'; give checkpoint_path to"
+    with pytest.raises(UserError, match=message):
+        timm.models.load_checkpoint(encoder, str(file))
+    encoder = timm.create_model(
+        NAME, img_size=32, patch_size=8, num_classes=0, order="spiral", causal=True, position="sincos2d"
+    )
+    timm.models.load_checkpoint(encoder.eval(), str(file))
+    torch.testing.assert_close(encoder.forward_features(IMAGES), model.forward_features(IMAGES), rtol=0, atol=0)
+
+
 def test_what_agrees_with_the_file_is_taken(tmp_path: Path) -> None:
     file, _ = run(tmp_path)
     agreeing = {"position": "sincos2d", "order": "spiral", "causal": True, "patch_size": (8, 8), "in_chans": 3}
