@@ -67,6 +67,15 @@ def test_a_model_called_in_inference_mode_can_be_trained(position: str) -> None:
 
 
 @every_position
+def test_an_export_leaves_no_tensors_of_its_own_behind(position: str) -> None:
+    model, other = encoder(position).eval(), encoder(position)
+    torch.export.export(model, (images(56),))
+    torch.export.export(model, (images(32),))
+    for left in (model, other):
+        left(images(56)).sum().backward()
+
+
+@every_position
 @pytest.mark.parametrize("assign", [False, True])
 def test_a_model_made_without_storage_takes_weights(position: str, assign: bool) -> None:
     expected = encoder(position)
