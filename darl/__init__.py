@@ -1,7 +1,7 @@
 """DARL-on-Ray: pretraining and sweeps for denoising autoregressive representation learning.
 
-`darl.Experiment`, `darl.create_model` and the subpackages (`darl.results`, `darl.data` …) are imported when they are
-first used (PEP 562): `import darl` takes no time and needs neither torch nor Ray.
+`darl.Experiment`, `darl.create_model`, `darl.load` and the subpackages (`darl.results`, `darl.data` …) are imported
+when they are first used (PEP 562): `import darl` takes no time and needs neither torch nor Ray.
 """
 
 from importlib import import_module
@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from darl import data, metrics, results
     from darl.experiment import Experiment
     from darl.model.factory import create_model
+    from darl.training.pretrained_encoder import load
 
-__all__ = ["Experiment", "create_model", "data", "metrics", "results"]
+__all__ = ["Experiment", "create_model", "data", "load", "metrics", "results"]
 __version__ = "0.1.0"
 
-_LAZY = {"Experiment": "darl.experiment", "create_model": "darl.model.factory"}
+_LAZY = {
+    "Experiment": "darl.experiment",
+    "create_model": "darl.model.factory",
+    "load": "darl.training.pretrained_encoder",
+}
 """The modules that define the public names."""
 
 register()  # `timm.create_model("darl_…")`, whichever of the two is imported first

@@ -37,7 +37,7 @@ class ModelConfig(TrunkConfig):
     def build(self, seed: int) -> "Darl":
         """The model, initialised from the seed."""
         from darl.model.darl import Darl  # here, since it imports timm and torchvision (2 s), which configs do without
-        from darl.model.encoder import initialize
+        from darl.model.initial_weights import initialize
 
         model = Darl(self)
         initialize(model, seed)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from darl.model.config import ModelConfig
-from darl.model.encoder import Encoder, reset
+from darl.model.encoder import Encoder
+from darl.model.initial_weights import reset
 from darl.model.objectives.base import Denoiser, Draws
 from darl.model.orders import inverse
 from darl.model.patches import unpatchify

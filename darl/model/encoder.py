@@ -6,36 +6,48 @@ which the objectives compose the forward pass of training. Evaluation uses `forw
 
 import math
 from collections import deque
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
 from timm.layers import PatchEmbed
-from timm.models.vision_transformer import init_weights_vit_timm
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from darl.model.encoder_config import TrunkConfig
+from darl.model.initial_weights import reset
 from darl.model.orders import Order, inverse
 from darl.model.patches import Grid, grid_of, patchify
-from darl.model.transformer import Block
+from darl.model.transformer import Block, Reading
 from darl.model.trunk import Cache
-from darl.randomness import seed_of
 from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["Encoder", "initialize", "reset"]
+__all__ = ["Encoder"]
 
 
-@lru_cache(maxsize=64)
+@contextmanager
+def ordinary_tensors() -> Generator[None]:
+    """Within, new tensors are ordinary ones on the CPU, whatever mode, default device or autocast is in force.
+
+    Tables that are made inside of `torch.inference_mode` or `torch.device("meta")` would serve in no other context.
+    """
+    if torch.compiler.is_compiling():  # the tables are made by the compiled graph, for this call only
+        yield
+        return
+    with torch.inference_mode(False), torch.device("cpu"), torch.autocast("cpu", enabled=False):
+        yield
+
+
 def permutation(order: Order, grid: Grid) -> tuple[Tensor, Tensor]:
-    """The order as a permutation of raster indices, and its inverse, on the CPU."""
-    indices = order.permutation(*grid)
-    return indices, inverse(indices)
+    """The order as a permutation of raster indices, and its inverse, on the CPU: new tensors at every call."""
+    with ordinary_tensors():
+        indices = order.permutation(*grid)
+        return indices, inverse(indices)
 
 
 class Encoder(nn.Module):
@@ -46,11 +58,21 @@ class Encoder(nn.Module):
     too), and a head only where `num_classes` > 0.
     """
 
-    def __init__(self, config: TrunkConfig, *, drop_path: float = 0.0, num_classes: int = 0):
+    __jit_unused_properties__: ClassVar[list[str]] = ["causal", "rotation"]  # TorchScript reads `reading` itself
+
+    def __init__(
+        self,
+        config: TrunkConfig,
+        *,
+        drop_path: float = 0.0,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+        num_classes: int = 0,
+    ):
         super().__init__()
         size = config.size
-        self.size, self.patch_order, self.causal, self.readout = size, config.order, config.causal, size.readout
-        self.grid = config.grid
+        self.size, self.patch_order, self.readout = size, config.order, size.readout
+        self.grid, self.encoding = config.grid, config.position
         self.num_features = self.head_hidden_size = self.embed_dim = size.width
         self.num_classes = num_classes
         self.grad_checkpointing = False
@@ -59,20 +81,56 @@ class Encoder(nn.Module):
         )
         self.position = config.position.build(self.grid, size.width, size.width // size.heads)
         self.start_token = nn.Parameter(torch.empty(1, 1, size.width))
-        rates = torch.linspace(0, drop_path, size.depth).tolist()
-        self.blocks = nn.ModuleList(Block(size.width, size.heads, size.mlp_ratio, rate) for rate in rates)
+        self.reading = Reading(config.causal)
+        rates = torch.linspace(0, drop_path, size.depth, device="cpu").tolist() if drop_path else [0.0] * size.depth
+        self.blocks = nn.ModuleList(
+            Block(size.width, size.heads, size.mlp_ratio, self.reading, rate, attn_drop, proj_drop) for rate in rates
+        )
         self.norm = nn.LayerNorm(size.width, eps=1e-6)
         self.head = nn.Linear(size.width, num_classes) if num_classes else nn.Identity()
-        self.register_buffer("order", permutation(config.order, self.grid)[0], persistent=False)
-        self.register_buffer("rotation", self._rotary_table(self.grid), persistent=False)
+        for table in ("order", "inverse", "additive"):
+            self.register_buffer(table, None, persistent=False)
+        self.register_load_state_dict_post_hook(_build_tables)
         self.apply(reset)
 
     order: Tensor
-    rotation: Tensor | None
+    """Raster indices of the own grid's patches in the order of prediction."""
+    inverse: Tensor
+    """For each patch of the own grid, in raster order, its index in the order."""
+    additive: Tensor | None
+    """The own grid's additive position encoding, in raster order, where it never changes."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether a token reads only itself and those before it, unless a call says otherwise."""
+        return self.reading.causal
+
+    @causal.setter
+    def causal(self, causal: bool) -> None:
+        self.reading.causal = causal
+
+    @property
+    def rotation(self) -> Tensor | None:
+        """The own grid's rotary table."""
+        return self.reading.rotation
 
     def reset_parameters(self) -> None:
-        """Initialise the start token as timm initialises a class token."""
+        """Initialise the start token as timm initialises a class token; build the tables."""
         nn.init.normal_(self.start_token, std=1e-6)
+        self.build_tables()
+
+    def build_tables(self) -> None:
+        """Build the tables of the own grid, in the parameters' type, on their device.
+
+        Called whenever weights are set: a model that is made on the meta device and then moved by `to_empty` has
+        tables of undefined content before.
+        """
+        with ordinary_tensors():
+            self.order, self.inverse = (table.to(self.start_token.device) for table in self._permutation(self.grid))
+            additive = self.position.additive(self.grid) if self.position.fixed else None
+            self.additive = None if additive is None else additive.to(self.start_token)
+            rotation = self._rotary_table(self.grid)
+            self.reading.rotation = None if rotation is None else rotation.to(self.start_token)
 
     def no_weight_decay(self) -> set[str]:
         """Parameters without weight decay, in addition to those of one axis; timm's optimiser factory calls this."""
@@ -87,7 +145,8 @@ class Encoder(nn.Module):
         self, tokens: "Float[Tensor, 'batch read features']", grid: Grid, at: Tensor | slice | None = None
     ) -> "Float[Tensor, 'batch read features']":
         """Tokens plus the additive position encoding, where there is one."""
-        additive = self.position.additive(grid)
+        own = grid == self.grid and self.additive is not None
+        additive = self.additive if own else self.position.additive(grid)
         if additive is None:
             return tokens
         rows = self._order(grid)[slice(0, tokens.shape[1]) if at is None else at]
@@ -136,7 +195,8 @@ class Encoder(nn.Module):
 
     def raster(self, tokens_BTW: Tensor, grid: Grid) -> Tensor:
         """Patch tokens (B, N, W) in raster order, from [start, tokens]."""
-        return tokens_BTW[:, 1:][:, permutation(self.patch_order, grid)[1].to(tokens_BTW.device)]
+        own = grid == self.grid
+        return tokens_BTW[:, 1:][:, self.inverse if own else self._permutation(grid)[1].to(tokens_BTW.device)]
 
     def new_cache(self) -> Cache:
         """An empty cache, for `next_output`."""
@@ -150,7 +210,7 @@ class Encoder(nn.Module):
             x = self.embed(patch.unsqueeze(1), self.grid, slice(index - 1, index))
         table = None if self.rotation is None else self.rotation[index : index + 1]
         for layer, block in enumerate(self.blocks):
-            x, cache[layer] = block(x, table, True, cache[layer])
+            x, cache[layer] = block.extend(x, table, cache[layer])  # pyright: ignore[reportCallIssue]
         return self.norm(x)
 
     def forward_features(
@@ -187,54 +247,49 @@ class Encoder(nn.Module):
         self, features: "Float[Tensor, 'batch tokens features']", readout: str
     ) -> "Float[Tensor, 'batch features']":
         """The mean of raster-order features, or those of the last patch in the order (readout `mean` or `last`)."""
-        return features.mean(dim=1) if readout == "mean" else features[:, self._last(features.shape[1])]
+        if readout == "mean":
+            return features.mean(dim=1)
+        return features.index_select(1, self._last(features.shape[1])).squeeze(1)
 
     def forward(self, images: "Float[Tensor, 'batch channels height width']") -> "Float[Tensor, 'batch outputs']":
         """Class scores (B, num_classes), or the readout (B, W) where there is no classifier."""
         return self.forward_head(self.forward_features(images))
 
     def _order(self, grid: Grid) -> Tensor:
-        return self.order if grid == self.grid else permutation(self.patch_order, grid)[0].to(self.order.device)
+        return self.order if grid == self.grid else self._permutation(grid)[0].to(self.order.device)
 
-    def _last(self, patches: int) -> int:
-        """Raster index of the last patch in the order; other numbers of patches are square grids."""
+    def _permutation(self, grid: Grid) -> tuple[Tensor, Tensor]:
+        return permutation(self.patch_order, grid)
+
+    def _last(self, patches: int) -> Tensor:
+        """Raster index (1) of the last patch in the order; other numbers of patches are square grids."""
         side = math.isqrt(patches)
         grid = self.grid if patches == len(self.order) else (side, side)
         require(
             grid[0] * grid[1] == patches, "readout", "be mean for a grid that is neither the model's nor square", "last"
         )
-        return int(permutation(self.patch_order, grid)[0][-1])
+        return self._order(grid)[-1:]
 
     def _rotary_table(self, grid: Grid) -> Tensor | None:
         """timm's rotary table (N + 1, 3, 1, 2D) for [start, patches in order], for q, k and v; D is the head width."""
-        rotation = self.position.rotation(grid)
-        if rotation is None:
-            return None
-        unrotated = torch.zeros_like(rotation[:1])  # sines 0, cosines 1
-        unrotated[:, unrotated.shape[1] // 2 :] = 1
-        tokens = torch.cat([unrotated, rotation[permutation(self.patch_order, grid)[0]]])
-        return torch.stack([tokens, tokens, unrotated.expand_as(tokens)], dim=1).unsqueeze(2)
+        with ordinary_tensors():
+            rotation = self.position.rotation(grid)
+            if rotation is None:
+                return None
+            unrotated = torch.zeros_like(rotation[:1])  # sines 0, cosines 1
+            unrotated[:, unrotated.shape[1] // 2 :] = 1
+            tokens = torch.cat([unrotated, rotation[self._permutation(grid)[0]]])
+            return torch.stack([tokens, tokens, unrotated.expand_as(tokens)], dim=1).unsqueeze(2)
 
     def _rotation(self, grid: Grid) -> Tensor | None:
         return self.rotation if grid == self.grid else self._rotary_table(grid)
 
     def _run(self, block: nn.Module, x: Tensor, table: Tensor | None, causal: bool, mask: Tensor | None) -> Tensor:
         if self.grad_checkpointing and self.training:
-            return checkpoint(block, x, table, causal, None, mask, use_reentrant=False)[0]  # pyright: ignore
-        return block(x, table, causal, None, mask)[0]
+            return checkpoint(block, x, table, causal, mask, use_reentrant=False)  # pyright: ignore
+        return block(x, table, causal, mask)
 
 
-def initialize(model: nn.Module, seed: int) -> None:
-    """Initialise each module from `seed` and its name: models that share modules start from the same weights."""
-    with torch.random.fork_rng(devices=[]):
-        for name, module in model.named_modules():
-            torch.manual_seed(seed_of(seed, "initialize", name))
-            reset(module)
-
-
-def reset(module: nn.Module) -> None:
-    """timm's ViT initialisation for linear maps; `reset_parameters` for all other modules that have it."""
-    if isinstance(module, nn.Linear):
-        init_weights_vit_timm(module)
-    elif hasattr(module, "reset_parameters"):
-        module.reset_parameters()  # pyright: ignore[reportCallIssue]
+def _build_tables(encoder: Encoder, *_: object) -> None:
+    """Hook that a module calls after it has loaded weights."""
+    encoder.build_tables()

@@ -1,7 +1,8 @@
 """Models by name: `darl.create_model` for pretraining, `timm.create_model("darl_…")` for the encoder.
 
 The timm models work like any timm ViT: classifier, pooling, feature maps, checkpointing, layer groups. They have no
-causal mask unless asked for (`causal=True`), as the paper drops the mask for fine-tuning (section 4.1).
+causal mask unless asked for (`causal=True`, or a `checkpoint_path` of a causal run), as the paper drops the mask for
+fine-tuning (section 4.1).
 """
 
 import dataclasses

@@ -21,11 +21,14 @@ from darl.variants import Variant, require
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["Absent", "Encoding", "Learned", "Position", "Rotary1d", "Rotary2d", "Sincos2d"]
+__all__ = ["Absent", "Encoding", "Learned", "LearnedTable", "Position", "Rotary1d", "Rotary2d", "Sincos2d"]
 
 
 class Encoding(nn.Module):
     """A position encoding built for a model. This base class encodes nothing."""
+
+    fixed: ClassVar[bool] = False
+    """Whether `additive` gives the same vectors at every call, so that those of the model's own grid may be kept."""
 
     def additive(self, grid: Grid) -> "Float[Tensor, 'patches width'] | None":
         """Vectors to add to the patch embeddings, in raster order; None where the encoding is not additive."""
@@ -37,6 +40,9 @@ class Encoding(nn.Module):
         Channels 2i and 2i + 1 share an angle. None where the encoding is not rotary.
         """
         return None
+
+    def resize(self, grid: Grid) -> None:
+        """Change the model's own grid: parameters that depend on it are resampled. By default there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +83,8 @@ class Sincos2d(Position):
 
 
 class _Sincos(Encoding):
+    fixed: ClassVar[bool] = True
+
     def __init__(self, width: int):
         super().__init__()
         self.width = width
@@ -94,10 +102,12 @@ class Learned(Position):
     kind: ClassVar[str] = "learned"
 
     def build(self, grid: Grid, width: int, head_width: int) -> Encoding:
-        return _Learned(grid, width)
+        return LearnedTable(grid, width)
 
 
-class _Learned(Encoding):
+class LearnedTable(Encoding):
+    """One vector per patch of the grid."""
+
     def __init__(self, grid: Grid, width: int):
         super().__init__()
         self.grid = grid
@@ -108,11 +118,16 @@ class _Learned(Encoding):
         nn.init.trunc_normal_(self.table, std=0.02)
 
     def additive(self, grid: Grid) -> Tensor:
-        if grid == self.grid:
-            return self.table[0]
+        return self.table[0] if grid == self.grid else self._resampled(grid)[0]
+
+    def resize(self, grid: Grid) -> None:
+        table = self._resampled(grid).detach()
+        self.table, self.grid = nn.Parameter(table, requires_grad=self.table.requires_grad), grid
+
+    def _resampled(self, grid: Grid) -> Tensor:
         from timm.layers import resample_abs_pos_embed
 
-        return resample_abs_pos_embed(self.table, list(grid), list(self.grid), num_prefix_tokens=0)[0]
+        return resample_abs_pos_embed(self.table, list(grid), list(self.grid), num_prefix_tokens=0)
 
 
 class _Rotary(Encoding):
@@ -120,16 +135,14 @@ class _Rotary(Encoding):
 
     def __init__(self, channels_per_axis: int, temperature: float, flat: bool):
         super().__init__()
-        from timm.layers import freq_bands
-
-        self.bands = freq_bands(channels_per_axis // 2, temperature=temperature, step=1)
-        self.flat = flat
+        self.frequencies, self.temperature, self.flat = channels_per_axis // 2, temperature, flat
 
     def rotation(self, grid: Grid) -> Tensor:
-        from timm.layers import build_rotary_pos_embed
+        from timm.layers import build_rotary_pos_embed, freq_bands
 
+        bands = freq_bands(self.frequencies, temperature=self.temperature, step=1)
         shape = [grid[0] * grid[1]] if self.flat else list(grid)
-        return torch.cat(build_rotary_pos_embed(shape, bands=self.bands, in_pixels=False), dim=-1)
+        return torch.cat(build_rotary_pos_embed(shape, bands=bands, in_pixels=False), dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)

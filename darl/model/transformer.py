@@ -1,94 +1,148 @@
 """The trunk's Transformer block: timm's ViT block with rotary positions and a causal mask that is never a tensor.
 
+Its forward pass is written so that `torch.jit.script` compiles it and `torch.fx` traces it, as timm's blocks are.
+
 Layouts: B batch, T tokens, W width, C the three of query, key and value, H heads, D head width.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, apply_rot_embed_cat
+from timm.layers import DropPath, Mlp, apply_rot_embed_cat, use_fused_attn
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from jaxtyping import Float
+__all__ = ["Attention", "Block", "Reading", "apply_rotary"]
 
-__all__ = ["Attention", "Block", "apply_rotary"]
+KeyValue = tuple[Tensor, Tensor]
 
 
-def apply_rotary(qkv_BTCHD: Tensor, table: "Float[Tensor, 'tokens 1 1 two_head_width']") -> Tensor:
-    """Rotate pairs of channels by timm's rotary table; a table per image has a batch axis in front.
+@torch.fx.wrap
+def apply_rotary(qkv_BTCHD: Tensor, table: Tensor) -> Tensor:
+    """Rotate pairs of channels by timm's rotary table (T, 3 or 1, 1, 2D); a table per image has a batch axis in front.
 
     Outside of `torch.compile` and in a dtype that has complex numbers, pairs are rotated as complex numbers: measured
     four times faster on a CPU than the general form. The backward pass does not need qkv, so rotating all three in
     one tensor (v by angle 0) takes less memory than keeping queries and keys both raw and rotated.
     """
-    if qkv_BTCHD.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling():
-        sine, cosine = (half[..., ::2] for half in table.to(qkv_BTCHD.dtype).chunk(2, -1))
-        pairs = torch.view_as_complex(qkv_BTCHD.unflatten(-1, (-1, 2)))
-        return torch.view_as_real(pairs * torch.complex(cosine, sine)).flatten(-2)
+    if not torch.jit.is_scripting():  # noqa: SIM102  (TorchScript leaves the body out only where this stands alone)
+        if qkv_BTCHD.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling():
+            sine, cosine = (half[..., ::2] for half in table.to(qkv_BTCHD.dtype).chunk(2, -1))
+            pairs = torch.view_as_complex(qkv_BTCHD.unflatten(-1, (-1, 2)))
+            return torch.view_as_real(pairs * torch.complex(cosine, sine)).flatten(-2)
     return apply_rot_embed_cat(qkv_BTCHD, table).to(qkv_BTCHD.dtype)  # older timm returns the table's dtype
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention, causal or masked, with rotary positions and an optional cache of keys and values."""
+class Reading(nn.Module):
+    """How the blocks of a trunk read where a call does not say; all blocks share one, so it moves with any of them."""
 
-    def __init__(self, width: int, heads: int):
+    rotation: Tensor | None
+    """The rotary table of the trunk's own grid; None where positions are not rotary."""
+
+    def __init__(self, causal: bool):
+        super().__init__()
+        self.causal = causal
+        self.register_buffer("rotation", None, persistent=False)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, causal or masked, with rotary positions and an optional cache of keys and values.
+
+    As in timm's, attention weights are a tensor of their own only after `timm.layers.set_fused_attn(False)`; what reads
+    them (`timm.utils.AttentionExtract`) needs that before the model is created.
+    """
+
+    def __init__(self, width: int, heads: int, attn_drop: float = 0.0, proj_drop: float = 0.0):
         super().__init__()
         self.heads = heads
+        self.scale = (width // heads) ** -0.5
+        self.fused_attn = use_fused_attn() > 0
         self.qkv = nn.Linear(width, 3 * width)
+        self.attn_drop = nn.Dropout(attn_drop)
         self.proj = nn.Linear(width, width)
+        self.proj_drop = nn.Dropout(proj_drop)
 
-    def forward(
-        self,
-        x_BTW: Tensor,
-        table: Tensor | None,
-        causal: bool,
-        past: tuple[Tensor, Tensor] | None = None,
-        mask: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The output (B, T, W), and the keys and values (B, H, T, D) of all tokens read so far.
+    def forward(self, x_BTW: Tensor, table: Tensor | None, causal: bool, mask: Tensor | None = None) -> Tensor:
+        """The output (B, T, W).
 
         Args:
             x_BTW: tokens.
             table: sines and cosines for `apply_rotary`; None for no rotation.
             causal: whether a token reads only itself and those before it.
-            past: keys and values of tokens read before these.
             mask: true where a row's token reads a column's; excludes `causal`.
 
         """
+        q_BHTD, k_BHTD, v_BHTD = self._project(x_BTW, table).unbind(0)
+        return self._attend(q_BHTD, k_BHTD, v_BHTD, causal, mask)
+
+    @torch.jit.unused
+    def extend(self, x_BTW: Tensor, table: Tensor | None, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
+        """The causal output, and the keys and values (B, H, T, D) of all tokens read so far; `past`: those before."""
+        q_BHTD, k_BHTD, v_BHTD = self._project(x_BTW, table).unbind(0)
+        if past is not None:
+            k_BHTD, v_BHTD = torch.cat([past[0], k_BHTD], 2), torch.cat([past[1], v_BHTD], 2)
+        return self._attend(q_BHTD, k_BHTD, v_BHTD, past is None, None), (k_BHTD, v_BHTD)
+
+    def _project(self, x_BTW: Tensor, table: Tensor | None) -> Tensor:
+        """Queries, keys and values (3, B, H, T, D)."""
         qkv_BTCHD = self.qkv(x_BTW).unflatten(-1, (3, self.heads, -1))
         if table is not None:
             qkv_BTCHD = apply_rotary(qkv_BTCHD, table)
-        q_BHTD, k_BHTD, v_BHTD = qkv_BTCHD.permute(2, 0, 3, 1, 4).unbind(0)
-        if past is not None:
-            k_BHTD, v_BHTD = torch.cat([past[0], k_BHTD], 2), torch.cat([past[1], v_BHTD], 2)
-        x_BHTD = F.scaled_dot_product_attention(
-            q_BHTD, k_BHTD, v_BHTD, attn_mask=mask, is_causal=causal and past is None
-        )
-        return self.proj(x_BHTD.transpose(1, 2).flatten(2)), (k_BHTD, v_BHTD)
+        return qkv_BTCHD.permute(2, 0, 3, 1, 4)
+
+    def _attend(self, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, causal: bool, mask: Tensor | None) -> Tensor:
+        if self.fused_attn:
+            dropped = self.attn_drop.p if self.training else 0.0
+            x_BHTD = F.scaled_dot_product_attention(
+                q_BHTD, k_BHTD, v_BHTD, attn_mask=mask, dropout_p=dropped, is_causal=causal
+            )
+        else:
+            scores_BHTT = (q_BHTD * self.scale) @ k_BHTD.transpose(-2, -1)
+            if causal:
+                scores_BHTT = scores_BHTT + torch.full_like(scores_BHTT[0, 0], float("-inf")).triu(1)
+            if mask is not None:
+                scores_BHTT = scores_BHTT.masked_fill(~mask, float("-inf"))
+            x_BHTD = self.attn_drop(scores_BHTT.softmax(dim=-1)) @ v_BHTD
+        return self.proj_drop(self.proj(x_BHTD.transpose(1, 2).flatten(2)))
 
 
 class Block(nn.Module):
     """A pre-norm Transformer block, as in timm's ViT."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float, drop_path: float):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_ratio: float,
+        reading: Reading,
+        drop_path: float = 0.0,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ):
         super().__init__()
+        self.reading = reading
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = Attention(width, heads)
+        self.attn = Attention(width, heads, attn_drop, proj_drop)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = Mlp(width, int(width * mlp_ratio))
+        self.mlp = Mlp(width, int(width * mlp_ratio), drop=proj_drop)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(
-        self,
-        x_BTW: Tensor,
-        table: Tensor | None,
-        causal: bool,
-        past: tuple[Tensor, Tensor] | None = None,
-        mask: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """As `Attention.forward`, with the residual connections, norms and MLP of a block."""
-        attended, key_value = self.attn(self.norm1(x_BTW), table, causal, past, mask)
+        self, x_BTW: Tensor, table: Tensor | None = None, causal: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """As `Attention.forward`, with the residual connections, norms and MLP of a block.
+
+        Without `table` and `causal`, tokens are read as the trunk reads its own grid: [start, patches in order].
+        """
+        rotation = self.reading.rotation
+        if table is None and rotation is not None:
+            table = rotation[: x_BTW.shape[1]]
+        if causal is None:
+            causal = mask is None and self.reading.causal
+        x_BTW = x_BTW + self.drop_path(self.attn(self.norm1(x_BTW), table, causal, mask))
+        return x_BTW + self.drop_path(self.mlp(self.norm2(x_BTW)))
+
+    @torch.jit.unused
+    def extend(self, x_BTW: Tensor, table: Tensor | None, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
+        """As `Attention.extend`, likewise."""
+        attended, key_value = self.attn.extend(self.norm1(x_BTW), table, past)
         x_BTW = x_BTW + self.drop_path(attended)
         return x_BTW + self.drop_path(self.mlp(self.norm2(x_BTW))), key_value

@@ -26,8 +26,11 @@ class Trunk(Protocol):
 
     grid: Grid
     """(rows, columns) of patches of the images in training."""
-    causal: bool
-    """Whether `trunk` uses the causal mask where neither its `causal` nor its `mask` is given."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether `trunk` uses the causal mask where neither its `causal` nor its `mask` is given."""
+        ...
 
     def project(self, patches: Tensor) -> Tensor:
         """Tokens (B, n, W) of patch vectors (B, n, P): the linear patch embedding, without positions."""

@@ -29,6 +29,7 @@ from torch import nn
 from darl.errors import UserError, reason
 from darl.experiment import Experiment
 from darl.model.darl import Darl
+from darl.model.weights import Origin
 from darl.storage.folder import ResultsFolder
 from darl.training.description import Description, is_averaged, read_weights
 from darl.training.progress import TrainingProgress
@@ -71,6 +72,11 @@ class Pretrained:
     experiment: Experiment
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def origin(self) -> Origin:
+        """What the checkpoint says of its encoder."""
+        return Origin(trunk=self.experiment.model_config, mean=self.mean, std=self.std)
 
 
 def path_of(folder: Path, step: int) -> Path:

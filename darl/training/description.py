@@ -11,12 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from darl.experiment import Experiment
+from darl.model.weights import METADATA_KEY
 
 __all__ = ["Description", "is_averaged", "read_weights"]
-
-_KEY = "darl"
-"""The only key of the metadata: safetensors writes several keys in no fixed order, so equal weights would not give
-equal files."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +29,14 @@ class Description:
     def to_metadata(self) -> dict[str, str]:
         """The metadata of a safetensors file."""
         record = {"experiment": self.experiment.to_record(), "mean": self.mean, "std": self.std}
-        return {_KEY: json.dumps(record)}
+        return {METADATA_KEY: json.dumps(record)}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Self | None:
         """The inverse of `to_metadata`; None for a file that DARL did not write. Raises UserError."""
-        if _KEY not in metadata:
+        if METADATA_KEY not in metadata:
             return None
-        record = json.loads(metadata[_KEY])
+        record = json.loads(metadata[METADATA_KEY])
         return cls(Experiment.from_record(record["experiment"]), tuple(record["mean"]), tuple(record["std"]))
 
 
@@ -48,7 +45,7 @@ def is_averaged(metadata: Mapping[str, str]) -> bool | None:
 
     Reads the record as it is, so that a variant which is not known here (a user's own) does no harm.
     """
-    return bool(json.loads(metadata[_KEY])["experiment"]["optim"]["ema"]) if _KEY in metadata else None
+    return bool(json.loads(metadata[METADATA_KEY])["experiment"]["optim"]["ema"]) if METADATA_KEY in metadata else None
 
 
 def read_weights(file: Path) -> tuple[dict[str, Tensor], Description | None]:

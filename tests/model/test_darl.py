@@ -9,8 +9,8 @@ import torch
 
 import darl
 from darl.errors import UserError
-from darl.model.encoder import initialize
 from darl.model.encoder_config import SIZES
+from darl.model.initial_weights import initialize
 from darl.model.noise import Corruption
 from darl.model.objectives.base import Objective
 from darl.model.objectives.diffusion import Diffusion

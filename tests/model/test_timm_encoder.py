@@ -87,10 +87,10 @@ def test_checkpointed_gradients_are_the_same() -> None:
 
 
 def test_a_pretraining_checkpoint_fits_the_encoder_of_its_size() -> None:
-    from darl.model.timm_models import _from_pretraining
+    from darl.model.weights import encoder_weights
 
     pretrained = darl.create_model(SIZES["nano"], image_size=32, patch_size=8)
     encoder = timm.create_model("darl_nano_patch16_224", num_classes=0, img_size=32, patch_size=8, causal=True)
-    encoder.load_state_dict(_from_pretraining(pretrained.state_dict(), encoder))
+    encoder.load_state_dict(encoder_weights(pretrained.state_dict(), encoder))
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(encoder(images), pretrained.forward_head(pretrained.forward_features(images)))

@@ -92,12 +92,13 @@ class MaeDecoder(nn.Module):
 
     def __init__(self, trunk: TrunkConfig, depth: int, width: int):
         super().__init__()
-        from darl.model.transformer import Block  # here, since it imports timm, which configs do without
+        from darl.model.transformer import Block, Reading  # here, since it imports timm, which configs do without
 
         size = trunk.size
         self.embed = nn.Linear(size.width, width)
         self.mask = MaskToken(width)
-        self.blocks = nn.ModuleList(Block(width, size.heads, size.mlp_ratio, drop_path=0.0) for _ in range(depth))
+        reading = Reading(causal=False)
+        self.blocks = nn.ModuleList(Block(width, size.heads, size.mlp_ratio, reading) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, trunk.patch_dim)
         positions = Sincos2d().build(trunk.grid, width, width // size.heads).additive(trunk.grid)
@@ -123,7 +124,7 @@ class MaeDecoder(nn.Module):
         tokens = take(torch.cat([visible, hidden], dim=1), shuffle.argsort(1))
         x = torch.cat([start, tokens + self.positions.to(tokens)], dim=1)
         for block in self.blocks:
-            x, _ = block(x, None, causal=False)
+            x = block(x)
         return self.head(self.norm(x[:, 1:]))
 
 
