@@ -34,7 +34,7 @@ LARGEST = 3072
 """Most numbers of an image side by side: the pixels of a 32-pixel RGB image, or 2 × 2 tokens of a base model. Of more,
 neighbours are averaged to a coarser grid."""
 
-MEMORY = 4 * 2**30
+MEMORY = 3 * 2**30
 """Bytes up to which the features of all blocks and poolings are kept to choose among them."""
 
 Split = Literal["train", "validation"]
@@ -106,7 +106,7 @@ class Subject(FeatureSource):
     def candidates(self, block: str, readout: str) -> list[Readout]:
         """Blocks from the first to the last, each with the model's own pooling and with its tokens side by side.
 
-        Where the features of all of them would take more than 4 GiB, tokens side by side are left out of `best`.
+        Where the features of all of them would take more than 3 GiB, tokens side by side are left out of `best`.
         Raises UserError for a block that the model does not have.
         """
         encoder = self.model.encoder
@@ -136,14 +136,16 @@ class Subject(FeatureSource):
         """One pass over a split. Under autocast the model's passes follow it."""
         from darl.data import evaluation_batches
 
-        parts: dict[Readout, list[Tensor]] = {readout: [] for readout in readouts}
+        whole, row = dict[Readout, Tensor](), 0
         with torch.no_grad(), evaluating(self.model):
             for images in evaluation_batches(self.dataset, split, batch_size=BATCH, device=self.device):
                 if size is not None:
                     images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
                 for readout, features in read_features(self.model, images, readouts, masked=masked):
-                    parts[readout].append(features)
-        whole = {readout: torch.cat(features) for readout, features in parts.items()}
+                    if readout not in whole:
+                        whole[readout] = features.new_empty(len(split), features.shape[1])
+                    whole[readout][row : row + len(features)] = features
+                row += len(images)
         if not all(features.isfinite().all() for features in whole.values()):
             raise ArithmeticError("the features are not finite: training has diverged; try a lower learning rate")
         return whole

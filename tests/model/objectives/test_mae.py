@@ -67,7 +67,7 @@ def reference(model: Darl, vit: VisionTransformer, visible: list[list[int]]) -> 
             tokens[patch] = decoder.embed(read[image, rank + 1])
         x = torch.cat([decoder.embed(read[image, :1]), tokens + positions]).unsqueeze(0)
         for block in decoder.blocks:
-            x = block(x, None, False)[0]
+            x = block(x)
         predictions.append(decoder.head(decoder.norm(x[0, 1:])))
         target = (every[image] - every[image].mean(1, keepdim=True)) / (every[image].var(1, keepdim=True) + 1e-6).sqrt()
         hidden = [patch for patch in range(12) if patch not in seen]
