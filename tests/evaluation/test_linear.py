@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from darl.data import Dataset, Images
+from darl.evaluation import linear as linear_module
 from darl.evaluation.feature_protocol import held_out_tenth
 from darl.evaluation.linear import PENALTIES, LinearProbe, LinearProtocol, best_penalty, enlarged_size
 from darl.evaluation.subject import Readout, Subject
@@ -39,9 +40,20 @@ def test_the_penalty_is_chosen_on_a_tenth_of_the_training_images() -> None:
         peer.fit(((x[rest] - mean) / std).numpy(), y[rest].numpy())
         return log_loss(y[held].numpy(), peer.predict_proba(((x[held] - mean) / std).numpy()))
 
-    chosen = best_penalty(x, y, 3)
+    chosen, _ = best_penalty(x, y, 3)
     assert chosen in PENALTIES[1:-1]
     assert loss(chosen) <= min(map(loss, PENALTIES)) + 1e-3
+
+
+def test_the_penalty_of_many_images_is_chosen_on_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a tenth of the images the penalty that is given for all is a tenth of the one that was best."""
+    x, y = blobs(1000, 2.0, 1)
+    monkeypatch.setattr(linear_module, "CHOSEN_ON", 90)
+    penalty, probe = best_penalty(x, y, 3)
+    assert min(abs(10 * penalty / each - 1) for each in PENALTIES) < 1e-6
+    test_x, test_y = blobs(1000, 2.0, 2)
+    whole = LinearProbe.fit(x, y, 3, penalty=penalty, start=probe)
+    assert whole.top1(test_x, test_y) == pytest.approx(LinearProbe.fit(x, y, 3, penalty=penalty).top1(test_x, test_y))
 
 
 def test_the_held_out_tenth_has_every_class_in_its_share() -> None:
