@@ -1,4 +1,4 @@
-"""A check that data has not changed since the runs in a folder of results were trained on it."""
+"""Checks that a folder's earlier runs can be compared with new ones: the same data, measured in the same way."""
 
 import json
 from collections.abc import Mapping
@@ -7,8 +7,10 @@ from dataclasses import replace
 from darl.data import Dataset
 from darl.data.content import DataContent, require_unchanged
 from darl.experiment import Experiment
+from darl.results.schema import SCHEMA_VERSION
 from darl.results.tables import Results
 from darl.training.checkpoint_store import CheckpointStore
+from darl.variants import require
 
 __all__ = ["require_same_data", "with_content"]
 
@@ -21,7 +23,16 @@ def with_content(experiment: Experiment, dataset: Dataset, results: Results) -> 
 
 
 def require_same_data(results: Results, contents: Mapping[str, DataContent]) -> None:
-    """Raise UserError if the folder's rows or started trials had other data at one of these addresses."""
-    ended = [json.loads(config) for config in results.trials()["config"]]
+    """Raise UserError if the folder's rows or started trials had other data at one of these addresses.
+
+    It also does so where an older version of darl measured the rows in another way (`SCHEMA_VERSION`).
+    """
+    trials = results.trials()
+    older = sorted({int(version) for version in trials["schema_version"].dropna() if version < SCHEMA_VERSION})
+    remedy = (
+        f"be another: accuracies in this folder (schema version {older[0] if older else ''}) were measured otherwise"
+    )
+    require(not older, "name", remedy, results.path.rstrip("/").rpartition("/")[2])
+    ended = [json.loads(config) for config in trials["config"]]
     started = [experiment.to_record() for experiment in CheckpointStore(results.path).started()]
     require_unchanged([*ended, *started], contents)

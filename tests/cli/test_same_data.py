@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from darl.cli.same_data import require_same_data, with_content
@@ -42,6 +44,20 @@ def test_a_checkpoint_on_changed_data_is_not_continued(results: Results, digits:
     with pytest.raises(UserError) as mistake:
         with_content(Experiment(), digits, results)
     assert str(mistake.value) == LINE
+
+
+def test_rows_that_an_older_version_measured_otherwise_are_not_continued(results: Results, digits: Dataset) -> None:
+    """Version 1 had the accuracies of another readout: averaged with new ones they would mislead."""
+    results.add_trial(row(Experiment(), 0.5))
+    (part,) = Path(results.trials_path).glob("*.parquet")
+    table = pq.read_table(part)
+    index = table.column_names.index("schema_version")
+    pq.write_table(table.set_column(index, "schema_version", pa.array([1])).replace_schema_metadata(None), part)
+    with pytest.raises(UserError) as mistake:
+        with_content(Experiment(), digits, results)
+    assert str(mistake.value) == (
+        "name must be another: accuracies in this folder (schema version 1) were measured otherwise, got 'patch_order'"
+    )
 
 
 def test_unchanged_data_and_rows_without_content_pass(results: Results, digits: Dataset) -> None:

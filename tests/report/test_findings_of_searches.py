@@ -168,6 +168,7 @@ class TestSearch:
             "cell",
             "value",
             "gain",
+            "over_pixels",
             "probe_top1",
             "init_probe_top1",
             "knn_top1",

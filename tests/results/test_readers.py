@@ -119,11 +119,11 @@ class TestVersions:
 
     @pytest.mark.parametrize("where", ["metadata", "column"])
     def test_a_newer_one_is_refused(self, results: Results, where: str):
-        table = pa.Table.from_pylist([row(schema_version=2)], trials_schema())
-        newer = {"metadata": {b"darl_schema_version": b"2"}, "column": None}[where]
+        table = pa.Table.from_pylist([row(schema_version=3)], trials_schema())
+        newer = {"metadata": {b"darl_schema_version": b"3"}, "column": None}[where]
         part = Path(results.trials_path, "aa-0.parquet")
         pq.write_table(table.replace_schema_metadata(newer), part)
-        text = f"{part} must be of schema version 1 or older (pip install --upgrade darl reads newer ones), got 2"
+        text = f"{part} must be of schema version 2 or older (pip install --upgrade darl reads newer ones), got 3"
         for read in (results.trials, results.prepare, lambda: load(results.trials_path)):
             with pytest.raises(UserError) as caught:
                 read()

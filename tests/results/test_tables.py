@@ -40,7 +40,7 @@ class TestSchema:
 
     @pytest.mark.parametrize("schema", [trials_schema(), curves_schema()], ids=["trials", "curves"])
     def test_has_its_version_and_only_nullable_columns(self, schema: pa.Schema):
-        assert schema.metadata == {b"darl_schema_version": b"1"}
+        assert schema.metadata == {b"darl_schema_version": b"2"}
         assert all(field.nullable for field in schema)
 
     def test_every_part_carries_all_of_it(self, results: Results):
