@@ -28,11 +28,9 @@ def require_same_data(results: Results, contents: Mapping[str, DataContent]) -> 
     It also does so where an older version of darl measured the rows in another way (`SCHEMA_VERSION`).
     """
     trials = results.trials()
-    older = sorted({int(version) for version in trials["schema_version"].dropna() if version < SCHEMA_VERSION})
-    remedy = (
-        f"be another: accuracies in this folder (schema version {older[0] if older else ''}) were measured otherwise"
-    )
-    require(not older, "name", remedy, results.path.rstrip("/").rpartition("/")[2])
+    oldest = min(trials["schema_version"].dropna(), default=SCHEMA_VERSION)
+    remedy = f"be another: the accuracies in this folder were measured in another way (schema version {oldest:.0f})"
+    require(oldest == SCHEMA_VERSION, "name", remedy, results.sweep)
     ended = [json.loads(config) for config in trials["config"]]
     started = [experiment.to_record() for experiment in CheckpointStore(results.path).started()]
     require_unchanged([*ended, *started], contents)

@@ -56,7 +56,8 @@ def test_rows_that_an_older_version_measured_otherwise_are_not_continued(results
     with pytest.raises(UserError) as mistake:
         with_content(Experiment(), digits, results)
     assert str(mistake.value) == (
-        "name must be another: accuracies in this folder (schema version 1) were measured otherwise, got 'patch_order'"
+        "name must be another: the accuracies in this folder were measured in another way (schema version 1), got "
+        "'patch_order'"
     )
 
 
