@@ -108,7 +108,7 @@ def ridge(
     It solves the smaller of the two equal systems, of images or of features.
     """
     images, width = x.shape[-2:]
-    length = x.square().sum(-1).mean(-1)[..., None, None]
+    length = x.square().sum(-1).mean(-1)[..., None, None].clamp(min=1e-6)  # of constant features it is 0
     system, identity = (x @ x.mT if images <= width else x.mT @ x), torch.eye(min(images, width), device=x.device)
     if images <= width:
         return [x.mT @ torch.linalg.solve(system + penalty * length * identity, targets) for penalty in penalties]

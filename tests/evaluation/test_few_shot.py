@@ -28,6 +28,12 @@ def test_ridge_is_scikit_learns(images: int) -> None:
     )
 
 
+def test_constant_features_have_no_weight() -> None:
+    for images in (5, 60):
+        (weights,) = ridge(torch.zeros(images, 8), one_hot(torch.arange(images) % 3, 3), [0.1])
+        assert torch.equal(weights, torch.zeros(8, 3))
+
+
 def test_each_draw_has_as_many_images_of_each_class() -> None:
     y = torch.arange(90) % 3
     drawn = draw_labelled(y, 3, 5, draws=4)
