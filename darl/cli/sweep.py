@@ -177,7 +177,7 @@ def _require_measured(metric: str, experiment: Experiment) -> None:
     """Raise UserError if models of the experiment's objective have no such metric."""
     others = [name for name in RANKING_METRICS if Need.DENOISING not in Protocol.giving(name).needs]
     measured = metric in others or experiment.objective.can_denoise
-    require(measured, "metric", f"be {' or '.join(others)} for objective {experiment.objective.kind}", metric)
+    require(measured, "metric", f"be one of {', '.join(others)} for objective {experiment.objective.kind}", metric)
 
 
 def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:

@@ -94,7 +94,8 @@ def test_a_protocol_that_needs_a_gpu_gives_nothing_on_a_cpu(digits: Dataset) -> 
 def test_a_protocol_that_cannot_measure_says_what_it_needs(digits: Dataset) -> None:
     model, evaluation = experiment().build(), standard_evaluation()
     assert evaluation.unmet(model, digits, CPU) == {}
-    assert evaluation.unmet(model, unlabelled(digits), CPU) == {"linear": [Need.LABELS], "knn": [Need.LABELS]}
+    lacking = {kind: [Need.LABELS] for kind in ("linear", "knn", "few_shot")}
+    assert evaluation.unmet(model, unlabelled(digits), CPU) == lacking
     assert OnGpu().missing(Subject(model, digits, CPU)) == [Need.GPU]
 
 
