@@ -39,7 +39,8 @@ experiments = st.builds(
     seed=st.integers(0, 2**63 - 1),
     epochs=st.integers(1, 1000),
     learning_rate=fractions,
-    augment=st.builds(Augment, crop_min=fractions, flip=st.booleans()),
+    augment=st.builds(Augment, crop_min=fractions, flip=st.booleans())
+    | st.builds(Augment, flip=st.booleans(), shift=st.none() | st.integers(1, 9)),
     optim=st.builds(Optimizer, weight_decay=fractions, ema=fractions),
     content=st.none()
     | st.builds(

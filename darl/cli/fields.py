@@ -17,6 +17,7 @@ RECORD_FLAGS = {
     "channels": "--channels",
     "augment.crop_min": "--crop-scale",
     "augment.flip": "--flip",
+    "augment.shift": "--shift",
     "model": "--model",
     "model.patch_size": "--patch-size",
     "model.readout": "--readout",

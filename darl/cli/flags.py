@@ -179,6 +179,7 @@ def _add_image_flags(fields: _FieldFlags) -> None:
     fields.add("augment.crop_min", crop, usual="1 for digits, 0.2 for other data", type=float)
     flip, usual = "flip images left to right at random", "no for digits, yes for other data"
     fields.add("augment.flip", flip, usual=usual, action=argparse.BooleanOptionalAction)
+    fields.add("augment.shift", "shift images by up to this many pixels at random", usual="no shifts", type=whole)
 
 
 def _add_model_flags(fields: _FieldFlags) -> None:

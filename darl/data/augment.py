@@ -1,8 +1,9 @@
-"""Random resized crop and flip: drawn per row of the global batch, applied to a whole batch at once.
+"""Random resized crop or shift, and flip: drawn per row of the global batch, applied to a whole batch at once.
 
 Random numbers are drawn on the CPU from (seed, epoch, batch, row), so they are the same on every device, for every
 number of workers and for every loader. Boxes have the distribution of torchvision's RandomResizedCrop: an area uniform
-in [crop_min, 1] and an aspect log-uniform in [3/4, 4/3], ten tries, else the centre.
+in [crop_min, 1] and an aspect log-uniform in [3/4, 4/3], ten tries, else the centre. A shift is torchvision's
+RandomCrop with padding: the image is padded with black and cut out again at a random place.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from darl.variants import require
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64, UInt8
 
-__all__ = ["Augment", "augment_batch", "crop_boxes", "draw", "normalize"]
+__all__ = ["Augment", "augment_batch", "crop_boxes", "draw", "draw_shifts", "normalize"]
 
 TRIES = 10
 
@@ -38,9 +39,15 @@ class Augment:
     """Smallest area of a random resized crop, as a fraction of the image, in (0, 1]; 1 for no crops."""
     flip: bool = changes(Aspect.TRAINING, default=False)
     """Flip left to right with probability 1/2."""
+    shift: int | None = changes(Aspect.TRAINING, default=None)
+    """Shift by up to this many pixels in each direction, uniformly; what comes in is black. None for no shifts. It is
+    meant for images that fill their frame, as CIFAR's (4) or digits (1), in the place of crops."""
 
     def __post_init__(self) -> None:
         require(0 < self.crop_min <= 1, "augment.crop_min", "lie in (0, 1]", self.crop_min)
+        require(self.shift is None or self.shift >= 1, "augment.shift", "be at least 1, or none", self.shift)
+        alone = self.shift is None or not self.crops
+        require(alone, "augment.shift", f"be none where augment.crop_min {self.crop_min:g} crops", self.shift)
 
     @property
     def crops(self) -> bool:
@@ -52,6 +59,11 @@ def draw(rows: range, *parts: int | str) -> tuple[Float[Tensor, "batch tries 4"]
     """Uniform numbers in [0, 1) for the boxes, and the flips, of rows of the global batch; `parts` seed them."""
     uniform = draw_rows(lambda n, g: torch.rand(n, 4 * TRIES + 1, generator=g), rows, *parts)
     return uniform[:, 1:].reshape(len(uniform), TRIES, 4), uniform[:, 0] < 0.5
+
+
+def draw_shifts(rows: range, shift: int, *parts: int | str) -> Int64[Tensor, "batch 2"]:
+    """Shifts (down, right) of up to `shift` pixels of rows of the global batch; `parts` seed them."""
+    return draw_rows(lambda n, g: torch.randint(-shift, shift + 1, (n, 2), generator=g), rows, *parts, "shift")
 
 
 def crop_boxes(
@@ -98,12 +110,16 @@ def augment_batch(
     flips: Bool[Tensor, " batch"] | None,
     mean: Sequence[float],
     std: Sequence[float],
+    *,
+    shifts: Int64[Tensor, "batch 2"] | None = None,
 ) -> Float[Tensor, "batch channels height width"]:
-    """Crop to `boxes` and resize back (bilinear), flip, normalise; None skips a step.
+    """Shift, crop to `boxes` and resize back (bilinear), flip, normalise; None skips a step.
 
     A crop is never larger than the image, so no antialiasing is needed. The flip costs nothing: it reverses the sampled
     columns.
     """
+    if shifts is not None:
+        pixels = _shifted(pixels, shifts.to(pixels.device))
     if boxes is None:
         if flips is not None:
             pixels = torch.where(flips.to(pixels.device)[:, None, None, None], pixels.flip(3), pixels)
@@ -117,6 +133,19 @@ def augment_batch(
     grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
     cropped = F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return _normalize_(cropped, mean, std)
+
+
+def _shifted(
+    pixels: UInt8[Tensor, "batch channels height width"], shifts: Int64[Tensor, "batch 2"]
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Each image moved by its shift; black comes in."""
+    height, width = pixels.shape[2:]
+    y = torch.arange(height, device=pixels.device) - shifts[:, :1]
+    x = torch.arange(width, device=pixels.device) - shifts[:, 1:]
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+    row, image = y.clamp(0, height - 1), torch.arange(len(pixels), device=pixels.device)
+    moved = pixels[image[:, None, None], :, row[:, :, None], x.clamp(0, width - 1)[:, None, :]].permute(0, 3, 1, 2)
+    return torch.where(inside[:, None], moved, 0)
 
 
 def _sampled(start: Int64[Tensor, " batch"], length: Int64[Tensor, " batch"], size: int) -> Float[Tensor, "batch size"]:

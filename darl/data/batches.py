@@ -50,12 +50,12 @@ def batches(
 
     Args:
         dataset: the data; its training split is used.
-        seed: seeds the order of the images, the boxes and the flips.
+        seed: seeds the order of the images, the boxes, the shifts and the flips.
         epoch: the epoch's number, from 0 on; each has an order of its own.
         batch_size: images of a global batch, over all workers.
-        augment: the random crops and flips.
+        augment: the random crops, shifts and flips.
         device: where the images are augmented and returned.
-        rows: the rows of each global batch that this worker takes; all by default. A row's image, box and flip are
+        rows: the rows of each global batch that this worker takes; all by default. A row's image, box, shift and flip are
             the same whichever rows are asked for together.
         first: number of the first batch, from 0 on.
 
@@ -83,7 +83,7 @@ def _memory_batches(dataset: Dataset, plan: EpochPlan, steps: range, device: tor
         boxes = None if uniform is None else crop_boxes(uniform, size, size, plan.augment.crop_min)
         # indexed by NumPy: torch would warn of read-only pixels, as they come from Ray's object store
         pixels = torch.from_numpy(split.pixels[indices]).to(device)
-        images = augment_batch(pixels, boxes, flips, dataset.mean, dataset.std)
+        images = augment_batch(pixels, boxes, flips, dataset.mean, dataset.std, shifts=plan.shifts(k))
         yield Batch(images, torch.from_numpy(indices.copy()))
 
 
@@ -93,7 +93,8 @@ def _stream_batches(dataset: Dataset, plan: EpochPlan, steps: range, device: tor
     loaded = load_batches(split, TrainingBatches(split, plan), steps, device)
     for k, (pixels, indices) in zip(steps, loaded, strict=True):
         _, flips = plan.draws(k)
-        images = augment_batch(pixels.to(device, non_blocking=True), None, flips, dataset.mean, dataset.std)
+        moved = pixels.to(device, non_blocking=True)
+        images = augment_batch(moved, None, flips, dataset.mean, dataset.std, shifts=plan.shifts(k))
         yield Batch(images, indices)
 
 

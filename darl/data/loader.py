@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from darl.data.augment import Augment, crop_boxes, draw
+from darl.data.augment import Augment, crop_boxes, draw, draw_shifts
 from darl.data.splits import Stream
 from darl.errors import UserError
 
@@ -51,6 +51,12 @@ class EpochPlan:
             return None, None
         uniform, flips = draw(self.rows, self.seed, "augment", self.epoch, k)
         return uniform if self.augment.crops else None, flips if self.augment.flip else None
+
+    def shifts(self, k: int) -> Int64[Tensor, "rows 2"] | None:
+        """The shifts of batch `k` (see `draw_shifts`); None where images are not shifted."""
+        if self.augment.shift is None:
+            return None
+        return draw_shifts(self.rows, self.augment.shift, self.seed, "augment", self.epoch, k)
 
 
 class BatchDataset(TorchDataset[Loaded | UserError]):

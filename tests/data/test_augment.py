@@ -6,7 +6,7 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as vision
 
 from darl.data import Augment, augment_batch, crop_boxes, normalize
-from darl.data.augment import draw
+from darl.data.augment import draw, draw_shifts
 from darl.errors import UserError
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -101,3 +101,34 @@ def test_rows_draw_the_same_alone():
 def test_crop_min_is_checked(crop_min):
     with pytest.raises(UserError, match=r"^augment\.crop_min must lie in \(0, 1\], got"):
         Augment(crop_min=crop_min)
+
+
+@pytest.mark.parametrize("size", [8, 32])
+def test_shifts_match_torchvisions_padded_crop(size):
+    pixels, shifts = batch(size=size), draw_shifts(range(70), 3, 0, "augment", 0, 0)
+    moved = augment_batch(pixels, None, None, MEAN, STD, shifts=shifts)
+    cut = [
+        vision.crop(vision.pad(image, 3), 3 - down, 3 - right, size, size)
+        for image, (down, right) in zip(pixels, shifts.tolist(), strict=True)
+    ]
+    torch.testing.assert_close(moved, slow_augment(torch.stack(cut), None, None, MEAN, STD))
+
+
+def test_shifts_are_uniform_and_rows_draw_the_same_alone():
+    shifts = draw_shifts(range(4000), 1, 3, "augment", 1, 2)
+    counts = torch.bincount((3 * (shifts[:, 0] + 1) + shifts[:, 1] + 1), minlength=9)
+    assert len(counts) == 9
+    assert (counts / 4000 - 1 / 9).abs().max() < 0.02
+    assert torch.equal(draw_shifts(range(40, 50), 1, 3, "augment", 1, 2), shifts[40:50])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shift": 0}, r"^augment\.shift must be at least 1, or none, got 0"),
+        ({"shift": 2, "crop_min": 0.5}, r"^augment\.shift must be none where augment\.crop_min 0\.5 crops, got 2"),
+    ],
+)
+def test_shift_is_checked(settings, message):
+    with pytest.raises(UserError, match=message):
+        Augment(**settings)
