@@ -55,8 +55,8 @@ def batches(
         batch_size: images of a global batch, over all workers.
         augment: the random crops, shifts and flips.
         device: where the images are augmented and returned.
-        rows: the rows of each global batch that this worker takes; all by default. A row's image, box, shift and flip are
-            the same whichever rows are asked for together.
+        rows: the rows of each global batch that this worker takes; all by default. A row's image, box, shift and flip
+            are the same whichever rows are asked for together.
         first: number of the first batch, from 0 on.
 
     Raises:
