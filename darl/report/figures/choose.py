@@ -17,6 +17,7 @@ from darl.report.figures import (
     matrix,
     noise_map,
     orders,
+    protocols,
     schedules,
 )
 from darl.report.figures.figure import ReportFigure
@@ -39,7 +40,7 @@ class FigureModule(Protocol):
 
 
 FIGURE_MODULES: Sequence[FigureModule] = (
-    intervals, noise_map, schedules, orders, importances, enlarged, learning, denoising,
+    intervals, protocols, noise_map, schedules, orders, importances, enlarged, learning, denoising,
 )  # fmt: skip
 """The figures of one of the findings, in the order of presentation; `matrix` shows several findings in one figure."""
 

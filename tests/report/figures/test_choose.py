@@ -18,7 +18,7 @@ from tests.report.figures.example_figures import GAMMAS, by_noise, curves, drawn
 
 
 class TestGallery:
-    ORDERED = ("cells", "orders", "learning")
+    ORDERED = ("cells", "protocols", "orders", "learning")
     SEARCHED = ("map", "schedules", "importance", "learning", "denoising")
 
     def test_figures_are_chosen_by_what_varies(self) -> None:

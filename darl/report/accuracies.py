@@ -1,0 +1,63 @@
+"""Every accuracy that a sweep's models have, beside its yardsticks: raw pixels, and the same models before training.
+
+A sweep is decided by one metric. Whether its features are worth having is a question to all of them: features may be
+above raw pixels in a linear probe and below them in nearest neighbours.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from darl.metrics import METRICS, Metric
+from darl.report.findings import Findings
+from darl.sweep.statistics import means
+
+__all__ = ["PIXELS", "UNTRAINED", "Accuracies", "accuracies"]
+
+PIXELS, UNTRAINED = "raw pixels", "random initialisation"
+"""The names of the yardsticks' rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracies:
+    """The accuracies of a comparison's cells and of its yardsticks.
+
+    table: one row per model, in the order of the findings, the yardsticks last. For each metric the columns
+    (metric's column, `mean`), `low`, `high` (95 % interval over the compared seeds; NaN without one) and `seeds`.
+    """
+
+    metrics: list[Metric]
+    table: pd.DataFrame
+
+    @property
+    def cells(self) -> list[str]:
+        """The models, without the yardsticks."""
+        return [str(cell) for cell in self.table.index if cell not in (PIXELS, UNTRAINED)]
+
+
+def accuracies(findings: Findings) -> Accuracies:
+    """The means over the seeds that are compared, of finished trials; metrics without any value are left out."""
+    rows = findings.trials
+    rows = rows.loc[(rows["status"] == "finished") & rows["seed"].isin(findings.sweep.compared_seeds)]
+    cells = [cell for cell in findings.table["cell"] if cell in set(rows["cell"])]
+    known = [metric for metric in METRICS.values() if metric.yardsticks and metric.column in rows]
+    metrics = [metric for metric in known if rows[metric.column].notna().any()]
+    parts = {metric.column: _of(rows, metric).reindex([*cells, UNTRAINED, PIXELS]) for metric in metrics}
+    table = pd.concat(parts, axis=1) if parts else pd.DataFrame(index=cells)
+    return Accuracies(metrics, table.dropna(how="all"))
+
+
+def _of(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """`means` of one metric, by cell and yardstick.
+
+    Before training, cells that share a seed may share their weights: the mean of a seed's cells is one value.
+    """
+    values = rows.loc[:, ["cell", "seed"]].assign(value=rows[metric.column].astype("float64")).dropna()
+    parts = [means(values)]
+    for name, column in ((UNTRAINED, metric.initial_column), (PIXELS, metric.pixels_column)):
+        given = rows[column].astype("float64").dropna() if column in rows else pd.Series(dtype="float64")
+        if len(given):
+            by_seed = given.groupby(rows.loc[given.index, "seed"]).mean()
+            by_seed = by_seed.head(1) if name == PIXELS else by_seed  # pixels have no seed
+            parts.append(means(pd.DataFrame({"cell": name, "seed": by_seed.index, "value": by_seed.to_numpy()})))
+    return pd.concat([part for part in parts if len(part)]) if any(map(len, parts)) else parts[0]
