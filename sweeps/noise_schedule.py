@@ -22,6 +22,7 @@ import argparse
 import numpy as np
 
 from darl.cli.flags import Options
+from darl.cli.recipes import DIGITS
 from darl.cli.sweep import require_noise, run_sweep
 from darl.metrics import FEW_SHOT_5, PROBE
 from darl.model.noise import PAPER, Beta, Cosine, nearest_beta
@@ -32,16 +33,6 @@ from darl.sweep.space import BetaByMean, BetaByShape, rounded
 from darl.variants import require
 
 COORDINATES = {"shape": BetaByShape(), "mean": BetaByMean()}
-ON_DIGITS = {
-    "epochs": 36,
-    "batch_size": 64,
-    "learning_rate": 4e-3,
-    "model.patch_size": 4,
-    "optim.weight_decay": 0.3,
-    "optim.beta2": 0.99,
-    "optim.ema": 0.99,
-}
-"""Found by a random search of 128 settings, judged by cross-validation on the training images alone."""
 KNOWN = {"paper": PAPER, "uniform": Beta(a=1.0, b=1.0), "cosine": nearest_beta(Cosine())}
 
 
@@ -82,4 +73,4 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    run_sweep(noise_schedule, __doc__, trials=12, seeds=4, varies=["noise"], on_digits=ON_DIGITS, flags=add_flags)
+    run_sweep(noise_schedule, __doc__, trials=12, seeds=4, varies=["noise"], on_digits=DIGITS, flags=add_flags)
