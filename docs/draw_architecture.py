@@ -23,6 +23,7 @@ WHAT = {
     "sweep": "search, design, statistics",
     "results": "tables, rows, recorder",
     "evaluation": "probes, denoising error",
+    "export": "timm, the Hub, ONNX",
     "training": "loop, checkpoints, trackers",
     "experiment": "the record of a run",
     "data": "sources, decoding, batches",

@@ -59,6 +59,10 @@ FLAGS = RECORD_FLAGS | {
     "figures": "--figures",
     "html": "--html",
     "protocol": "--protocols",
+    "export": "--to",
+    "output": "--output",
+    "license": "--license",
+    "push": "--push",
 }
 """The flags of all fields: the record's, those outside the record, and other names by which errors call a field."""
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "pretrain": "pretrain a model, over one worker or many",
     "evaluate": "a checkpoint's features by linear probe, kNN and few labels, beside raw pixels",
     "embed": "the features of every image of a data set, as a Parquet file",
+    "export": "a pretrained encoder in the files of timm, the Hugging Face Hub, ONNX",
     "generate": "draw images with a checkpoint, patch by patch",
     "report": "the answer that a sweep's tables give",
     "doctor": "what this machine and installation can do",

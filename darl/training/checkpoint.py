@@ -24,15 +24,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from darl.errors import UserError, reason
 from darl.experiment import Experiment
 from darl.model.darl import Darl
-from darl.model.weights import Origin
 from darl.storage.folder import ResultsFolder
 from darl.training.description import Description, is_averaged, read_weights
 from darl.training.progress import TrainingProgress
+from darl.variants import require
 
 __all__ = [
     "AVERAGE_FILE",
@@ -45,6 +45,7 @@ __all__ = [
     "local_weights",
     "newest",
     "path_of",
+    "read_checkpoint",
     "restore",
     "save",
 ]
@@ -72,11 +73,6 @@ class Pretrained:
     experiment: Experiment
     mean: tuple[float, ...]
     std: tuple[float, ...]
-
-    @property
-    def origin(self) -> Origin:
-        """What the checkpoint says of its encoder."""
-        return Origin(trunk=self.experiment.model_config, mean=self.mean, std=self.std)
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -138,7 +134,20 @@ def load_pretrained(path: str | Path) -> Pretrained:
     """The model of a checkpoint, of a run's folder (its newest checkpoint), or of a weights file.
 
     path: also at s3:// or gs://. The moving average is taken where there is one. Raises UserError where there is no
-    checkpoint or it cannot be read.
+    checkpoint, it cannot be read, or it holds an encoder alone.
+    """
+    weights, description = read_checkpoint(path)
+    remedy = "hold the decoder too (darl.load takes an encoder alone)"
+    require(any(name.startswith("encoder.") for name in weights), "checkpoint", remedy, str(path))
+    model = description.experiment.build()
+    model.load_state_dict(weights)
+    return Pretrained(model, description.experiment, description.mean, description.std)
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], Description]:
+    """The weights that `load_pretrained` would load, or those of an encoder alone, and the run that they come from.
+
+    Raises UserError where there are none or they cannot be read. Nothing is unpickled.
     """
     with local_weights(str(path)) as file:
         try:
@@ -149,9 +158,7 @@ def load_pretrained(path: str | Path) -> Pretrained:
             ) from None
     if description is None:
         raise UserError(f"must hold darl's metadata, got {str(path)!r} without it", field="checkpoint")
-    model = description.experiment.build()
-    model.load_state_dict(weights)
-    return Pretrained(model, description.experiment, description.mean, description.std)
+    return weights, description
 
 
 @contextmanager

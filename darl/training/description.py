@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from darl.experiment import Experiment
-from darl.model.weights import METADATA_KEY
+from darl.model.weights import METADATA_KEY, Origin
 
 __all__ = ["Description", "is_averaged", "read_weights"]
 
@@ -25,6 +25,11 @@ class Description:
     """Mean of the pixels per channel."""
     std: tuple[float, ...]
     """Standard deviation of the pixels per channel."""
+
+    @property
+    def origin(self) -> Origin:
+        """What the weights say of their encoder."""
+        return Origin(trunk=self.experiment.model_config, mean=self.mean, std=self.std)
 
     def to_metadata(self) -> dict[str, str]:
         """The metadata of a safetensors file."""

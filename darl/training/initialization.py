@@ -132,13 +132,13 @@ def _read(name: str) -> tuple[Weights, _Source]:
             raise
         except Exception as error:  # whatever a broken file makes torch and safetensors raise
             raise UserError(f"must be a whole file of weights, got {name!r} ({reason(error)})", field="init") from None
+    if "start_token" in state:  # an encoder alone, by `darl export` or saved through timm
+        state = {f"encoder.{key}": value for key, value in state.items()}
     if description is not None:
         experiment = description.experiment
         size = (experiment.image_size, experiment.image_size)
         grid = grid_of(size, experiment.model.patch_size)
         return state, _Source(name=name, weights=state, position=experiment.position, grid=grid)
-    if "start_token" in state:  # an encoder saved through timm
-        state = {f"encoder.{key}": value for key, value in state.items()}
     if _START in state:
         return state, _Source(name=name, weights=state, position=Learned() if _TABLE in state else None)
     return state, _from_timm(name, state)

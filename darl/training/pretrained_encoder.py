@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from darl.model.timm_encoder import TimmEncoder
-from darl.training.checkpoint import load_pretrained
+from darl.training.checkpoint import read_checkpoint
+from darl.training.description import Description
 
-__all__ = ["load"]
+__all__ = ["load", "load_described"]
 
 
 def load(run: str | Path, **options: Any) -> TimmEncoder:
@@ -17,17 +18,23 @@ def load(run: str | Path, **options: Any) -> TimmEncoder:
     `std` of its `pretrained_cfg`: `timm.data.resolve_data_config(model=encoder)` knows them.
 
     Args:
-        run: a trial's folder of checkpoints (its newest is taken), a checkpoint, or a weights file; also at s3:// or
-            gs://. The moving average of the weights is taken where the run kept one.
+        run: a trial's folder of checkpoints (its newest is taken), a checkpoint, or a weights file (also one of
+            the encoder alone, by `darl export`); also at s3:// or gs://. The moving average of the weights is taken
+            where the run kept one.
         options: arguments of `TimmEncoder`, as `num_classes`, `img_size` or `drop_path_rate`.
 
     Raises UserError where there is no checkpoint or it cannot be read, and for an option that contradicts it.
 
     """
-    pretrained = load_pretrained(run)
-    origin = pretrained.origin
+    return load_described(run, **options)[0]
+
+
+def load_described(run: str | Path, **options: Any) -> tuple[TimmEncoder, Description]:
+    """The encoder as `load` gives it, and the run that it comes from. Raises UserError."""
+    weights, description = read_checkpoint(run)
+    origin = description.origin
     encoder = TimmEncoder(origin.trunk.size, **origin.options({"num_classes": 0, **options}))
-    encoder.load_state_dict(pretrained.model.state_dict())
+    encoder.load_state_dict(weights)
     config: Any = {
         "architecture": "darl",
         "num_classes": encoder.num_classes,
@@ -37,4 +44,4 @@ def load(run: str | Path, **options: Any) -> TimmEncoder:
         **origin.preprocessing({}),
     }
     encoder.pretrained_cfg = encoder.default_cfg = config
-    return encoder.eval()
+    return encoder.eval(), description

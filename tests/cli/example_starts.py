@@ -40,6 +40,7 @@ STARTS = {
     "darl report --help": darl("report", "--help"),
     "darl doctor --help": darl("doctor", "--help"),
     "darl evaluate --help": darl("evaluate", "--help"),
+    "darl export --help": darl("export", "--help"),
     "darl generate --help": darl("generate", "--help"),
     "darl pretrain --help": darl("pretrain", "--help", torch=True, beyond_torch=0.3),
     "noise_schedule.py --help": sweep("noise_schedule", "--help"),
