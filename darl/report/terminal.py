@@ -13,9 +13,19 @@ from darl.report import answer, format
 from darl.report.findings import Findings, counts, gained, rank
 from darl.report.judgement import rank_best
 from darl.report.verdict import Nothing, Verdict
+from darl.report.yardsticks import texts, yardstick_rows
 from darl.variants import Record
 
-__all__ = ["WIDE", "print_findings", "print_ranking", "ranking", "search_summary", "summary", "wide_console"]
+__all__ = [
+    "WIDE",
+    "print_findings",
+    "print_ranking",
+    "ranking",
+    "search_summary",
+    "summary",
+    "wide_console",
+    "yardsticks_summary",
+]
 
 WIDE = 132
 """The width in characters of a table with all its columns."""
@@ -47,6 +57,19 @@ def summary(findings: Findings, *, width: int = WIDE) -> Table:
             format.seeds(row),
         )
         table.add_row(*shown, *apart, *(show(row) for show in side.values()))
+    return table
+
+
+def yardsticks_summary(findings: Findings) -> Table:
+    """The leader beside its rivals, raw pixels and random initialisation, for the terminal."""
+    metric, rows = findings.metric, yardstick_rows(findings)
+    short = {"equal image passes": "equal image\npasses", "difference to the leader": "difference\nto the leader"}
+    short |= {"difference at equal FLOPs": "difference\nat equal FLOPs", "FLOPs per image": "FLOPs per\nimage"}
+    headers = ("yardstick", *(short.get(title, title) for title in texts(rows[0], metric)))
+    title = f"{findings.comparison.title} by {METRICS[metric].name}"
+    table = _empty(title, answer.counted(findings.counts), headers)
+    for row in rows:
+        table.add_row(escape(row["cell"]), *texts(row, metric).values())
     return table
 
 
@@ -88,8 +111,8 @@ def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
     """A table without rows."""
     table = Table(title=escape(title), caption=caption)
     for header in headers:
-        words = header in ("cell", "verdict")
-        table.add_column(header, justify="left" if words else "right", no_wrap=header != "cell")
+        words = header in ("cell", "yardstick", "verdict")
+        table.add_column(header, justify="left" if words else "right", no_wrap=header not in ("cell", "yardstick"))
     return table
 
 
@@ -111,16 +134,17 @@ def wide_console() -> Console:
 
 
 def print_findings(console: Console, findings: Sequence[Findings]) -> None:
-    """Print tables, notes and sentences; a concluding sweep (`Sweep.concludes`) comes last."""
+    """Print tables, notes and sentences; a concluding sweep (`Sweep.concludes`) comes last, but for the yardsticks."""
     several = len({finding.sweep.question for finding in findings}) > 1
-    for finding in sorted(findings, key=lambda finding: finding.sweep.concludes):
+    for finding in sorted(findings, key=lambda finding: (bool(finding.comparison.rivals), finding.sweep.concludes)):
         console.print()
         if several:
             console.print(finding.sweep.question, highlight=False, markup=False, style="bold underline")
         if len(finding.found):
             console.print(search_summary(finding))
         if len(finding.table):
-            console.print(summary(finding, width=console.width))
+            beside = bool(finding.comparison.rivals)
+            console.print(yardsticks_summary(finding) if beside else summary(finding, width=console.width))
         for note in finding.notes:
             console.print(f"- {note}", highlight=False, markup=False)
         console.print(finding.sentence, highlight=False, markup=False, style="bold")
