@@ -13,7 +13,7 @@ from darl.report import answer, format
 from darl.report.findings import Findings, counts, gained, rank
 from darl.report.judgement import rank_best
 from darl.report.verdict import Nothing, Verdict
-from darl.report.yardsticks import texts, yardstick_rows
+from darl.report.yardsticks import COST, texts, yardstick_rows
 from darl.variants import Record
 
 __all__ = [
@@ -60,17 +60,28 @@ def summary(findings: Findings, *, width: int = WIDE) -> Table:
     return table
 
 
-def yardsticks_summary(findings: Findings) -> Table:
-    """The leader beside its rivals, raw pixels and random initialisation, for the terminal."""
-    metric, rows = findings.metric, yardstick_rows(findings)
-    short = {"equal image passes": "equal image\npasses", "difference to the leader": "difference\nto the leader"}
-    short |= {"difference at equal FLOPs": "difference\nat equal FLOPs", "FLOPs per image": "FLOPs per\nimage"}
-    headers = ("yardstick", *(short.get(title, title) for title in texts(rows[0], metric)))
+def yardsticks_summary(findings: Findings, *, width: int = WIDE) -> Table:
+    """The leader beside its rivals, raw pixels and random initialisation, for the terminal.
+
+    width: characters that the table may take; a narrow one shows only the differences to the leader, and the costs.
+    """
+    metric, rows = findings.metric, [(row["cell"], texts(row, findings.metric)) for row in yardstick_rows(findings)]
+    narrow = [*[title for title in rows[0][1] if title.startswith("difference")], COST]
+    titles = list(rows[0][1]) if width >= WIDE else narrow
+    headers = ("yardstick", *(_BROKEN.get(title, title) for title in titles))
+    more = "" if width >= WIDE else "; a wider terminal shows more"
     title = f"{findings.comparison.title} by {METRICS[metric].name}"
-    table = _empty(title, answer.counted(findings.counts), headers)
-    for row in rows:
-        table.add_row(escape(row["cell"]), *texts(row, metric).values())
+    table = _empty(title, answer.counted(findings.counts) + more, headers)
+    for name, shown in rows:
+        table.add_row(escape(name), *(shown[title] for title in titles))
     return table
+
+
+_BROKEN = {
+    "equal image passes": "equal image\npasses", "difference to the leader": "difference\nto the leader",
+    "difference at equal FLOPs": "difference\nat equal FLOPs", COST: "FLOPs per\nimage",
+}  # fmt: skip
+"""Titles of the yardsticks' columns, in two lines."""
 
 
 def search_summary(findings: Findings, top: int = 10) -> Table:
@@ -143,8 +154,8 @@ def print_findings(console: Console, findings: Sequence[Findings]) -> None:
         if len(finding.found):
             console.print(search_summary(finding))
         if len(finding.table):
-            beside = bool(finding.comparison.rivals)
-            console.print(yardsticks_summary(finding) if beside else summary(finding, width=console.width))
+            shown = yardsticks_summary if finding.comparison.rivals else summary
+            console.print(shown(finding, width=console.width))
         for note in finding.notes:
             console.print(f"- {note}", highlight=False, markup=False)
         console.print(finding.sentence, highlight=False, markup=False, style="bold")

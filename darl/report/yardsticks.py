@@ -23,7 +23,7 @@ from darl.variants import Record
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["NOTE", "compare_rivals", "texts", "yardstick_key", "yardstick_rows"]
+__all__ = ["COST", "NOTE", "compare_rivals", "texts", "yardstick_key", "yardstick_rows"]
 
 NOTE = (
     "the rivals have the leader's encoder, optimiser and learning rate, which were chosen for the leader and not for "
@@ -31,6 +31,9 @@ NOTE = (
 )
 
 PIXELS, RANDOM = "raw pixels", "random initialisation"
+
+COST = "FLOPs per image"
+"""The title of the column of the operations per image."""
 
 
 def compare_rivals(
@@ -159,7 +162,7 @@ def texts(row: Record, metric: str) -> Mapping[str, str]:
         "difference to the leader": _difference(passes, metric),
         "equal FLOPs": _measured(flops, metric),
         "difference at equal FLOPs": _difference(flops, metric),
-        "FLOPs per image": "" if math.isnan(row["cost"]) else f"{row['cost']:.2f} ×",
+        COST: "" if math.isnan(row["cost"]) else f"{row['cost']:.2f} ×",
         "epochs": row["epochs"],
     }
 
@@ -172,7 +175,7 @@ def yardstick_key(row: Record, title: str) -> Any:
         "difference to the leader": passes.get("difference", math.nan),
         "equal FLOPs": flops.get("mean", math.nan),
         "difference at equal FLOPs": flops.get("difference", math.nan),
-        "FLOPs per image": row["cost"],
+        COST: row["cost"],
         "epochs": row["epochs"],
     }[title]
 

@@ -87,8 +87,13 @@ class Yardsticks(Design):
     @property
     def trials_in_words(self) -> str:
         """`14 trials (7 cells beside the leader, 2 seeds)`."""
-        trials, seeds = len(self.possible_trials()), several(self.seeds, "seeds")
+        trials, seeds = len(self.possible_trials()), several(self.seeds, self.seed_noun)
         return f"{several(trials, 'trials')} ({several(trials // self.seeds, 'cells')} beside the leader, {seeds})"
+
+    @property
+    def seed_noun(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """`fresh seeds` where the other sweep has used some to select cells."""
+        return "fresh seeds" if self.reserved_seeds else "seeds"
 
     def heading(self, group: str) -> str:
         """`yardsticks`, and the data set if there are several."""
