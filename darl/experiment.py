@@ -103,6 +103,7 @@ class Experiment:
             causal=self.causal,
             objective=self.objective,
             noise=self.noise,
+            classes=self.content.classes if self.content and self.objective.needs_labels else None,
         )
 
     def build(self) -> "Darl":

@@ -29,7 +29,7 @@ from darl.variants import require
 def patch_order(options: Options) -> Design:
     """A design with every patch order."""
     base = options.experiment()
-    ordered, kind = not base.objective.bidirectional, base.objective.kind
+    ordered, kind = base.causal or base.objective.causal_by_default, base.objective.kind
     require(ordered, "objective", "read patches in an order, as mse and diffusion do", kind)
     return Design(
         name="patch_order",

@@ -49,7 +49,7 @@ def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, *,
         flops += sum(_flops(experiment, datasets[experiment.data_key], stage) for experiment in own)
         console.print()
     console.print(f"in all at most {several(trials, 'trials')}, {flops / 1e15:.3g} PFLOPs with evaluations")
-    base = stages[0].base
+    base = stages[0].experiment({})
     hours = flops / GPU_FLOPS / 3600
     console.print(f"estimated cost: {hours:.2g} GPU-hours at {GPU_FLOPS / 1e12:.0f} TFLOP/s (assumed, not measured)")
     if not on_gpus:

@@ -50,6 +50,7 @@ FLAGS = RECORD_FLAGS | {
     "max_hours": "--max-hours",
     "max_gpu_hours": "--max-gpu-hours",
     "max_trials": "--max-trials",
+    "yardsticks": "--yardsticks",
     "trials": "--trials",
     "seeds": "--seeds",
     "log": "--log",

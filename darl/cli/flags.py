@@ -110,7 +110,7 @@ class Options:
         }
         if not objective.uses_noise and not overlapping(assigned, "noise"):
             changes["noise"] = None
-        if objective.bidirectional and "causal" not in {**given, **assigned}:
+        if not objective.causal_by_default and "causal" not in {**given, **assigned}:
             changes["causal"] = False
         return Experiment().changed(changes)
 
@@ -245,12 +245,19 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
     add("--evaluations", type=whole, help=f"{evenly} {usually(Sweep.evaluations)}")
     add("--sampler", help=f"sampler of a search: {kinds_help(Sampler)} {usually(Tpe.kind)}")
     add("--no-early-stopping", action="store_true", help="run all epochs of every trial of a search")
+    add("--yardsticks", action="store_true", help=_YARDSTICKS)
     add("--max-concurrent", type=whole, help="trials that run at the same time (default: as many as fit)")
     add("--max-trials", type=whole, help="start at most this many trials in this call; the same command continues")
     add("--max-hours", type=nonnegative, help="end this call after this many hours; the same command continues")
     add("--max-gpu-hours", type=nonnegative, help="end this call after this many GPU-hours; the same command continues")
     add("--dry-run", action="store_true", help="print cells, seeds, trials and the estimated cost; run nothing")
     add("--report", action="store_true", help="print the answer that the tables give; run nothing")
+
+
+_YARDSTICKS = (
+    "then also train the leader's encoder as a masked autoencoder (MAE), by masked regression, by MSE and with labels, "
+    "at equal image passes and at equal floating-point operations, and compare it with these"
+)
 
 
 def workers_of(flags: argparse.Namespace) -> Workers:

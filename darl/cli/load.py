@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from darl import data
 from darl.experiment import Experiment
 from darl.training.parallel import microbatch_size
+from darl.variants import require
 
 if TYPE_CHECKING:
     from darl.data import Dataset
 
-__all__ = ["check_batch", "load_data"]
+__all__ = ["check_batch", "check_labels", "load_data"]
 
 
 def load_data(experiment: Experiment, flags: argparse.Namespace) -> "Dataset":
@@ -34,3 +35,9 @@ def check_batch(experiment: Experiment, dataset: "Dataset", flags: argparse.Name
     """Raise UserError if batch size, data, workers and `accumulate` do not fit together."""
     data.steps_per_epoch(len(dataset.train), experiment.batch_size)
     microbatch_size(experiment, flags.workers)
+
+
+def check_labels(experiment: Experiment, dataset: "Dataset") -> None:
+    """Raise UserError if the objective learns labels and the training images have none."""
+    kind, has = experiment.objective.kind, dataset.train.labels is not None
+    require(has or not experiment.objective.needs_labels, "data", f"have labels for objective {kind}", experiment.data)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from darl.cli.flags import results_root, workers_of
-from darl.cli.load import check_batch, load_data
+from darl.cli.load import check_batch, check_labels, load_data
 from darl.cli.same_data import with_content
 from darl.data import Dataset
 from darl.errors import one_line
@@ -76,6 +76,7 @@ def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
         print(f"starting from {flags.init}: " + "\n  ".join(start.describe()), flush=True)
     dataset = load_data(experiment, flags)
     check_batch(experiment, dataset, flags)
+    check_labels(experiment, dataset)
     results = Results(results_root(flags.results), flags.name or "pretrain")
     experiment = with_content(experiment, dataset, results)
     if not _is_finished(experiment, results):

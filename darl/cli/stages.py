@@ -1,4 +1,4 @@
-"""The stages of a sweep's command: the sweeps that a script builds, and one that is built from their results."""
+"""The stages of a sweep's command: the sweeps that a script builds, and those that are built from their results."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -18,34 +18,37 @@ __all__ = ["Pipeline", "Stages", "Then", "with_flags"]
 
 Stages = Sequence[Sweep]
 
-Then = Callable[[Options, Stages, "pd.DataFrame"], Sweep]
-"""Builds one more sweep from the table `trials` that the others have filled; from an empty one before they have run."""
+Then = Callable[[Options, Stages, "pd.DataFrame"], Sweep | Stages]
+"""Builds what runs next from the table `trials` that the stages so far have filled; an empty one before they have run.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """The stages of a command: those that run first, and one that is built from their trials."""
+    """The stages of a command: those that run first, and those that are built from the trials of all before them."""
 
     options: Options
     first: Stages
-    then: Then | None
+    then: Sequence[Then]
+    """Builds the later stages, one after another."""
     contents: Mapping[str, "DataContent"] = field(default_factory=dict[str, "DataContent"])
     """The content of the stages' data, by address."""
 
-    def last(self, trials: "pd.DataFrame") -> list[Sweep]:
-        """The stage that is built from the others' trials, if there is one."""
-        if self.then is None:
-            return []
-        stage = with_flags(self.then(self.options, self.first, trials), self.options.flags)
-        return [replace(stage, contents=self.contents)]
+    def after(self, stages: Stages, then: Then, trials: "pd.DataFrame") -> list[Sweep]:
+        """What is built from the trials of the stages so far."""
+        built = then(self.options, stages, trials)
+        every = [built] if isinstance(built, Sweep) else built
+        return [replace(with_flags(stage, self.options.flags), contents=self.contents) for stage in every]
 
     def planned(self) -> list[Sweep]:
-        """All stages, the last one as planned before the others have run."""
-        if self.then is None:
-            return list(self.first)
-        import pandas as pd
+        """All stages, the later ones as planned before the others have run."""
+        stages = list(self.first)
+        if self.then:
+            import pandas as pd
 
-        return [*self.first, *self.last(pd.DataFrame())]
+            for then in self.then:
+                stages += self.after(stages, then, pd.DataFrame())
+        return stages
 
     def knowing(self, contents: Mapping[str, "DataContent"]) -> "Pipeline":
         """The same stages with the content of their data."""

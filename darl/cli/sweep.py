@@ -18,8 +18,9 @@ from darl.cli.flags import (
     run_command,
     workers_of,
 )
-from darl.cli.load import check_batch, load_data
+from darl.cli.load import check_batch, check_labels, load_data
 from darl.cli.stages import Pipeline, Stages, Then, with_flags
+from darl.cli.yardsticks import beside_the_leader
 from darl.data import content_of
 from darl.errors import UserError
 from darl.evaluation.protocol import Need, Protocol
@@ -69,7 +70,7 @@ def run_sweep(
         on_digits: defaults on the embedded digits, by the field's path, where they are not the record's.
         data_sets: default data sets of a script that takes several.
         flags: adds the script's own flags.
-        then: builds one more sweep from the results of the others.
+        then: builds one more sweep, or several, from the results of the others.
 
     """
     parser = Parser(description=description)
@@ -96,11 +97,12 @@ def _sweep(
     _require_left(options, varies)
     require_name(flags.name or "sweep", "name")
     first = [with_flags(stage, flags) for stage in ([built] if isinstance(built, Sweep) else built)]
+    later = [each for each in (then, beside_the_leader if flags.yardsticks else None) if each is not None]
     needs = flags.report or flags.max_gpu_hours is None or flags.gpus_per_worker > 0
     require(needs, "max_gpu_hours", "come with --gpus-per-worker", flags.max_gpu_hours)
     if flags.report:
-        return _report(first, flags, of_last_run=then is not None)
-    pipeline = Pipeline(options=options, first=first, then=then)
+        return _report(first, flags, of_last_run=bool(later))
+    pipeline = Pipeline(options=options, first=first, then=later)
     planned = pipeline.planned()
     for stage in planned:
         _check(stage, flags)
@@ -190,6 +192,7 @@ def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
                 datasets[key] = load_data(experiment, flags)
             check_batch(experiment, datasets[key], flags)
             _require_labels(datasets[key], stage, experiment.data)
+            check_labels(experiment, datasets[key])
     return datasets
 
 
@@ -215,7 +218,7 @@ def _require_labels(dataset: "Dataset", stage: Sweep, data: str) -> None:
 
 
 def _run(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argparse.Namespace) -> None:
-    """Run the first stages on Ray, then the one that is built from their results, and present the findings."""
+    """Run the first stages on Ray, then those that are built from their results, and present the findings."""
     from darl.report.collect import stages_of
     from darl.report.publish import present
 
@@ -233,10 +236,13 @@ def _run(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argp
         session = _begin(pipeline, datasets, results, flags)
         results.write_file(SWEEP_FILE, to_json(pipeline.first).encode())
         with interrupted_by_termination():
-            if run_all(pipeline.first, session):
-                last = pipeline.last(results.trials())
-                results.write_file(SWEEP_FILE, to_json([*pipeline.first, *last]).encode())
-                run_all(last, session)
+            whole, stages = run_all(pipeline.first, session), list(pipeline.first)
+            for then in pipeline.then if whole else ():
+                last = pipeline.after(stages, then, results.trials())
+                stages += last
+                results.write_file(SWEEP_FILE, to_json(stages).encode())
+                if not run_all(last, session):
+                    break
         if session.budget.ended_by:
             name, value = session.budget.ended_by
             print(f"stopped by {FLAGS[name]} {value:g}; run the same command to continue", file=sys.stderr)

@@ -35,6 +35,7 @@ from darl.sweep.base import ATTEMPTS, Sweep
 from darl.sweep.design import Design
 from darl.sweep.search import Search
 from darl.sweep.study import PastTrial
+from darl.sweep.yardsticks import Yardsticks
 from darl.training.checkpoint_store import CheckpointStore
 from darl.training.parallel import Workers
 from darl.training.trackers.base import Tracking
@@ -141,6 +142,7 @@ class _Kind:
 
 _KINDS: Mapping[type[Sweep], _Kind] = {
     Design: _Kind(run=_design),
+    Yardsticks: _Kind(run=_design),
     Search: _Kind(run=_search, keep_study=_keep_study),
 }
 """How each kind of sweep runs; no other module needs to know."""

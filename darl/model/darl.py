@@ -64,15 +64,17 @@ class Darl(nn.Module):
         draws: Draws | None = None,
         seed: int | None = None,
     ) -> dict[str, Tensor]:
-        """The loss and the predicted clean patches.
+        """The loss, and the predicted clean patches or class scores.
 
         Args:
             images: normalised pixels, of the image size that the model was built for.
-            draws: the objective's random tensors, from `draw`; drawn where not given.
+            draws: the objective's random tensors, from `draw`; drawn where not given. An objective that learns labels
+                needs them here, too: `{**model.draw(…), "labels": labels}`.
             seed: seeds that draw; taken from torch's default generator where not given.
 
         Returns:
-            "loss" (scalar) and "prediction" (batch, patches, patch_dim), patches in the order of prediction (`order`).
+            "loss" (scalar) and "prediction" (batch, patches, patch_dim), patches in the order of prediction (`order`);
+            class scores (batch, classes) of an objective that learns labels.
 
         Raises UserError where the images have another size or number of channels.
 

@@ -73,6 +73,8 @@ class TrunkConfig:
     position: Position
     causal: bool
     """Whether a token reads only itself and those before it in the order, unless an objective says otherwise."""
+    classes: int | None = None
+    """Number of classes of the images' labels, for an objective that learns them; None where it is not known."""
 
     def __post_init__(self) -> None:
         require(self.channels >= 1, "channels", "be at least 1", self.channels)

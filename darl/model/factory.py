@@ -34,6 +34,7 @@ def create_model(
     noise: str | Noise | tuple[float, float] | None = (0.03, 1.0),
     causal: bool | None = None,
     readout: str | None = None,
+    classes: int | None = None,
     seed: int = 0,
 ) -> "Darl":
     """A DARL model, ready to train.
@@ -49,8 +50,9 @@ def create_model(
         position: text as on the command line (`Position.kinds()` lists the names), or a `Position`.
         noise: (a, b) of Beta, text as on the command line, `beta:a=0.03,b=1` (`Noise.kinds()` lists the names), or a
             `Noise`; ignored for an objective that uses none.
-        causal: whether the encoder uses the causal mask; by default it does unless the objective reads both ways.
+        causal: whether the encoder uses the causal mask; by default as the objective does (`mse`, `diffusion`: yes).
         readout: `mean` or `last`: what `forward_head` gives.
+        classes: number of classes, for an objective that learns labels (`supervised`).
         seed: seeds the initial weights.
 
     Raises UserError naming the argument, the value and the remedy.
@@ -66,9 +68,10 @@ def create_model(
         channels=channels,
         order=_variant(Order, order),
         position=_variant(Position, position),
-        causal=not chosen_objective.bidirectional if causal is None else causal,
+        causal=chosen_objective.causal_by_default if causal is None else causal,
         objective=chosen_objective,
         noise=schedule if chosen_objective.uses_noise else None,
+        classes=classes,
     )
     return config.build(seed)
 

@@ -19,6 +19,7 @@ from darl.records import flatten
 from darl.report import answer
 from darl.report.judgement import compare, select
 from darl.report.verdict import NextStep, Nothing, Standing, Verdict
+from darl.report.yardsticks import NOTE, compare_rivals
 from darl.sweep.base import ATTEMPTS, Comparison, Sweep
 from darl.sweep.comparability import require_comparable
 from darl.sweep.statistics import FEWEST, differences, means
@@ -168,6 +169,7 @@ def _compared(sweep: Sweep, rows: pd.DataFrame, metric: str, comparison: Compari
     verdicts = _verdicts(sweep, metric, comparison, table, found) or (
         Nothing(failed=number["failed"], stopped=number["stopped"]),
     )
+    notes += [NOTE] if comparison.rivals else []
     notes += [*answer.shortfalls(table), *answer.versions(rows), *answer.failures(rows)]
     return Findings(sweep, comparison, metric, rows, table, found, number, verdicts, notes)
 
@@ -184,6 +186,9 @@ def _verdicts(
         if len(table) and not is_open:
             then = NextStep.RACE_WITHOUT_RESULT
         verdicts += (select(found, metric, comparison.baseline, then, more_seeds),)
+    leader = comparison.baseline
+    if comparison.rivals and leader is not None and leader in set(table.loc[table["seeds"] > 0, "cell"]):
+        return (compare_rivals(table, comparison.rivals, leader, metric, sweep.seed_noun, more_seeds),)
     if has_mean:
         standing = _standing(comparison, str(table["cell"].iloc[0]), is_open=is_open)
         verdicts += (compare(table, metric, standing, seed_noun=sweep.seed_noun, more_seeds=more_seeds),)

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -22,6 +22,7 @@ from darl.records import flatten
 from darl.report import answer, format
 from darl.report.figures import ReportFigure, draw_all, headings
 from darl.report.findings import Findings
+from darl.report.yardsticks import texts, yardstick_key, yardstick_rows
 from darl.variants import Record
 
 __all__ = ["render"]
@@ -60,6 +61,8 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     folded: bool = False
+    ranked: bool = True
+    """Whether its rows are sorted by its first column."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ def _digest(text: str) -> str:
 
 def _section(finding: Findings, heading: str, question: str, drawn: Iterable[ReportFigure]) -> Section:
     tables = [_comparison(finding)] if len(finding.table) else []
+    if finding.comparison.rivals and tables:
+        tables = [_yardsticks(finding), replace(tables[0], folded=True)]
     if len(finding.found):
         tables.append(_found(finding, folded=bool(tables)))
     return Section(
@@ -159,6 +164,20 @@ def _comparison(finding: Findings) -> Table:
         else f"Best first, by {measure.name}"
     )
     return Table(caption, columns, [_row(row, columns) for row in finding.table.to_dict("records")])
+
+
+def _yardsticks(finding: Findings) -> Table:
+    """The leader beside its rivals, raw pixels and random initialisation, in the order of presentation."""
+    rows = yardstick_rows(finding)
+
+    def column(title: str) -> Column:
+        shown = {row["cell"]: texts(row, finding.metric)[title] for row in rows}
+        keys = {row["cell"]: yardstick_key(row, title) for row in rows}
+        return Column(title, lambda row: shown[row["cell"]], lambda row: keys[row["cell"]])
+
+    columns = [_name("yardstick"), *map(column, texts(rows[0], finding.metric))]
+    caption = f"{finding.comparison.title} by {METRICS[finding.metric].name} (95\u00a0%)"
+    return Table(caption, columns, [_row(row, columns) for row in rows], ranked=False)
 
 
 def _differences(baseline: str, measure: Metric) -> list[Column]:

@@ -13,9 +13,19 @@ from darl.report import answer, format
 from darl.report.findings import Findings, counts, gained, rank
 from darl.report.judgement import rank_best
 from darl.report.verdict import Nothing, Verdict
+from darl.report.yardsticks import COST, texts, yardstick_rows
 from darl.variants import Record
 
-__all__ = ["WIDE", "print_findings", "print_ranking", "ranking", "search_summary", "summary", "wide_console"]
+__all__ = [
+    "WIDE",
+    "print_findings",
+    "print_ranking",
+    "ranking",
+    "search_summary",
+    "summary",
+    "wide_console",
+    "yardsticks_summary",
+]
 
 WIDE = 132
 """The width in characters of a table with all its columns."""
@@ -48,6 +58,30 @@ def summary(findings: Findings, *, width: int = WIDE) -> Table:
         )
         table.add_row(*shown, *apart, *(show(row) for show in side.values()))
     return table
+
+
+def yardsticks_summary(findings: Findings, *, width: int = WIDE) -> Table:
+    """The leader beside its rivals, raw pixels and random initialisation, for the terminal.
+
+    width: characters that the table may take; a narrow one shows only the differences to the leader, and the costs.
+    """
+    metric, rows = findings.metric, [(row["cell"], texts(row, findings.metric)) for row in yardstick_rows(findings)]
+    narrow = [*[title for title in rows[0][1] if title.startswith("difference")], COST]
+    titles = list(rows[0][1]) if width >= WIDE else narrow
+    headers = ("yardstick", *(_BROKEN.get(title, title) for title in titles))
+    more = "" if width >= WIDE else "; a wider terminal shows more"
+    title = f"{findings.comparison.title} by {METRICS[metric].name}"
+    table = _empty(title, answer.counted(findings.counts) + more, headers)
+    for name, shown in rows:
+        table.add_row(escape(name), *(shown[title] for title in titles))
+    return table
+
+
+_BROKEN = {
+    "equal image passes": "equal image\npasses", "difference to the leader": "difference\nto the leader",
+    "difference at equal FLOPs": "difference\nat equal FLOPs", COST: "FLOPs per\nimage",
+}  # fmt: skip
+"""Titles of the yardsticks' columns, in two lines."""
 
 
 def search_summary(findings: Findings, top: int = 10) -> Table:
@@ -88,8 +122,8 @@ def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
     """A table without rows."""
     table = Table(title=escape(title), caption=caption)
     for header in headers:
-        words = header in ("cell", "verdict")
-        table.add_column(header, justify="left" if words else "right", no_wrap=header != "cell")
+        words = header in ("cell", "yardstick", "verdict")
+        table.add_column(header, justify="left" if words else "right", no_wrap=header not in ("cell", "yardstick"))
     return table
 
 
@@ -111,16 +145,17 @@ def wide_console() -> Console:
 
 
 def print_findings(console: Console, findings: Sequence[Findings]) -> None:
-    """Print tables, notes and sentences; a concluding sweep (`Sweep.concludes`) comes last."""
+    """Print tables, notes and sentences; a concluding sweep (`Sweep.concludes`) comes last, but for the yardsticks."""
     several = len({finding.sweep.question for finding in findings}) > 1
-    for finding in sorted(findings, key=lambda finding: finding.sweep.concludes):
+    for finding in sorted(findings, key=lambda finding: (bool(finding.comparison.rivals), finding.sweep.concludes)):
         console.print()
         if several:
             console.print(finding.sweep.question, highlight=False, markup=False, style="bold underline")
         if len(finding.found):
             console.print(search_summary(finding))
         if len(finding.table):
-            console.print(summary(finding, width=console.width))
+            shown = yardsticks_summary if finding.comparison.rivals else summary
+            console.print(shown(finding, width=console.width))
         for note in finding.notes:
             console.print(f"- {note}", highlight=False, markup=False)
         console.print(finding.sentence, highlight=False, markup=False, style="bold")

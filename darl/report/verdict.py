@@ -12,8 +12,8 @@ from typing import Any
 from darl.metrics import METRICS
 
 __all__ = [
-    "Compared", "Difference", "Mean", "NextStep", "Nothing", "Ranked", "Selected", "Significance", "Standing",
-    "Verdict",
+    "Beside", "Compared", "Difference", "Gap", "Mean", "NextStep", "Nothing", "Ranked", "Selected", "Significance",
+    "Standing", "Verdict",
 ]  # fmt: skip
 
 INFORMATIVE_POINTS = 0.02
@@ -186,4 +186,43 @@ class Ranked:
     """Over raw pixels, by the same protocol; NaN where it was not measured."""
 
 
-Verdict = Nothing | Selected | Compared | Ranked
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """How a rival's cell differs from the leader over the seeds that both have."""
+
+    rival: str
+    cell: str
+    cost: float
+    """Its operations for one image, as a multiple of the leader's."""
+    mean: float
+    difference: float
+    """The rival's mean minus the leader's."""
+    difference_low: float
+    difference_high: float
+    """Upper end of its 95 % interval; `difference_low` is its lower end. NaN without an interval."""
+    pairs: int
+    verdict: str
+    """As in `darl.sweep.statistics.differences`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """The verdict on a leader beside its rivals."""
+
+    metric: str
+    seed_noun: str
+    leader: str
+    rivals: int
+    """Number of rivals without labels."""
+    at_passes: Gap | None
+    """The rival without labels that has the best mean at equal image passes; None if none has one."""
+    at_flops: Gap | None
+    """The same at equal floating-point operations."""
+    supervised: Gap | None
+    """Training with labels, at equal image passes; None if it has no mean."""
+    more_seeds: int | None
+    """The setting of `seeds` with which differences can be significant; None if as many are planned."""
+    planned: int
+
+
+Verdict = Nothing | Selected | Compared | Ranked | Beside

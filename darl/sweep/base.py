@@ -23,6 +23,7 @@ from darl.evaluation.protocol import Protocols
 from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment, read_experiments
 from darl.metrics import METRICS, PROBE, RANKING_METRICS
+from darl.sweep.rivals import Rival
 from darl.sweep.space import Point, Space
 from darl.variants import Record, require
 
@@ -48,6 +49,8 @@ class Comparison:
     """Cells that get no more seeds, and why: the race has `dropped` them, or the search has `overtaken` them."""
     accuracies_only: bool = False
     """Whether only accuracies compare these cells, since their losses are not comparable."""
+    rivals: Sequence[Rival] = ()
+    """The yardsticks of a comparison that puts its baseline beside them."""
 
 
 @dataclass(frozen=True, kw_only=True)

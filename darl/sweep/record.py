@@ -7,10 +7,11 @@ from darl.errors import UserError
 from darl.sweep.base import Sweep
 from darl.sweep.design import Design
 from darl.sweep.search import Search
+from darl.sweep.yardsticks import Yardsticks
 
 __all__ = ["SWEEP_FILE", "from_json", "to_json"]
 
-KINDS: Mapping[str, type[Sweep]] = {kind.kind: kind for kind in (Design, Search)}
+KINDS: Mapping[str, type[Sweep]] = {kind.kind: kind for kind in (Design, Search, Yardsticks)}
 """The kinds of sweeps, by name."""
 
 SWEEP_FILE = "sweep.json"

@@ -116,7 +116,7 @@ class Search(Sweep):
 
     def possible_trials(self) -> list[Experiment]:
         """The trials of the search, and of a race in which no contender falls behind."""
-        return [self.base] * (self.trials + self.whole_seeds * self.compared_cells)
+        return [self.experiment({})] * (self.trials + self.whole_seeds * self.compared_cells)
 
     def count_ended(self, rows: Iterable[Record]) -> int:
         """Number of ended trials of the search, at most `trials`, and of the race."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from darl.data import Batch, Dataset, batches, steps_per_epoch
 from darl.experiment import Experiment
 from darl.model.darl import Darl
-from darl.model.objectives.base import Draws
+from darl.model.objectives.base import LABELS, Draws
 from darl.training import checkpoint
 from darl.training.checkpoint import TrainingState
 from darl.training.description import Description
@@ -169,8 +169,18 @@ class _Training:
         """One optimiser step from a batch."""
         self.progress.step += 1
         step, seed = self.progress.step, self.experiment.seed
-        losses = microbatch_losses(self.model, batch.images, self.rows.start, self.microbatch_size, seed, step)
+        start, size, labels = self.rows.start, self.microbatch_size, self._labels(batch)
+        losses = microbatch_losses(self.model, batch.images, start, size, seed, step, labels)
         yield from self._counted(self.loop.step(step, losses, self.experiment.accumulate, batch.indices))
+
+    def _labels(self, batch: Batch) -> Tensor | None:
+        """The labels of a batch's images, on the device, for an objective that needs them."""
+        if not self.experiment.objective.needs_labels:
+            return None
+        labels = self.dataset.train.labels
+        require(labels is not None, "data", "have labels for this objective", self.dataset.name)
+        assert labels is not None
+        return torch.from_numpy(labels[batch.indices.numpy()]).to(self.device)
 
     def flush_losses(self) -> Iterator[Stepped]:
         """See `Loop.flush_losses`."""
@@ -237,14 +247,16 @@ class _Training:
 
 
 def microbatch_losses(
-    model: Darl, images: Tensor, start: int, size: int, seed: int, step: int
+    model: Darl, images: Tensor, start: int, size: int, seed: int, step: int, labels: Tensor | None = None
 ) -> Iterator[MicrobatchLoss]:
     """The loss functions of a step's micro-batches; the random tensors of each are drawn when it is reached.
 
-    start: the images' first row in the global batch. size: images per micro-batch.
+    start: the images' first row in the global batch. size: images per micro-batch. labels: the images' classes, if the
+    objective needs them.
     """
     for first in range(0, len(images), size):
         draws = model.draw(range(start + first, start + first + size), seed, step, device=images.device)
+        draws = draws if labels is None else {**draws, LABELS: labels[first : first + size]}
         yield partial(_loss_of, images=images[first : first + size], draws=draws)
 
 

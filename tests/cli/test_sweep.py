@@ -56,6 +56,8 @@ MISTAKES = [
     (["--batch-size", "5000"], "--batch-size must be between 1 and the 1438 training images, got 5000"),
     (["--workers", "4", "--accumulate", "64"], "--accumulate must divide a worker's 16 images of each batch, got 64"),
     (["--workers", "3"], "--batch-size must be a multiple of the 3 workers, got 64"),
+    (["--yardsticks", "--seeds", "1"], "--seeds must be 2 or more: a search uses the first, and yardsticks"),
+    (["--yardsticks", "--objective-metric", "val_loss"], "--objective-metric must be comparable between trials, got"),
     (["--nonsense"], "unrecognized arguments: --nonsense"),
     (["--data", "digits:4-2"], "--data must be digits or some of its classes 0 to 9, as digits:0-4, got 'digits:4-2'"),
     (["--max-hours", "soon"], "argument --max-hours: must be a number of at least 0, got 'soon'"),

@@ -10,7 +10,7 @@ from darl.model.config import ModelConfig
 from darl.model.darl import Darl
 from darl.model.encoder_config import EncoderConfig
 from darl.model.noise import Beta
-from darl.model.objectives.base import Objective
+from darl.model.objectives.base import LABELS, Draws, Objective
 from darl.model.orders import Hilbert
 from darl.model.positions import Rotary2d
 from tests.model.counted_operations import counted_operations
@@ -18,8 +18,9 @@ from tests.model.counted_operations import counted_operations
 OPTIONS = [
     "mse:head_depth=2", "mse:normalize_target=true", "diffusion:decoder_depth=2,gamma_conditioning=true",
     "mae:decoder_depth=2,decoder_width=24,mask_ratio=0.4,normalize_target=false",
-    "masked:head_depth=2,normalize_target=true",
+    "masked:head_depth=2,normalize_target=true", "supervised:label_smoothing=0",
 ]  # fmt: skip
+CLASSES = 5
 OBJECTIVES = [*(objective() for objective in Objective.kinds().values()), *map(Objective.parse, OPTIONS)]
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 
@@ -31,7 +32,8 @@ def model_of(objective: Objective, seed: int = 0, patch_size: int = 2) -> Darl:
         channels=1,
         order=Hilbert(),
         position=Rotary2d(),
-        causal=not objective.bidirectional,
+        causal=objective.causal_by_default,
+        classes=CLASSES,
         objective=objective,
         noise=Beta() if objective.uses_noise else None,
     ).build(seed)
@@ -41,13 +43,24 @@ def images(count: int = 4) -> torch.Tensor:
     return torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
+def draws_for(model: Darl, count: int = 4) -> Draws:
+    """What the loss needs for so many images beside them; labels as the training loop adds them."""
+    labels = {LABELS: torch.arange(count) % CLASSES} if model.objective.needs_labels else {}
+    return {**model.draw(range(count), 0), **labels}
+
+
+def prediction_shape(objective: Objective) -> tuple[int, ...]:
+    """Of 4 images: all patches, or a score for each class of an objective that learns labels."""
+    return (4, CLASSES) if objective.needs_labels else (4, 16, 4)
+
+
 @every_objective
 def test_the_loss_is_a_finite_scalar_that_every_part_of_the_model_learns_from(objective: Objective):
     model = model_of(objective)
-    out = model(images(), model.draw(range(4), 0))
+    out = model(images(), draws_for(model))
     assert out["loss"].shape == ()
     assert bool(out["loss"].isfinite())
-    assert out["prediction"].shape == (4, 16, 4)
+    assert out["prediction"].shape == prediction_shape(objective)
     out["loss"].backward()
     assert [name for name, value in model.named_parameters() if value.grad is None] == []
 
@@ -64,10 +77,24 @@ def test_targets_of_one_value_cannot_be_normalised(kind: str):
 @every_objective
 def test_the_loss_is_a_function_of_the_images_and_the_draws(objective: Objective):
     model, torch_state = model_of(objective), torch.get_rng_state()
-    draws = model.draw(range(4), 0)
+    draws = draws_for(model)
     assert torch.equal(model(images(), draws)["loss"], model(images(), draws)["loss"])
-    assert torch.equal(model(images(), seed=3)["loss"], model(images(), seed=3)["loss"])
+    if objective.needs_labels:
+        with pytest.raises(UserError, match=r"^draws must hold 'labels', "):
+            model(images(), seed=3)
+    else:
+        assert torch.equal(model(images(), seed=3)["loss"], model(images(), seed=3)["loss"])
     assert torch.equal(torch_state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("objective", [one for one in OBJECTIVES if one.needs_labels], ids=str)
+def test_an_objective_that_needs_labels_learns_from_them(objective: Objective):
+    model = model_of(objective)
+    first, other = (
+        model(images(), {**draws_for(model), LABELS: labels}) for labels in torch.tensor([[0, 1, 2, 3], [4, 1, 2, 3]])
+    )
+    assert not torch.equal(first["loss"], other["loss"])
+    assert torch.equal(first["prediction"], other["prediction"])
 
 
 @every_objective
@@ -85,7 +112,7 @@ def test_a_row_draws_the_same_in_any_share_of_the_batch(objective: Objective):
 @every_objective
 def test_operations_are_those_that_torch_counts(objective: Objective):
     model = model_of(objective)
-    assert counted_operations(model, images(3)) == 3 * model.flops() == 3 * model.config.flops()
+    assert counted_operations(model, images(3), draws_for(model, 3)) == 3 * model.flops() == 3 * model.config.flops()
 
 
 @every_objective

@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from darl.data import Augment, Dataset
+from darl.data.content import DataContent
 from darl.errors import UserError
 from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment
@@ -30,10 +31,13 @@ from darl.training.pretrain import fit
 CPU = torch.device("cpu")
 EVALUATED: Any = {"full": standard_evaluation(), "evaluate_at": {2: standard_evaluation()}}
 SIZE = EncoderConfig(width=16, depth=1, heads=2, patch_size=2)
-MASKED: dict[str, Any] = {
-    kind: {"objective": Objective.parse(kind), "noise": None, "causal": False} for kind in ("mae", "masked")
+RIVALS: dict[str, Any] = {
+    kind: {"objective": Objective.parse(kind), "noise": None, "causal": False}
+    for kind in ("mae", "masked", "supervised")
 }
-"""What an experiment with a masked objective changes."""
+"""What an experiment with a rival of next-patch prediction changes."""
+RIVALS["supervised"]["content"] = DataContent(train=96, validation=64, classes=10, fingerprint="0" * 16)
+SLOW = pytest.param(RIVALS["supervised"], marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +97,9 @@ MSE_EMA: dict[str, Any] = {"objective": Mse(), "noise": None, "optim": Optimizer
 KILLED = [
     *(pytest.param({}, stop, id=f"diffusion-{stop}") for stop in range(1, 12)),
     *(pytest.param(MSE_EMA, stop, id=f"mse-ema-{stop}") for stop in range(1, 12)),
-    pytest.param(MASKED["mae"] | {"position": Learned()}, 4, id="mae-learned-4"),
-    pytest.param(MASKED["masked"], 8, id="masked-8"),
+    pytest.param(RIVALS["mae"] | {"position": Learned()}, 4, id="mae-learned-4"),
+    pytest.param(RIVALS["masked"], 8, id="masked-8"),
+    pytest.param(RIVALS["supervised"], 5, id="supervised-5"),
 ]
 
 
@@ -121,7 +126,7 @@ def test_a_run_killed_after_any_checkpoint_is_resumed_bit_for_bit(
     assert curve(rest) == curve(whole)
 
 
-@pytest.mark.parametrize("changes", [{}, *MASKED.values()], ids=["diffusion", *MASKED])
+@pytest.mark.parametrize("changes", [{}, *RIVALS.values()], ids=["diffusion", *RIVALS])
 def test_microbatches_give_the_step_of_the_whole(small: Dataset, changes: dict[str, Any]) -> None:
     whole = losses(list(fit(experiment(**changes), small, device=CPU, full=standard_evaluation())))
     parts = losses(list(fit(experiment(accumulate=4, **changes), small, device=CPU, full=standard_evaluation())))
@@ -161,7 +166,7 @@ def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("changes", [{}, MASKED["mae"]], ids=["diffusion", "mae"])
+@pytest.mark.parametrize("changes", [{}, RIVALS["mae"], SLOW], ids=["diffusion", "mae", "supervised"])
 def test_two_workers_give_the_loss_trace_of_one(small: Dataset, tmp_path: Path, changes: dict[str, Any]) -> None:
     shared = experiment(augment=Augment(crop_min=0.5, flip=True), epochs=8, **changes)
     alone = losses(list(fit(shared, small, device=CPU, full=standard_evaluation())))

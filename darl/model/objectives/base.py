@@ -5,7 +5,7 @@ random draws, and computes the loss from the encoder's primitives (`darl.model.t
 package knows what is read, in which order, with which mask, or what the target is.
 
 The paper's two objectives, MSE and diffusion, predict the next patch (`darl.model.objectives.next_patch`); their rivals
-predict hidden patches from visible ones (`darl.model.objectives.masked_patches`).
+predict hidden patches from visible ones (`darl.model.objectives.masked_patches`), or the images' labels.
 """
 
 from abc import abstractmethod
@@ -25,13 +25,16 @@ from darl.variants import Variant
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["Denoiser", "Draw", "Draws", "Objective"]
+__all__ = ["LABELS", "Denoiser", "Draw", "Draws", "Objective"]
 
 Draw = Callable[[int, torch.Generator], Tensor]
 """(n, generator) → a random tensor of n rows (one per image), on the generator's device."""
 
 Draws = Mapping[str, Tensor]
-"""The random tensors drawn for a batch, by name; the first axis is the image."""
+"""The random tensors drawn for a batch, by name; the first axis is the image. `LABELS` are among them if needed."""
+
+LABELS = "labels"
+"""The name among the draws under which the training loop adds the images' classes (B), for `Objective.needs_labels`."""
 
 
 class Denoiser(NamedTuple):
@@ -55,6 +58,13 @@ class Objective(Variant):
     """Whether it predicts every patch, so that `denoiser` and the denoising evaluation are defined."""
     bidirectional: ClassVar[bool] = False
     """Whether its tokens must read those after them, too: it is refused for a causal encoder."""
+    needs_labels: ClassVar[bool] = False
+    """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
+
+    @property
+    def causal_by_default(self) -> bool:
+        """Whether the encoder has the causal mask where nothing is said about it."""
+        return not self.bidirectional
 
     def check(self, config: TrunkConfig) -> None:
         """Raise UserError where the objective cannot be used with this trunk. By default all are accepted."""
@@ -79,7 +89,7 @@ class Objective(Variant):
     def loss(
         self, encoder: Trunk, decoder: nn.Module, patches: "Float[Tensor, 'batch patches patch_dim']", draws: Draws
     ) -> tuple[Tensor, Tensor]:
-        """(scalar loss, prediction (B, N, P) of all patches, in the order of prediction).
+        """(scalar loss, prediction (B, N, P) of all patches, in the order of prediction; of labels (B, classes)).
 
         Args:
             encoder: the trunk.

@@ -39,7 +39,7 @@ _TICKS = (1e-6, 1e-4, 1e-2, 0.1, 0.5, 0.9, 0.99)
 def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     """The figure; None if schedules do not vary."""
     cells = findings.experiments
-    if len({experiment.noise for experiment in cells.values()}) < 2:
+    if len({experiment.noise for experiment in cells.values()} - {None}) < 2:
         return None
     every, shown = looks(findings), dict[str, tuple[Noise, Look]]()
     for cell, role in roles(findings).items():
