@@ -58,6 +58,7 @@ FLAGS = RECORD_FLAGS | {
     "figures": "--figures",
     "html": "--html",
     "protocol": "--protocols",
+    "protocols": "--protocols",
 }
 """The flags of all fields: the record's, those outside the record, and other names by which errors call a field."""
 
@@ -87,6 +88,9 @@ def _flag(field: str, flags: argparse.Namespace) -> str:
     for flag in (FLAGS.get(field), OTHER_FLAGS.get(field)):
         if flag is not None and hasattr(flags, flag.removeprefix("--").replace("-", "_")):
             return flag
+    own = field.removeprefix("protocol.")
+    if own != field and hasattr(flags, own) and not hasattr(flags, "protocols"):  # `darl finetune`
+        return f"--{own.replace('_', '-')}"
     return f"--set {field}" if field.startswith(_PARTS) and hasattr(flags, "set") else field
 
 
