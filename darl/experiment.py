@@ -17,6 +17,7 @@ from darl import records
 from darl.aspects import Aspect, changes
 from darl.data.augment import Augment
 from darl.data.content import DataContent
+from darl.finetuning import Finetuning
 from darl.model.config import ModelConfig
 from darl.model.encoder_config import EncoderConfig
 from darl.model.noise import Beta, Noise
@@ -77,6 +78,9 @@ class Experiment:
     """Content hash of the weights that the run starts from (`darl.training.initialization`); None for random weights.
     A record leaves it out where it is None, so that the ids of trials of earlier versions stay as they are."""
 
+    finetuning: Finetuning | None = changes(Aspect.TRAINING, default=None)
+    """Settings of fine-tuning; None for a pretraining, whose record leaves it out."""
+
     def __post_init__(self) -> None:
         require(bool(self.data), "data", "be the name of a data set", self.data)
         for name in ("image_size", "epochs", "batch_size", "accumulate"):
@@ -119,7 +123,7 @@ class Experiment:
         return f"{self.data} at {self.image_size} pixels in {self.channels} channels"
 
     def to_record(self) -> Record:
-        """Plain JSON values, nested as the fields are; without `content` and `init` where they are None."""
+        """Plain JSON values, nested as the fields are; `content`, `init` and `finetuning` only where they are given."""
         return records.to_record(self)
 
     @classmethod

@@ -12,10 +12,12 @@ from typing import Literal
 from darl.aspects import Aspect
 
 __all__ = [
+    "ATTENTIVE",
     "ENLARGED_PROBE",
     "FEW_SHOT_5",
     "FEW_SHOT_10",
     "FEW_SHOT_WIDTHS",
+    "FINETUNE",
     "GAMMA_GRID",
     "GAMMA_LOSSES",
     "KNN",
@@ -86,6 +88,8 @@ class Metric:
     """Whether a sweep may rank its trials by it."""
     yardsticks: bool = False
     """Whether the tables also keep its value before training, and its value for raw pixels in the features' place."""
+    pixels: bool = True
+    """Whether raw pixels can stand in the features' place: not where the encoder itself is trained."""
     gain_by: str = ""
     """The column of the metric whose distance from the yardsticks is reported in its place; empty for its own."""
     proxy: str = ""
@@ -102,8 +106,13 @@ class Metric:
         return f"init_{self.column}"
 
     @property
+    def has_pixels(self) -> bool:
+        """Whether the tables keep its value for raw pixels."""
+        return self.yardsticks and self.pixels
+
+    @property
     def pixels_column(self) -> str:
-        """The column of its value for raw pixels."""
+        """The column of its value for raw pixels, where `has_pixels`."""
         return f"pixels_{self.column}"
 
     @property
@@ -155,6 +164,18 @@ FEW_SHOT_10 = Metric(
     ranks_trials=True, yardsticks=True, proxy="knn_top1",
 )  # fmt: skip
 
+ATTENTIVE = Metric(
+    column="attentive_top1", name="attentive probe", short="attentive", direction="max", unit=TOP1, ranks_trials=True,
+    yardsticks=True, proxy="knn_top1",
+)  # fmt: skip
+"""The accuracy of a classifier that reads all frozen patch tokens by attention."""
+
+FINETUNE = Metric(
+    column="finetune_top1", name="fine-tuning", short="fine-tuned", direction="max", unit=TOP1, ranks_trials=True,
+    yardsticks=True, pixels=False, proxy="knn_top1",
+)  # fmt: skip
+"""The accuracy of a classifier whose encoder is trained too. Before training: supervised from random weights."""
+
 FEW_SHOT_WIDTHS: Mapping[str, Metric] = {
     metric.column: Metric(
         column=metric.column.replace("top1", "half_width"), name=f"{metric.name}, half width of the interval",
@@ -199,7 +220,8 @@ GAMMA_LOSSES: Mapping[float, Metric] = {
 METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
-        *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE),
+        *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, ATTENTIVE, FINETUNE),
+        *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE),
         *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values()),
     )
 }

@@ -43,8 +43,14 @@ class Optimizer:
             require(0 <= getattr(self, field) < 1, f"optim.{field}", "be in [0, 1)", getattr(self, field))
 
 
-def build_optimizer(model: "nn.Module", config: Optimizer, learning_rate: float) -> "torch.optim.Optimizer":
-    """Fused AdamW over all parameters of `model`; vectors get no weight decay. learning_rate: peak."""
+def build_optimizer(
+    model: "nn.Module", config: Optimizer, learning_rate: float, layer_decay: float | None = None
+) -> "torch.optim.Optimizer":
+    """Fused AdamW over all parameters of `model`; vectors get no weight decay.
+
+    learning_rate: peak. layer_decay: for a model with timm's `group_matcher`, each layer's rate as a multiple of that
+    of the layer above it, which timm keeps as `lr_scale` of the parameter groups; None for one rate.
+    """
     from timm.optim import create_optimizer_v2
 
     return create_optimizer_v2(
@@ -54,6 +60,7 @@ def build_optimizer(model: "nn.Module", config: Optimizer, learning_rate: float)
         weight_decay=config.weight_decay,
         betas=(config.beta1, config.beta2),
         fused=True,
+        layer_decay=layer_decay,
     )
 
 

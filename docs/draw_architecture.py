@@ -29,6 +29,7 @@ WHAT = {
     "data": "sources, decoding, batches",
     "model": "trunk, objectives, noise",
     "optim": "AdamW, learning rate",
+    "finetuning": "its settings",
     "metrics": "names, directions, units",
     "records": "dataclasses as JSON and rows",
     "storage": "addresses, folders, leases",

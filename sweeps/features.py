@@ -1,10 +1,10 @@
 """Are the features worth their training?
 
-Question   How good are a pretrained DARL's features on your images under the field's protocols, beside what they must be
-           compared with: raw pixels, the same model before training, MAE, masked regression (as SimMIM), DARL's own mean
-           squared error, and the same encoder trained on the labels?
-Design     One cell, the model that the flags describe, and its yardsticks: each rival at the same number of image passes
-           and at equal floating-point operations, on the same seeds.
+Question   How good are a pretrained DARL's features on your images under the field's protocols, beside what they must
+           be compared with: raw pixels, the same model before training, MAE, masked regression (as SimMIM), DARL's own
+           mean squared error, and the same encoder trained on the labels?
+Design     One cell, the model that the flags describe, and its yardsticks: each rival at the same number of image
+           passes and at equal floating-point operations, on the same seeds.
 Objective  The linear probe's accuracy decides; every protocol of --protocols is in the tables and in one figure. With
            finetune among them, `init_finetune_top1` is training from scratch with the same fine-tuning budget.
 Cost       The default (digits, a nano model, 9 cells × 3 seeds of 36 epochs or as many operations): some 12 minutes on

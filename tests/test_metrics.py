@@ -51,7 +51,9 @@ def test_axes_name_the_unit() -> None:
 
 
 def test_a_sweep_is_not_judged_by_the_training_loss() -> None:
-    assert RANKING_METRICS == ("probe_top1", "knn_top1", "few_shot_5_top1", "few_shot_10_top1", "val_loss")
+    assert RANKING_METRICS == (
+        "probe_top1", "knn_top1", "few_shot_5_top1", "few_shot_10_top1", "attentive_top1", "finetune_top1", "val_loss",
+    )  # fmt: skip
 
 
 def test_every_gamma_has_a_column() -> None:

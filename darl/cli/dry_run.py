@@ -109,11 +109,9 @@ def _measured_sd(stage: Sweep, results: Results) -> float | None:
 
 
 def _flops(experiment: Experiment, dataset: Dataset, stage: Sweep) -> float:
-    """Floating-point operations of training and of the forward passes in evaluations, which read every patch."""
+    """Floating-point operations of training and of evaluations."""
     size = experiment.batch_size
     trained = steps_per_epoch(len(dataset.train), size) * size * experiment.epochs
     evaluations = [stage.full, *stage.evaluate_at.values(), stage.full]  # the first is before training
-    evaluated = sum(evaluation.forwards(dataset) for evaluation in evaluations)
-    config, trained_on = experiment.model_config, image_flops(experiment)
-    whole = max(trained_on, config.trunk_flops(config.patches))  # an objective may read fewer patches in training
-    return 3 * trained_on * trained + whole * evaluated
+    evaluated = sum(evaluation.flops(dataset, experiment.model_config) for evaluation in evaluations)
+    return 3 * image_flops(experiment) * trained + evaluated

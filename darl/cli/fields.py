@@ -64,6 +64,7 @@ FLAGS = RECORD_FLAGS | {
     "output": "--output",
     "license": "--license",
     "push": "--push",
+    "protocols": "--protocols",
 }
 """The flags of all fields: the record's, those outside the record, and other names by which errors call a field."""
 
@@ -93,6 +94,9 @@ def _flag(field: str, flags: argparse.Namespace) -> str:
     for flag in (FLAGS.get(field), OTHER_FLAGS.get(field)):
         if flag is not None and hasattr(flags, flag.removeprefix("--").replace("-", "_")):
             return flag
+    own = field.removeprefix("protocol.")
+    if own != field and hasattr(flags, own) and not hasattr(flags, "protocols"):  # `darl finetune`
+        return f"--{own.replace('_', '-')}"
     return f"--set {field}" if field.startswith(_PARTS) and hasattr(flags, "set") else field
 
 

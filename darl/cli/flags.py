@@ -7,7 +7,7 @@ that suit the data, the flags that are given, and `--set`.
 import argparse
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -32,6 +32,7 @@ __all__ = [
     "Options",
     "Parser",
     "add_experiment_flags",
+    "add_protocols_flag",
     "add_run_flags",
     "add_sweep_flags",
     "default_of",
@@ -55,7 +56,8 @@ SMALL = 8
 EPOCHS = 100
 """Default number of epochs for larger images."""
 
-_NOT_SET = {"data": "be given as --data", "init": "be given as --init", "content": "be left to the data"}
+_NOT_SET = {"data": "be given as --data", "init": "be given as --init", "content": "be left to the data",
+            "finetuning": "be given to darl finetune"}  # fmt: skip
 """What `--set` does not take, and why."""
 
 
@@ -206,6 +208,15 @@ def _add_training_flags(fields: _FieldFlags) -> None:
     fields.add("seed", "seed of initialisation, data order, augmentation and noise", type=count)
 
 
+def add_protocols_flag(add: Callable[..., Any], when: str) -> None:
+    """Add the flag for the evaluation protocols. add: `add_argument` of a parser or a group."""
+    add(
+        "--protocols",
+        help=f"evaluation protocols {when}, with options: linear,knn,attentive,finetune:epochs=10 (default: linear,knn,"
+        "few_shot,denoising and what measures the deciding metric); evaluations on the way leave out finetune",
+    )
+
+
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags for how training runs and where results go."""
     add = parser.add_argument_group("how it is run").add_argument
@@ -241,6 +252,7 @@ def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seed
     )
     decides = f"deciding metric; {VALIDATION_LOSS.column} needs no labels, but compares neither orders nor objectives"
     add("--objective-metric", choices=list(RANKING_METRICS), help=f"{decides} {usually(Sweep.metric)}")
+    add_protocols_flag(add, "before training and at the end of each trial")
     evenly = "evaluations in each trial of a design, evenly spaced, the last one after the last epoch"
     add("--evaluations", type=whole, help=f"{evenly} {usually(Sweep.evaluations)}")
     add("--sampler", help=f"sampler of a search: {kinds_help(Sampler)} {usually(Tpe.kind)}")

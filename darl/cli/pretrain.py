@@ -2,7 +2,7 @@
 
 import argparse
 
-from darl.cli.flags import Options, add_experiment_flags, add_run_flags, results_root
+from darl.cli.flags import Options, add_experiment_flags, add_protocols_flag, add_run_flags, results_root
 from darl.cli.parser import whole
 from darl.storage.address import is_remote, require_name
 from darl.training.parallel import microbatch_size
@@ -15,6 +15,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_experiment_flags(parser)
     add_run_flags(parser)
     parser.add_argument("--evaluations", type=whole, default=4, help="evaluations during the run, evenly spaced")
+    add_protocols_flag(parser.add_argument, "before training and at the end")
     parser.add_argument("--no-ray", action="store_true", help="the plain loop in this process, without Ray")
     parser.add_argument(
         "--init",

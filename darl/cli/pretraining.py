@@ -1,4 +1,4 @@
-"""The work of `darl pretrain`: train an experiment, in this process or over Ray's workers, and write its rows."""
+"""The work of `darl pretrain` and `darl finetune`: train, in this process or over Ray's workers, and write the rows."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from darl.cli.same_data import with_content
 from darl.data import Dataset
 from darl.errors import one_line
 from darl.evaluation.protocol import space_evenly
-from darl.evaluation.standard import standard_evaluation
+from darl.evaluation.standard import evaluation_of
 from darl.experiment import Experiment, identity
 from darl.results.recorder import TrialRecorder, attempts_of
 from darl.results.rows import now
@@ -29,17 +29,34 @@ from darl.training import checkpoint
 from darl.training.checkpoint_store import CHECKPOINTS, CheckpointStore
 from darl.training.events import Evaluated
 from darl.training.initialization import read_initialization
-from darl.training.pretrain import fit
+from darl.training.pretrain import Evaluation, fit
 from darl.training.termination import EXIT_CODE, noted_terminations
 from darl.training.trackers.base import TrackedPretraining, track
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evaluations:
+    """The evaluations of a run, as `fit` takes them."""
+
+    full: Evaluation
+    first: Evaluation | None = None
+    on_the_way: Evaluation | None = None
+    """That between the first epoch and the last; None for none."""
+    count: int = 1
+    """Number of evaluations, evenly spaced, with the last one."""
+
+    def at(self, epochs: int) -> dict[int, Evaluation]:
+        """`evaluate_at` of `fit`."""
+        return {} if self.on_the_way is None else space_evenly(epochs, self.count, self.on_the_way)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Pretraining:
-    """The pretraining that one call of the command runs."""
+class _Run:
+    """The training that one call of the command runs."""
 
     experiment: Experiment
     dataset: Dataset
+    evaluations: Evaluations
     results: Results
     flags: argparse.Namespace
     initial: Mapping[str, Tensor] | None
@@ -47,7 +64,7 @@ class _Pretraining:
     tracked: TrackedPretraining
     """The trackers that `--log` names."""
     began: datetime
-    evaluations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    evaluated: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The evaluations so far, as plain values."""
 
     @property
@@ -58,11 +75,11 @@ class _Pretraining:
     @property
     def is_whole(self) -> bool:
         """Whether the last epoch has been evaluated."""
-        return bool(self.evaluations) and self.evaluations[-1]["epoch"] == self.experiment.epochs
+        return bool(self.evaluated) and self.evaluated[-1]["epoch"] == self.experiment.epochs
 
     def on_evaluation(self, event: Evaluated) -> None:
         """Keep an evaluation, hand it to the trackers, and print it."""
-        self.evaluations.append(asdict(event))
+        self.evaluated.append(asdict(event))
         self.tracked.log(event)
         print(event.describe(self.experiment.epochs), flush=True)
 
@@ -75,23 +92,43 @@ def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
         experiment, initial = experiment.changed({"init": start.fingerprint}), start.weights
         print(f"starting from {flags.init}: " + "\n  ".join(start.describe()), flush=True)
     dataset = load_data(experiment, flags)
+    full = evaluation_of(flags.protocols)
+    cheap = full.without_training()
+    evaluations = Evaluations(full=full, on_the_way=cheap if cheap.members else None, count=flags.evaluations)
+    train_and_record(experiment, dataset, evaluations, flags, name="pretrain", initial=initial)
+
+
+def train_and_record(
+    experiment: Experiment,
+    dataset: Dataset,
+    evaluations: Evaluations,
+    flags: argparse.Namespace,
+    *,
+    name: str,
+    initial: Mapping[str, Tensor] | None,
+) -> None:
+    """Train, and write the rows; does nothing if the run has finished before. Raises UserError.
+
+    name: of the folder in `--results`, where `--name` is not given. initial: the weights that the run starts from.
+    """
     check_batch(experiment, dataset, flags)
     check_labels(experiment, dataset)
-    results = Results(results_root(flags.results), flags.name or "pretrain")
+    results = Results(results_root(flags.results), flags.name or name)
     experiment = with_content(experiment, dataset, results)
     if not _is_finished(experiment, results):
         with results.claimed():
             trials, began = results.trials(), now()
-            run = _Pretraining(
+            run = _Run(
                 experiment=experiment,
                 dataset=dataset,
+                evaluations=evaluations,
                 results=results,
                 flags=flags,
                 initial=initial,
                 tracked=_prepare(experiment, results, trials, flags),
                 began=began,
             )
-            _pretrain(run, trials)
+            _train(run, trials)
 
 
 def _is_finished(experiment: Experiment, results: Results) -> bool:
@@ -108,7 +145,7 @@ def _prepare(
     """Say how the run begins, and connect to all that it needs; raises UserError where that cannot be used."""
     if CheckpointStore(results.path).newest(experiment) is not None:
         print("resuming from the last checkpoint; earlier evaluations are printed again", flush=True)
-    else:
+    elif experiment.finetuning is None:
         _note_other_epochs(experiment, results, trials)
     if not flags.no_ray:
         _connect(flags)
@@ -116,7 +153,7 @@ def _prepare(
     return TrackedPretraining(track(flags.log, results.sweep, results.path), experiment)
 
 
-def _pretrain(run: _Pretraining, trials: pd.DataFrame) -> None:
+def _train(run: _Run, trials: pd.DataFrame) -> None:
     """Train and write the rows, under the folder's lease."""
     store = CheckpointStore(run.results.path)
     store.begin(run.experiment)
@@ -132,7 +169,7 @@ def _pretrain(run: _Pretraining, trials: pd.DataFrame) -> None:
         error = "the last evaluation was not reported"
     recorder = TrialRecorder(run.results, workers_of(run.flags), attempts_of(trials))
     status = "failed" if error else "finished"
-    recorder.record(run.experiment, run.evaluations, status=status, started_at=run.began, error=error)
+    recorder.record(run.experiment, run.evaluated, status=status, started_at=run.began, error=error)
     if error:
         print(f"failed: {error}", file=sys.stderr)
         sys.exit(1)
@@ -159,7 +196,7 @@ def _without_epochs(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name != "epochs"}
 
 
-def _train_here(run: _Pretraining, terminated: threading.Event) -> str | None:
+def _train_here(run: _Run, terminated: threading.Event) -> str | None:
     """Run the loop in this process; returns the error that ended it, if any."""
     flags, experiment = run.flags, run.experiment
     with CheckpointStore(run.results.path).folder(experiment) as folder:
@@ -171,8 +208,9 @@ def _train_here(run: _Pretraining, terminated: threading.Event) -> str | None:
                 folder=folder,
                 resume=checkpoint.latest(folder),
                 initial=run.initial,
-                full=standard_evaluation(),
-                evaluate_at=space_evenly(experiment.epochs, flags.evaluations, standard_evaluation()),
+                full=run.evaluations.full,
+                first=run.evaluations.first,
+                evaluate_at=run.evaluations.at(experiment.epochs),
                 save_every=flags.save_every,
                 compiled=flags.compile,
                 stop=terminated.is_set,
@@ -195,7 +233,7 @@ def _connect(flags: argparse.Namespace) -> None:
     cluster.require_resources(flags.workers, flags.gpus_per_worker)
 
 
-def _train_on_ray(run: _Pretraining, terminated: threading.Event) -> str | None:
+def _train_on_ray(run: _Run, terminated: threading.Event) -> str | None:
     """Run the loop over Ray's workers; returns the error that ended it, if any."""
     import ray
 
@@ -207,7 +245,9 @@ def _train_on_ray(run: _Pretraining, terminated: threading.Event) -> str | None:
         ray.put(run.dataset),
         workers_of(run.flags),
         root=run.results.path,
-        evaluate_at=space_evenly(run.experiment.epochs, run.flags.evaluations, standard_evaluation()),
+        full=run.evaluations.full,
+        first=run.evaluations.first,
+        evaluate_at=run.evaluations.at(run.experiment.epochs),
         initial=run.initial,
         terminated=terminated,
         on_evaluation=run.on_evaluation,

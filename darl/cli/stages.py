@@ -58,7 +58,8 @@ class Pipeline:
 
 def with_flags(sweep: Sweep, flags: argparse.Namespace) -> Sweep:
     """The sweep with those of the flags that all scripts share which were given; the rest is the script's."""
-    given = {"name": flags.name, "metric": flags.objective_metric, "evaluations": flags.evaluations}
+    given = {"name": flags.name, "metric": flags.objective_metric, "evaluations": flags.evaluations,
+             "protocols": flags.protocols}  # fmt: skip
     sampler = Sampler.parse(flags.sampler) if flags.sampler and sweep.searched_space else None
     changes = {**given, "sampler": sampler}
     sweep = replace(sweep, **{name: value for name, value in changes.items() if value is not None})

@@ -41,6 +41,14 @@ class Dataset:
     content: DataContent | None = None
     """Image counts and fingerprint; None for a data set that was not read by `load`."""
 
+    @property
+    def class_count(self) -> int:
+        """Number of classes: one more than the highest label of both splits. Raises UserError without labels."""
+        labels = [split.labels for split in (self.train, self.validation)]
+        known = [int(each.max()) for each in labels if each is not None]
+        require(len(known) == len(labels), "data", "have labels in both splits", self.name)
+        return 1 + max(known)
+
 
 @dataclass(frozen=True, eq=False)
 class OpenedData:

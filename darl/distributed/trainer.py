@@ -44,15 +44,13 @@ from darl.data import Dataset
 from darl.distributed.ray_internals import WorkerHealthCheckFailedError
 from darl.distributed.stop_signal import StopSignal, forwarding, poll
 from darl.errors import UserError, one_line
-from darl.evaluation.protocol import Protocols
-from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment
 from darl.results.rows import curve_row
 from darl.storage.address import below
 from darl.training.checkpoint_store import CHECKPOINTS, CheckpointStore
 from darl.training.events import Evaluated, Saved
 from darl.training.parallel import Workers
-from darl.training.pretrain import fit
+from darl.training.pretrain import Evaluation, fit
 
 __all__ = ["WorkerJob", "failure", "pretrain", "report_of", "torch_trainer"]
 
@@ -69,9 +67,11 @@ class WorkerJob:
     """The data, in Ray's object store."""
     workers: Workers
     """Number of workers, their GPUs, and how they run."""
-    evaluate_at: Mapping[int, Protocols]
+    evaluate_at: Mapping[int, Evaluation]
     """As in `fit`."""
-    full: Protocols
+    full: Evaluation
+    """As in `fit`."""
+    first: Evaluation | None = None
     """As in `fit`."""
     initial: "ray.ObjectRef[Mapping[str, Tensor]] | None" = None
     """As in `fit`, in Ray's object store."""
@@ -146,6 +146,7 @@ def _train(job: WorkerJob) -> None:
             initial=None if resume or job.initial is None else ray.get(job.initial),
             evaluate_at=job.evaluate_at,
             full=job.full,
+            first=job.first,
             save_every=job.workers.save_every,
             compiled=job.workers.compiled,
             stop=None if job.stop is None else poll(job.stop),
@@ -181,7 +182,9 @@ def pretrain(
     workers: Workers,
     *,
     root: str,
-    evaluate_at: Mapping[int, Protocols],
+    evaluate_at: Mapping[int, Evaluation],
+    full: Evaluation,
+    first: Evaluation | None = None,
     initial: Mapping[str, Tensor] | None = None,
     terminated: threading.Event,
     on_evaluation: Callable[[Evaluated], None],
@@ -198,7 +201,8 @@ def pretrain(
         dataset=dataset,
         workers=workers,
         evaluate_at=evaluate_at,
-        full=standard_evaluation(),
+        full=full,
+        first=first,
         initial=None if initial is None else ray.put(initial),
         stop=StopSignal.options(scheduling_strategy=here).remote(),
     )

@@ -16,15 +16,16 @@ from torch import Tensor
 
 from darl.evaluation.pixels import measure_pixels
 from darl.evaluation.protocol import Need, Pass, Protocol, Value
-from darl.evaluation.subject import TOKENS, FeatureSource, Readout, Subject
+from darl.evaluation.subject import LARGEST, TOKENS, FeatureSource, Readout, Subject, coarse_grid
 from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from darl.data import Dataset
+    from darl.model.config import ModelConfig
 
-__all__ = ["FeatureProtocol", "held_out_tenth", "one_hot", "ridge", "standardize"]
+__all__ = ["FeatureProtocol", "feature_widths", "held_out_tenth", "one_hot", "ridge", "ridge_flops", "standardize"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,17 @@ class FeatureProtocol(Protocol):
         output = f"features, mask {self.mask}"
         return frozenset({Pass("train", output), Pass("validation", output)})
 
+    def flops(self, dataset: "Dataset", config: "ModelConfig") -> float:
+        """Of the classifiers on the model's features, and of those on raw pixels, fitted once for a data set."""
+        pixels = min(LARGEST, config.channels * config.image_size[0] * config.image_size[1])
+        return self.classifier_flops(dataset, feature_widths(config, self.block, self.readout)) + (
+            self.classifier_flops(dataset, [pixels])
+        )
+
+    @abstractmethod
+    def classifier_flops(self, dataset: "Dataset", widths: Sequence[int]) -> float:
+        """Floating-point operations of the classifiers, among features of these widths to choose from."""
+
     def measure(self, subject: Subject) -> Mapping[str, Value]:
         """The model's passes follow autocast; classifiers are float32 in any case."""
         self.features(subject)  # the model's only passes
@@ -73,6 +85,14 @@ class FeatureProtocol(Protocol):
         train = source.features("train", readouts, masked=masked)
         validation = source.features("validation", readouts, masked=masked)
         return {readout: (train[readout], validation[readout]) for readout in readouts}
+
+
+def feature_widths(config: "ModelConfig", block: str, readout: str) -> list[int]:
+    """The numbers of features of each readout that the options leave to choose from, of a model of this size."""
+    rows, columns = coarse_grid(config.grid, config.size.width)
+    side_by_side = rows * columns * config.size.width
+    each = {TOKENS: [side_by_side], "best": [config.size.width, side_by_side]}.get(readout, [config.size.width])
+    return each * (config.size.depth if block == "best" else 1)
 
 
 def held_out_tenth(y: "Int[Tensor, ' images']") -> "tuple[Int[Tensor, ' rest'], Int[Tensor, ' held']]":
@@ -96,6 +116,12 @@ def standardize(x: "Float[Tensor, 'images width']", *others: Tensor) -> tuple[Te
 def one_hot(y: "Int[Tensor, ' images']", classes: int) -> "Float[Tensor, 'images classes']":
     """1 for an image's class, 0 for the others, less the share of a class: targets of a ridge regression."""
     return torch.nn.functional.one_hot(y, classes).float() - 1 / classes
+
+
+def ridge_flops(images: float, width: int, classes: int, penalties: int) -> float:
+    """Floating-point operations of `ridge`: the products of all pairs, and a solution for each penalty."""
+    small = min(images, width)
+    return 2 * images * width * small + penalties * (2 / 3 * small**3 + 2 * images * width * classes)
 
 
 def ridge(

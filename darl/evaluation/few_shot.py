@@ -1,7 +1,7 @@
 """Few labels: ridge regression on the frozen features of 5 or 10 labelled images of each class."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darl.evaluation.feature_protocol import FeatureProtocol, one_hot, ridge, standardize
+from darl.evaluation.feature_protocol import FeatureProtocol, one_hot, ridge, ridge_flops, standardize
 from darl.evaluation.protocol import Value
 from darl.evaluation.subject import FeatureSource, Readout
 from darl.metrics import FEW_SHOT_5, FEW_SHOT_10, FEW_SHOT_WIDTHS, Metric
@@ -18,6 +18,8 @@ from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+    from darl.data import Dataset
 
 __all__ = ["FewShotProtocol", "draw_labelled"]
 
@@ -44,6 +46,16 @@ class FewShotProtocol(FeatureProtocol):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.draws >= 2, "protocol.draws", "be at least 2", self.draws)
+
+    def classifier_flops(self, dataset: "Dataset", widths: Sequence[int]) -> float:
+        """See `FeatureProtocol`: ridge regressions on the drawn images, and each one's scores of the others."""
+        classes, others = dataset.class_count, min(len(dataset.train), CHOSEN_ON)
+        scored = len(PENALTIES) * (others + len(dataset.validation))
+        return self.draws * sum(
+            ridge_flops(labels * classes, width, classes, len(PENALTIES)) + 2 * scored * width * classes
+            for labels in (5, 10)
+            for width in widths
+        )
 
     def judge(self, source: FeatureSource) -> Mapping[str, Value]:
         """The mean over the draws, and half the width of its 95 % interval."""

@@ -17,6 +17,8 @@ from darl.variants import require
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+    from darl.data import Dataset
+
 __all__ = ["KnnProtocol", "knn"]
 
 LARGEST_EXPONENT = 80.0
@@ -49,6 +51,12 @@ class KnnProtocol(FeatureProtocol):
         super().__post_init__()
         require(self.neighbours >= 1, "protocol.neighbours", "be at least 1", self.neighbours)
         require(self.temperature > 0, "protocol.temperature", "be positive", self.temperature)
+
+    def classifier_flops(self, dataset: "Dataset", widths: Sequence[int]) -> float:
+        """See `FeatureProtocol`: 2 × width for each pair of images that are compared."""
+        train, validation = len(dataset.train), len(dataset.validation)
+        choosing = min(train, QUERIES) * sum(widths) if len(widths) > 1 else 0
+        return 2.0 * train * (choosing + validation * sum(widths) / len(widths))
 
     def judge(self, source: FeatureSource) -> Mapping[str, Value]:
         """See `FeatureProtocol.judge`."""

@@ -1,7 +1,7 @@
 """Linear probe: multinomial logistic regression on the frozen features."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darl.evaluation.feature_protocol import FeatureProtocol, held_out_tenth, one_hot, ridge, standardize
+from darl.evaluation.feature_protocol import FeatureProtocol, held_out_tenth, one_hot, ridge, ridge_flops, standardize
 from darl.evaluation.protocol import Pass, Value
 from darl.evaluation.subject import FeatureSource, Readout, Subject
 from darl.metrics import ENLARGED_PROBE, PROBE, Metric
@@ -17,6 +17,8 @@ from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+    from darl.data import Dataset
 
 __all__ = ["PENALTIES", "LinearProbe", "LinearProtocol", "best_penalty", "enlarged_size"]
 
@@ -27,6 +29,9 @@ PENALTIES = tuple(10.0 ** (power / 2) for power in range(0, -15, -1))
 
 PATH_ITERATIONS = 50
 """Most iterations for each penalty that is tried; its start is the solution of the one before."""
+
+USUAL_ITERATIONS = 50
+"""L-BFGS iterations that a fit is taken to need, in estimates of cost."""
 
 RIDGE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -68,6 +73,19 @@ class LinearProtocol(FeatureProtocol):
         """An enlarged image costs as much more as its area is larger."""
         enlarged = {Pass("validation", f"enlarged features, mask {self.mask}", ENLARGEMENT**2)}
         return super().passes() | enlarged if self.enlarged else super().passes()
+
+    def classifier_flops(self, dataset: "Dataset", widths: Sequence[int]) -> float:
+        """See `FeatureProtocol`. L-BFGS passes its images forward and back in each iteration, 6 × width × classes.
+
+        It is taken to make `USUAL_ITERATIONS` for the penalty and as many for the final probe.
+        """
+        images, classes = len(dataset.train), dataset.class_count
+        choosing = min(images, CHOSEN_ON)
+        ridges = sum(ridge_flops(choosing, width, classes, len(RIDGE_PENALTIES)) for width in widths)
+        width = sum(widths) / len(widths)
+        path = min(PATH_ITERATIONS, USUAL_ITERATIONS) * len(PENALTIES) * choosing if self.penalty == "best" else 0
+        probe = 6 * width * classes * (path + min(self.iterations, USUAL_ITERATIONS) * images)
+        return (ridges if len(widths) > 1 else 0.0) + probe
 
     def measure(self, subject: Subject) -> Mapping[str, Value]:
         """The model's passes follow autocast; the probe is float32 in any case."""

@@ -63,7 +63,7 @@ def measure_pixels(protocol: FeatureProtocol, dataset: Dataset, device: torch.de
         known[protocol] = {
             METRICS[column].pixels_column: value
             for column, value in result.items()
-            if column in METRICS and METRICS[column].yardsticks
+            if column in METRICS and METRICS[column].has_pixels
         }
     return known[protocol]
 

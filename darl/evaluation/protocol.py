@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeVar
 
 from darl.evaluation.subject import Split, Subject, evaluating, labelled
 from darl.metrics import METRICS, Metric
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     import torch
 
     from darl.data import Dataset
+    from darl.model.config import ModelConfig
     from darl.model.darl import Darl
 
 __all__ = ["Need", "Pass", "Protocol", "Protocols", "Value", "chosen_columns", "measured", "space_evenly"]
 
+
+T = TypeVar("T")
 
 Value = float | str | None
 """What a protocol gives for a column: a metric's value, the text of a choice, or None where it was not measured."""
@@ -74,6 +77,13 @@ class Protocol(Variant):
 
         It may run under autocast. It must draw random numbers only from generators of its own.
         """
+
+    def flops(self, dataset: "Dataset", config: "ModelConfig") -> float:
+        """Floating-point operations beside `passes`: of classifiers that are fitted, and of training the model.
+
+        config: the model's. 0 by default.
+        """
+        return 0.0
 
     def yardsticks(self, dataset: "Dataset", device: "torch.device") -> Mapping[str, Value]:
         """The same metrics for raw pixels, by `Metric.pixels_column`; none where it reads no features."""
@@ -159,9 +169,26 @@ class Protocols:
 
     def forwards(self, dataset: "Dataset") -> float:
         """Its cost in forward passes of an image of the training's size; shared passes count once."""
-        served = [member for member in self.members if Need.LABELS not in member.needs or labelled(dataset)]
-        passes = frozenset[Pass]().union(*(protocol.passes() for protocol in served))
+        passes = frozenset[Pass]().union(*(protocol.passes() for protocol in self._served(dataset)))
         return sum(each.forwards * len(getattr(dataset, each.split)) for each in passes)
+
+    def flops(self, dataset: "Dataset", config: "ModelConfig") -> float:
+        """Its floating-point operations: forward passes that read every patch, classifiers, and training."""
+        forward = max(config.flops(), config.trunk_flops(config.patches))  # an objective may read fewer in training
+        own = sum(protocol.flops(dataset, config) for protocol in self._served(dataset))
+        return forward * self.forwards(dataset) + own
+
+    def _served(self, dataset: "Dataset") -> list[Protocol]:
+        return [member for member in self.members if Need.LABELS not in member.needs or labelled(dataset)]
+
+    def member_giving(self, column: str) -> Self:
+        """Its protocol that measures one metric, alone; with default options where it has none that does."""
+        members = [member for member in self.members if column in {metric.column for metric in member.gives}]
+        return type(self)((members[0],)) if members else self.only(column)
+
+    def without_training(self) -> Self:
+        """Its protocols that train no model: the cheap ones, for evaluations on the way. May be empty."""
+        return type(self)(tuple(member for member in self.members if Need.TRAINING not in member.needs))
 
 
 def measured() -> list[Metric]:
@@ -171,7 +198,7 @@ def measured() -> list[Metric]:
     return [every[column] for column in sorted(every, key=lambda column: (order.get(column, len(order)), column))]
 
 
-def space_evenly(epochs: int, count: int, evaluation: Protocols) -> dict[int, Protocols]:
+def space_evenly(epochs: int, count: int, evaluation: T) -> dict[int, T]:
     """An evaluation at no more than `count` epochs, evenly spaced, the last one among them."""
     return {math.ceil(epochs * (index + 1) / count): evaluation for index in range(count)}
 

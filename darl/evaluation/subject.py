@@ -81,10 +81,7 @@ class FeatureSource(ABC):
     @property
     def classes(self) -> int:
         """Number of classes: one more than the highest label of both splits."""
-        train, validation = self.dataset.train.labels, self.dataset.validation.labels
-        assert train is not None
-        assert validation is not None
-        return 1 + max(int(train.max()), int(validation.max()))
+        return self.dataset.class_count
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,7 @@ def trials_schema() -> pa.Schema:
     record = {name: kind for name, kind in columns().items() if name not in BEFORE_RECORD}
     judging, others = _metric_columns()
     initial = [metric.initial_column for metric in measured() if metric.yardsticks]
-    pixels = [metric.pixels_column for metric in measured() if metric.yardsticks]
+    pixels = [metric.pixels_column for metric in measured() if metric.has_pixels]
     metrics = dict.fromkeys([*judging, TRAINING_LOSS.column, *initial, *pixels, *others], float)
     chosen = dict.fromkeys(chosen_columns(), str)
     whole = {**BEFORE_RECORD, **record, "config": str, **metrics, **chosen, **AFTER_METRICS}

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self
 
 from darl.data.content import DataContent
 from darl.evaluation.protocol import Protocols
-from darl.evaluation.standard import standard_evaluation
+from darl.evaluation.standard import evaluation_of
 from darl.experiment import Experiment, read_experiments
 from darl.metrics import METRICS, PROBE, RANKING_METRICS
 from darl.sweep.rivals import Rival
@@ -79,6 +79,9 @@ class Sweep(ABC):
     """Number of evaluations in a design's trial, evenly spaced, including the one after the last epoch."""
     enlarged: bool = False
     """Whether the probe is also tried on images larger than those of training."""
+    protocols: str = ""
+    """The protocols of the evaluations before training and at the end, as `Protocols.parse` reads them; empty for the
+    standard ones, and the one that measures `metric`."""
     contents: Mapping[str, DataContent] = field(default_factory=dict[str, DataContent])
     """The content of each data set, by `Experiment.data`: filled into every experiment, and into rows of older
     versions, which do not record it."""
@@ -88,6 +91,7 @@ class Sweep(ABC):
         require(self.seeds >= 1, "seeds", "be at least 1", self.seeds)
         require(self.evaluations >= 1, "evaluations", "be at least 1", self.evaluations)
         require(self.metric in RANKING_METRICS, "metric", f"be one of {', '.join(RANKING_METRICS)}", self.metric)
+        _ = self.full
 
     @property
     def mode(self) -> str:
@@ -97,7 +101,7 @@ class Sweep(ABC):
     @property
     def full(self) -> Protocols:
         """The full evaluation: before training, at the end, and wherever nothing cheaper is asked for."""
-        return standard_evaluation(enlarged=self.enlarged)
+        return evaluation_of(self.protocols, self.metric, enlarged=self.enlarged)
 
     @property
     @abstractmethod
@@ -267,7 +271,7 @@ class Sweep(ABC):
         """The inverse of `to_record`."""
 
     def _shared(self) -> Record:
-        names = ("name", "question", "metric", "seeds", "trials", "baseline", "evaluations", "enlarged")
+        names = ("name", "question", "metric", "seeds", "trials", "baseline", "evaluations", "enlarged", "protocols")
         contents = {name: asdict(content) for name, content in self.contents.items()}
         shared = {"kind": self.kind, "base": self.base.to_record(), "contents": contents}
         return shared | {name: getattr(self, name) for name in names}

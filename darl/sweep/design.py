@@ -48,8 +48,9 @@ class Design(Sweep):
 
     @property
     def evaluate_at(self) -> Mapping[int, Protocols]:
-        """Full evaluations at evenly spaced epochs."""
-        chosen = space_evenly(self.base.epochs, self.evaluations, self.full)
+        """At evenly spaced epochs, the full evaluation without protocols that train a model."""
+        cheap = self.full.without_training()
+        chosen = space_evenly(self.base.epochs, self.evaluations, cheap) if cheap.members else {}
         return {epoch: evaluation for epoch, evaluation in chosen.items() if epoch < self.base.epochs}
 
     def planned(self) -> list[tuple[str, Point, int]]:

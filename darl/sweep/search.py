@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self, TypeGuard
 
-from darl.evaluation.protocol import Protocols
+from darl.evaluation.protocol import Need, Protocol, Protocols
 from darl.experiment import Experiment
 from darl.metrics import METRICS
 from darl.sweep.base import Comparison, Sweep, arguments_of, describe
@@ -74,16 +74,18 @@ class Search(Sweep):
     def rungs(self) -> dict[int, str]:
         """The epochs after which a trial may be stopped, and the metric that decides there.
 
-        The first rung uses the metric's cheaper stand-in if it has one: kNN for the linear probe.
+        The first rung uses the metric's cheaper stand-in if it has one: kNN for the linear probe. So do all rungs of a
+        metric for which a model is trained.
         """
         epochs = [epoch for epoch in (self.grace, self.grace * self.reduction) if epoch < self.base.epochs]
         cheap = METRICS[self.metric].proxy or self.metric
-        return dict(zip(epochs, (cheap, self.metric), strict=False))
+        trains = Need.TRAINING in Protocol.giving(self.metric).needs
+        return dict(zip(epochs, (cheap, cheap if trains else self.metric), strict=False))
 
     @property
     def evaluate_at(self) -> Mapping[int, Protocols]:
         """At each rung, only the metric that decides there."""
-        return {epoch: Protocols.only(metric) for epoch, metric in self.rungs.items()}
+        return {epoch: self.full.member_giving(metric) for epoch, metric in self.rungs.items()}
 
     @property
     def stops_early(self) -> bool:

@@ -45,7 +45,7 @@ class Evaluated:
         shown = [metric for metric in METRICS.values() if metric.short and values.get(metric.column) is not None]
         shown.sort(key=lambda metric: metric.higher_is_better)
         parts = [f"{metric.short} {metric.format_aligned(values[metric.column])}" for metric in shown]
-        return f"epoch {self.epoch:>4} of {epochs} | {' | '.join(parts)} | {self.seconds:.0f} s"
+        return " | ".join([f"epoch {self.epoch:>4} of {epochs}", *parts, f"{self.seconds:.0f} s"])
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class Loop:
         world: the run's workers.
         precision: float32, bfloat16 (autocast), or auto: bfloat16 on a GPU.
         compiled: whether to `torch.compile` the model.
+        layer_decay: see `darl.optim.build_optimizer`.
 
     """
 
@@ -59,11 +60,12 @@ class Loop:
         world: World,
         precision: str,
         compiled: bool,
+        layer_decay: float | None = None,
     ):
         self.model, self.config, self.device, self.world = model, config, device, world
         self.steps_per_epoch = steps_per_epoch
         self.ema = ModelEmaV3(model, decay=config.ema, use_warmup=True) if config.ema else None
-        self.optimizer = build_optimizer(model, config, learning_rate)
+        self.optimizer = build_optimizer(model, config, learning_rate, layer_decay)
         self.schedule = build_schedule(self.optimizer, config, steps)
         self.parallel = data_parallel(cast("nn.Module", torch.compile(model) if compiled else model), world)
         bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
@@ -74,8 +76,9 @@ class Loop:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the last step."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """The learning rate of the last step; with layer decay, that of the last layer."""
+        group = self.optimizer.param_groups[0]
+        return float(group["lr"] / group.get("lr_scale", 1.0))
 
     @property
     def average(self) -> nn.Module | None:

@@ -1,4 +1,4 @@
-"""Pretraining: a plain torch loop that yields events.
+"""Training: a plain torch loop that yields events. What is trained is a task: pretraining, or fine-tuning.
 
 The loop knows neither Ray nor the result tables: progress bars, Ray's reports and the tables consume its events. Random
 numbers are functions of (seed, step, row of the global batch). So a run that is resumed from any checkpoint gives the
@@ -8,31 +8,30 @@ same result as an uninterrupted one, and so does a run with another number of wo
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from darl.data import Batch, Dataset, batches, steps_per_epoch
 from darl.experiment import Experiment
-from darl.model.darl import Darl
-from darl.model.objectives.base import LABELS, Draws
 from darl.training import checkpoint
 from darl.training.checkpoint import TrainingState
 from darl.training.description import Description
 from darl.training.events import Evaluated, Event, Saved, Stepped
-from darl.training.loop import Loop, MicrobatchLoss
+from darl.training.loop import Loop
 from darl.training.parallel import World, microbatch_size
 from darl.training.progress import TrainingProgress
+from darl.training.task import task_of
 from darl.variants import require
 
 __all__ = ["Evaluation", "fit", "step_seconds"]
 
-Evaluation = Callable[[Darl, Dataset, torch.device], Mapping[str, float | str | None]]
-"""(model, data, device) → metrics by column of the tables; called under the training's autocast."""
+Evaluation = Callable[[Any, Dataset, torch.device], Mapping[str, float | str | None]]
+"""(model, data, device) → metrics by column of the tables; called under the training's autocast. The model is a `Darl`;
+in fine-tuning, a `Classifier`."""
 
 
 def step_seconds(experiment: Experiment, dataset: Dataset, steps: int = 3) -> float:
@@ -60,12 +59,13 @@ def fit(
     resume: Path | None = None,
     initial: Mapping[str, Tensor] | None = None,
     full: Evaluation,
+    first: Evaluation | None = None,
     evaluate_at: Mapping[int, Evaluation] | None = None,
     save_every: int = 1000,
     compiled: bool = False,
     stop: Callable[[], bool] | None = None,
 ) -> Iterator[Event]:
-    """Pretrain a model, and yield events as they happen.
+    """Train the model of an experiment, and yield events as they happen.
 
     Args:
         experiment: the run's configuration.
@@ -76,6 +76,7 @@ def fit(
         initial: the weights that `experiment.init` is the hash of, by the model's parameter names; parameters that are
             missing are initialised from the seed.
         full: the evaluation before the first epoch and after the last one.
+        first: the evaluation before the first epoch, if it is another one.
         evaluate_at: further evaluations, by the epoch after which each is made.
         save_every: steps between checkpoints.
         compiled: whether to `torch.compile` the model (for GPUs; it was not faster on a CPU).
@@ -94,7 +95,7 @@ def fit(
         yield from training.restore(resume)
     else:
         training.start_from(initial)
-        yield training.evaluate(0, full)
+        yield training.evaluate(0, first or full)
     yield from training.evaluate_if_due(evaluations, folder)
     for epoch in range(training.progress.step // training.steps, experiment.epochs):
         for batch in training.batches(epoch, training.progress.step - epoch * training.steps):
@@ -118,7 +119,8 @@ class _Training:
         self.microbatch_size = microbatch_size(experiment, self.world.size)
         self.rows = self.world.rows(experiment.batch_size)
         self.steps = steps_per_epoch(len(dataset.train), experiment.batch_size)
-        self.model: Darl = experiment.build().to(device)
+        self.task = task_of(experiment, dataset)
+        self.model = self.task.build().to(device)
         self.loop = Loop(
             self.model,
             experiment.optim,
@@ -129,6 +131,7 @@ class _Training:
             world=self.world,
             precision=experiment.precision,
             compiled=compiled,
+            layer_decay=self.task.layer_decay,
         )
         self.state = TrainingState(
             model=self.model, average=self.loop.average, optimizer=self.loop.optimizer, progress=TrainingProgress()
@@ -168,19 +171,9 @@ class _Training:
     def step(self, batch: Batch) -> Iterator[Stepped]:
         """One optimiser step from a batch."""
         self.progress.step += 1
-        step, seed = self.progress.step, self.experiment.seed
-        start, size, labels = self.rows.start, self.microbatch_size, self._labels(batch)
-        losses = microbatch_losses(self.model, batch.images, start, size, seed, step, labels)
+        step = self.progress.step
+        losses = self.task.losses(self.model, batch, self.rows.start, self.microbatch_size, step)
         yield from self._counted(self.loop.step(step, losses, self.experiment.accumulate, batch.indices))
-
-    def _labels(self, batch: Batch) -> Tensor | None:
-        """The labels of a batch's images, on the device, for an objective that needs them."""
-        if not self.experiment.objective.needs_labels:
-            return None
-        labels = self.dataset.train.labels
-        require(labels is not None, "data", "have labels for this objective", self.dataset.name)
-        assert labels is not None
-        return torch.from_numpy(labels[batch.indices.numpy()]).to(self.device)
 
     def flush_losses(self) -> Iterator[Stepped]:
         """See `Loop.flush_losses`."""
@@ -213,7 +206,7 @@ class _Training:
     def evaluate(self, epoch: int, measured_by: Evaluation) -> Evaluated:
         """Evaluate the weights, or their moving average where there is one."""
         with self.loop.autocast:
-            metrics = dict(measured_by(cast("Darl", self.loop.evaluated_model), self.dataset, self.device))
+            metrics = dict(measured_by(self.loop.evaluated_model, self.dataset, self.device))
         progress, seen = self.progress, self.progress.step * self.experiment.batch_size
         event = Evaluated(
             epoch=epoch,
@@ -244,21 +237,3 @@ class _Training:
         self.loop.seconds = self.progress.train_seconds
         for row in self.progress.history:
             yield Evaluated(**row)
-
-
-def microbatch_losses(
-    model: Darl, images: Tensor, start: int, size: int, seed: int, step: int, labels: Tensor | None = None
-) -> Iterator[MicrobatchLoss]:
-    """The loss functions of a step's micro-batches; the random tensors of each are drawn when it is reached.
-
-    start: the images' first row in the global batch. size: images per micro-batch. labels: the images' classes, if the
-    objective needs them.
-    """
-    for first in range(0, len(images), size):
-        draws = model.draw(range(start + first, start + first + size), seed, step, device=images.device)
-        draws = draws if labels is None else {**draws, LABELS: labels[first : first + size]}
-        yield partial(_loss_of, images=images[first : first + size], draws=draws)
-
-
-def _loss_of(model: nn.Module, *, images: Tensor, draws: Draws) -> Tensor:
-    return model(images, draws)["loss"]

@@ -78,8 +78,9 @@ def test_an_evaluation_reads_all_patches_whatever_training_reads(digits: Dataset
     sweep = Design(name="s", question="?", base=base, cells={"mae": {}}, baseline="mae", seeds=1, evaluations=1)
     assert config.trunk_flops(16) > 2 * config.flops()
     passes = 2 * (len(digits.train) + 2 * len(digits.validation))
-    expected = 3 * config.flops() * images + config.trunk_flops(16) * passes
-    assert dry_run._flops(base, digits, sweep) == expected
+    classifiers = 2 * sum(protocol.flops(digits, config) for protocol in sweep.full.members)
+    expected = 3 * config.flops() * images + config.trunk_flops(16) * passes + classifiers
+    assert dry_run._flops(base, digits, sweep) == pytest.approx(expected)
 
 
 def test_a_dry_run_counts_trials_that_have_ended(

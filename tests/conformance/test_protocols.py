@@ -14,8 +14,10 @@ import torch
 
 from darl import metrics as metrics_module
 from darl.data import Dataset
+from darl.evaluation.attentive import AttentiveProtocol
 from darl.evaluation.denoising import DenoisingProtocol
 from darl.evaluation.few_shot import FewShotProtocol
+from darl.evaluation.finetune import FinetuneProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
 from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured
@@ -42,7 +44,9 @@ class Norms(Protocol):
         return {NORM.column: self.scale * float(subject.model.encoder.start_token.detach().norm())}
 
 
-PROTOCOLS: list[Any] = [protocol() for protocol in Protocol.kinds().values()]
+SHORT = {"attentive": "attentive:epochs=2", "finetune": "finetune:epochs=1"}
+"""Options with which a protocol takes seconds, by its kind."""
+PROTOCOLS: list[Any] = [Protocol.parse(SHORT.get(kind, kind)) for kind in Protocol.kinds()]
 OWN = [protocol for protocol in PROTOCOLS if type(protocol).__module__.startswith("darl.")]
 
 
@@ -65,7 +69,7 @@ def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_
     model = experiment().build().train()
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     metrics = Protocols((protocol,))(model, digits, CPU)
-    yardsticks = {metric.pixels_column for metric in protocol.gives if metric.yardsticks}
+    yardsticks = {metric.pixels_column for metric in protocol.gives if metric.has_pixels}
     given = {column for column, value in metrics.items() if value is not None}
     assert given <= {one.column for one in protocol.gives} | yardsticks | set(protocol.chooses)
     assert isinstance(metrics[protocol.gives[0].column], float)
@@ -125,7 +129,7 @@ def test_a_metric_has_its_columns(metric: Metric):
     trials, curves = trials_schema(), curves_schema()
     assert str(trials.field(metric.column).type) == str(curves.field(metric.column).type) == "double"
     assert (metric.initial_column in trials.names) == metric.yardsticks
-    assert (metric.pixels_column in trials.names) == metric.yardsticks
+    assert (metric.pixels_column in trials.names) == metric.has_pixels
     assert metric.pixels_column not in curves.names  # it is the same in every row
 
 
@@ -139,4 +143,7 @@ def test_what_is_written_reads_back(metric: Metric, value: float):
 
 def test_one_protocol_gives_each_judge():
     givers = [Protocol.giving(column) for column in RANKING_METRICS]
-    assert givers == [LinearProtocol, KnnProtocol, FewShotProtocol, FewShotProtocol, DenoisingProtocol]
+    assert givers == [
+        LinearProtocol, KnnProtocol, FewShotProtocol, FewShotProtocol, AttentiveProtocol, FinetuneProtocol,
+        DenoisingProtocol,
+    ]  # fmt: skip

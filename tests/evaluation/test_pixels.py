@@ -12,7 +12,7 @@ from darl.evaluation.linear import PENALTIES, LinearProtocol
 from darl.evaluation.pixels import PIXELS, Pixels
 from darl.evaluation.protocol import Protocols
 from darl.evaluation.standard import standard_evaluation
-from darl.metrics import KNN, METRICS, PROBE
+from darl.metrics import KNN, PROBE
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
 
@@ -60,7 +60,7 @@ def test_pixels_are_measured_once_for_a_data_set(digits: Dataset, monkeypatch: p
 
 def test_the_standard_evaluation_has_a_yardstick_for_each_accuracy(digits: Dataset) -> None:
     values = standard_evaluation()(experiment().build(), digits, CPU)
-    expected = {metric.pixels_column for metric in METRICS.values() if metric.yardsticks}
+    expected = {metric.pixels_column for metric in standard_evaluation().gives if metric.has_pixels}
     assert {column for column in values if column.startswith("pixels_")} == expected
     without = standard_evaluation()(experiment().build(), unlabelled(digits), CPU)
     assert not any(column.startswith("pixels_") for column in without)

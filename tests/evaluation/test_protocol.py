@@ -13,7 +13,7 @@ from darl.errors import UserError
 from darl.evaluation.denoising import DenoisingProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
-from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, chosen_columns, measured, space_evenly
+from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured, space_evenly
 from darl.evaluation.standard import standard_evaluation
 from darl.evaluation.subject import Subject
 from darl.metrics import ENLARGED_PROBE, KNN, KNN_10, METRICS, PROBE, VALIDATION_LOSS, Metric
@@ -47,8 +47,9 @@ class OnGpu(Shaken):
 def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
     model = experiment().build()
     metrics = standard_evaluation()(model, digits, CPU)
-    pixels = {metric.pixels_column for metric in measured() if metric.yardsticks}
-    assert set(metrics) == {*(metric.column for metric in measured()), *pixels, *chosen_columns()}
+    pixels = {metric.pixels_column for metric in standard_evaluation().gives if metric.has_pixels}
+    chosen = {column for protocol in standard_evaluation().members for column in protocol.chooses}
+    assert set(metrics) == {*(metric.column for metric in measured()), *pixels, *chosen}
     assert 0 <= metrics["few_shot_5_top1"] <= metrics["probe_top1"] <= 1
     missing = {metric.column for metric in standard_evaluation().gives if metrics[metric.column] is None}
     assert missing == {ENLARGED_PROBE.column}

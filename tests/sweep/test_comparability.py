@@ -108,7 +108,7 @@ def test_an_unknown_field_changes_every_aspect(field: str) -> None:
     require_comparable_over("probe_top1", [field])
     with pytest.raises(
         UserError,
-        match=rf"got 'val_loss' where {field} differ: .*; rank by probe_top1, .* or few_shot_10_top1$",
+        match=rf"got 'val_loss' where {field} differ: .*; rank by probe_top1, .* or finetune_top1$",
     ):
         require_comparable_over("val_loss", [field])
 
@@ -116,7 +116,7 @@ def test_an_unknown_field_changes_every_aspect(field: str) -> None:
 @pytest.mark.parametrize("field", ["noise_steps", "noise_of_a_kind"])
 def test_a_field_of_an_unknown_variant_changes_the_variants_aspects(field: str) -> None:
     require_comparable_over("val_loss", [field])
-    with pytest.raises(UserError, match=r"; rank by probe_top1, .*, few_shot_10_top1 or val_loss$"):
+    with pytest.raises(UserError, match=r"; rank by probe_top1, .*, finetune_top1 or val_loss$"):
         require_comparable_over("train_loss", [field])
 
 

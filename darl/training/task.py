@@ -1,0 +1,93 @@
+"""What a run trains: a model, its losses on a batch, and the optimiser's layer decay.
+
+Pretraining and fine-tuning differ in these only. Steps, epochs, evaluations, checkpoints, resumption and workers
+(`darl.training.loop`, `darl.training.pretrain`, `darl.distributed.trainer`) are the same for both.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from darl.data import Batch, Dataset
+from darl.experiment import Experiment
+from darl.model.darl import Darl
+from darl.model.objectives.base import LABELS, Draws
+from darl.training.loop import MicrobatchLoss
+from darl.variants import require
+
+__all__ = ["PretrainingTask", "Task", "microbatch_losses", "task_of"]
+
+
+class Task(ABC):
+    """What a run trains."""
+
+    layer_decay: float | None = None
+    """See `darl.optim.build_optimizer`."""
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The model, initialised from the experiment's seed."""
+
+    @abstractmethod
+    def losses(self, model: nn.Module, batch: Batch, first: int, size: int, step: int) -> Iterator[MicrobatchLoss]:
+        """The loss functions of a step's micro-batches; random numbers of each are drawn when it is reached.
+
+        Args:
+            model: what `build` gave, on the device.
+            batch: this worker's rows of the global batch.
+            first: its first row there.
+            size: images per micro-batch.
+            step: the step's number, for the draws.
+
+        """
+
+
+class PretrainingTask(Task):
+    """Pretraining by the experiment's objective."""
+
+    def __init__(self, experiment: Experiment, dataset: Dataset):
+        self.experiment, self.labels = experiment, None
+        if experiment.objective.needs_labels:
+            labels = dataset.train.labels
+            require(labels is not None, "data", "have labels for this objective", dataset.name)
+            self.labels = torch.tensor(labels)
+
+    def build(self) -> Darl:
+        """See `Task.build`."""
+        return self.experiment.build()
+
+    def losses(self, model: nn.Module, batch: Batch, first: int, size: int, step: int) -> Iterator[MicrobatchLoss]:
+        """See `Task.losses`."""
+        assert isinstance(model, Darl)
+        labels = None if self.labels is None else self.labels[batch.indices].to(batch.images.device)
+        return microbatch_losses(model, batch.images, first, size, self.experiment.seed, step, labels)
+
+
+def task_of(experiment: Experiment, dataset: Dataset) -> Task:
+    """The task of an experiment; raises UserError where the data or the workers do not fit."""
+    if experiment.finetuning is None:
+        return PretrainingTask(experiment, dataset)
+    from darl.training.finetune import FinetuningTask  # with timm's augmentation, which pretraining does not need
+
+    return FinetuningTask(experiment, dataset)
+
+
+def microbatch_losses(
+    model: Darl, images: Tensor, start: int, size: int, seed: int, step: int, labels: Tensor | None = None
+) -> Iterator[MicrobatchLoss]:
+    """The loss functions of a pretraining step's micro-batches.
+
+    start: the images' first row in the global batch. size: images per micro-batch. labels: the images' classes, if the
+    objective needs them.
+    """
+    for first in range(0, len(images), size):
+        draws = model.draw(range(start + first, start + first + size), seed, step, device=images.device)
+        draws = draws if labels is None else {**draws, LABELS: labels[first : first + size]}
+        yield partial(_loss_of, images=images[first : first + size], draws=draws)
+
+
+def _loss_of(model: nn.Module, *, images: Tensor, draws: Draws) -> Tensor:
+    return model(images, draws)["loss"]
