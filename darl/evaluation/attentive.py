@@ -11,13 +11,13 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darl.evaluation.feature_protocol import held_out_tenth
+from darl.evaluation.once import data_key, once
 from darl.evaluation.protocol import Need, Pass, Protocol, Value
 from darl.evaluation.subject import Subject
 from darl.evaluation.token_source import ModelTokens, PixelTokens, TokenSource
@@ -36,9 +36,6 @@ __all__ = ["RATES", "AttentiveProbe", "AttentiveProtocol", "fit_probes"]
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 """The peak learning rates that are tried side by side."""
-
-_measured: "WeakKeyDictionary[Dataset, dict[tuple[int, ...], float]]" = WeakKeyDictionary()
-"""The figures for raw pixels by data set: a run evaluates many times, and the pixels stay the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +57,7 @@ class AttentiveProtocol(Protocol):
     gives: ClassVar[tuple[Metric, ...]] = (ATTENTIVE,)
     chooses: ClassVar[tuple[str, ...]] = ("attentive_readout",)
     needs: ClassVar[frozenset[Need]] = frozenset({Need.LABELS})
+    encoder_alone: ClassVar[bool] = True
     block: str = "last"
     mask: str = "kept"
     epochs: int = 30
@@ -101,12 +99,16 @@ class AttentiveProtocol(Protocol):
             held, top1, rate = self._judge(ModelTokens(subject, block, masked=self.mask == "kept"), subject)
             if held > best[0]:
                 best = held, top1, f"block {block}, learning rate {rate:g}"
-        known = _measured.setdefault(subject.dataset, {})
-        patch_size, heads = subject.model.patch_size, encoder.size.heads
-        key = (patch_size, heads, self.epochs, self.batch_size)
-        if key not in known:
-            known[key] = self._judge(PixelTokens(subject, patch_size, heads), subject)[1]
-        return {ATTENTIVE.column: best[1], ATTENTIVE.pixels_column: known[key], "attentive_readout": best[2]}
+        pixels = self._of_pixels(subject)
+        return {ATTENTIVE.column: best[1], **pixels, "attentive_readout": best[2]}
+
+    def _of_pixels(self, subject: Subject) -> Mapping[str, Value]:
+        """The accuracy for raw pixels; measured once for a data set."""
+        patch_size, heads = subject.model.patch_size, subject.model.encoder.size.heads
+        content = data_key(subject.dataset, subject.device)
+        key = content and ("attentive", patch_size, heads, self.epochs, self.batch_size, content)
+        tokens = PixelTokens(subject, patch_size, heads)
+        return once(key, lambda: {ATTENTIVE.pixels_column: self._judge(tokens, subject)[1]})
 
     def _judge(self, source: TokenSource, subject: Subject) -> tuple[float, float, float]:
         """Accuracy on the held-out tenth and on the validation images of the best probe, and its learning rate."""

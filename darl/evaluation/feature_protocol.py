@@ -38,6 +38,7 @@ class FeatureProtocol(Protocol):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.LABELS})
+    encoder_alone: ClassVar[bool] = True
     block: str = "best"
     readout: str = "best"
     mask: str = "kept"

@@ -82,6 +82,7 @@ class FinetuneProtocol(Protocol):
     kind: ClassVar[str] = "finetune"
     gives: ClassVar[tuple[Metric, ...]] = (FINETUNE,)
     needs: ClassVar[frozenset[Need]] = frozenset({Need.LABELS, Need.TRAINING})
+    encoder_alone: ClassVar[bool] = True
     epochs: str = USUAL
     batch_size: str = USUAL
     learning_rate: str = USUAL

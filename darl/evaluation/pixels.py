@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darl.evaluation.once import data_key, once
 from darl.evaluation.subject import BATCH, LARGEST, FeatureSource, Readout, Split
 from darl.metrics import METRICS
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Pixels", "measure_pixels"]
 
 PIXELS = Readout(0, "pixels")
-
-_measured: WeakKeyDictionary[Dataset, dict[FeatureProtocol, Mapping[str, Value]]] = WeakKeyDictionary()
-"""The results by data set: a run evaluates many times, and the pixels stay the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +53,18 @@ class Pixels(FeatureSource):
 
 def measure_pixels(protocol: FeatureProtocol, dataset: Dataset, device: torch.device) -> Mapping[str, Value]:
     """What the protocol measures on the pixels, by the metrics' `pixels_column`; measured once for a data set."""
-    known = _measured.setdefault(dataset, {})
-    if protocol not in known:
+
+    def measure() -> Mapping[str, Value]:
         with torch.autocast(device.type, enabled=False):
             result = protocol.judge(Pixels(dataset, device))
-        known[protocol] = {
+        return {
             METRICS[column].pixels_column: value
             for column, value in result.items()
             if column in METRICS and METRICS[column].has_pixels
         }
-    return known[protocol]
+
+    key = data_key(dataset, device)
+    return once(None if key is None else (protocol, PIXELS, key), measure)
 
 
 def _flat(images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch numbers"]:

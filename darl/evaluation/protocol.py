@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeVar
 
+from darl.evaluation.once import data_key, model_key, once
 from darl.evaluation.subject import Split, Subject, evaluating, labelled
 from darl.metrics import METRICS, Metric
 from darl.variants import Variant, require
@@ -66,6 +67,8 @@ class Protocol(Variant):
     chooses: ClassVar[tuple[str, ...]] = ()
     """Columns of text that say what it has chosen, such as the block that it reads."""
     needs: ClassVar[frozenset[Need]] = frozenset()
+    encoder_alone: ClassVar[bool] = False
+    """Whether it reads the encoder and nothing of the decoder or the objective."""
 
     @abstractmethod
     def passes(self) -> frozenset[Pass]:
@@ -157,7 +160,7 @@ class Protocols:
         with evaluating(model):
             for protocol in self.members:
                 if not protocol.missing(subject):
-                    result |= protocol.measure(_own(subject) if Need.TRAINING in protocol.needs else subject)
+                    result |= _measured_once(protocol, subject)
                     result |= protocol.yardsticks(dataset, device)
         return result
 
@@ -201,6 +204,14 @@ def measured() -> list[Metric]:
 def space_evenly(epochs: int, count: int, evaluation: T) -> dict[int, T]:
     """An evaluation at no more than `count` epochs, evenly spaced, the last one among them."""
     return {math.ceil(epochs * (index + 1) / count): evaluation for index in range(count)}
+
+
+def _measured_once(protocol: Protocol, subject: Subject) -> Mapping[str, Value]:
+    """What the protocol measures, from an earlier evaluation of the same weights where there was one."""
+    key = data_key(subject.dataset, subject.device)
+    if key is not None:
+        key = (protocol, model_key(subject.model, encoder_alone=protocol.encoder_alone), key)
+    return once(key, lambda: protocol.measure(_own(subject) if Need.TRAINING in protocol.needs else subject))
 
 
 def _own(subject: Subject) -> Subject:

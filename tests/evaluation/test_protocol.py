@@ -56,6 +56,7 @@ def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
     assert standard_evaluation(enlarged=True)(model, digits, CPU)[ENLARGED_PROBE.column] is not None
 
 
+@pytest.mark.usefixtures("nothing_measured")
 def test_protocols_share_their_features(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
     plain = Subject._read
