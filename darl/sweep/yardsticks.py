@@ -82,7 +82,9 @@ class Yardsticks(Design):
 
     def plan_lines(self, most: int) -> list[str]:
         """The rivals with their epochs and costs, and the number of their trials."""
-        return [f"  {name}: {text}" for name, text in self.settings_rows()] + [f"trials: {self.trials_in_words}"]
+        rows = [f"  {name}: {text}" for name, text in self.settings_rows()]
+        shared = "each: the leader's encoder, optimiser, learning rate, augmentation and seeds"
+        return [*rows, f"trials: {self.trials_in_words}", shared]
 
     @property
     def trials_in_words(self) -> str:
