@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from darl.errors import UserError, reason
 from darl.experiment import Experiment
@@ -33,6 +33,7 @@ from darl.model.weights import Origin
 from darl.storage.folder import ResultsFolder
 from darl.training.description import Description, is_averaged, read_weights
 from darl.training.progress import TrainingProgress
+from darl.variants import require
 
 __all__ = [
     "AVERAGE_FILE",
@@ -45,6 +46,7 @@ __all__ = [
     "local_weights",
     "newest",
     "path_of",
+    "read_run",
     "restore",
     "save",
 ]
@@ -138,8 +140,18 @@ def load_pretrained(path: str | Path) -> Pretrained:
     """The model of a checkpoint, of a run's folder (its newest checkpoint), or of a weights file.
 
     path: also at s3:// or gs://. The moving average is taken where there is one. Raises UserError where there is no
-    checkpoint or it cannot be read.
+    checkpoint, it cannot be read, or it is of a fine-tuning.
     """
+    weights, description = read_run(path)
+    tuned = description.experiment.finetuning is not None
+    require(not tuned, "checkpoint", "be of a pretraining (darl.load takes a fine-tuned one)", str(path))
+    model = description.experiment.build()
+    model.load_state_dict(weights)
+    return Pretrained(model, description.experiment, description.mean, description.std)
+
+
+def read_run(path: str | Path) -> tuple[dict[str, Tensor], Description]:
+    """The weights of a checkpoint, a run's folder or a weights file, and the run; arguments as of `load_pretrained`."""
     with local_weights(str(path)) as file:
         try:
             weights, description = read_weights(file)
@@ -149,9 +161,7 @@ def load_pretrained(path: str | Path) -> Pretrained:
             ) from None
     if description is None:
         raise UserError(f"must hold darl's metadata, got {str(path)!r} without it", field="checkpoint")
-    model = description.experiment.build()
-    model.load_state_dict(weights)
-    return Pretrained(model, description.experiment, description.mean, description.std)
+    return weights, description
 
 
 @contextmanager

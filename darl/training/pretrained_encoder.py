@@ -1,16 +1,24 @@
-"""`darl.load`: the encoder of a pretraining run, ready to give features or to be fine-tuned."""
+"""`darl.load`: the encoder of a run, ready to give features or to be fine-tuned; fine-tuned, ready to classify."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from darl.model.timm_encoder import TimmEncoder
-from darl.training.checkpoint import load_pretrained
+from darl.model.weights import Origin
+from darl.training.checkpoint import read_run
+from darl.training.description import Description
+from darl.variants import require
 
 __all__ = ["load"]
 
 
 def load(run: str | Path, **options: Any) -> TimmEncoder:
-    """The pretrained encoder of a run, in evaluation mode: `darl.load(RUN)(images)` are (batch, width) features.
+    """The encoder of a run, in evaluation mode: `darl.load(RUN)(images)` are (batch, width) features.
+
+    Of a fine-tuning they are (batch, classes) scores; `num_classes=0` gives its features.
 
     It has timm's interface (`forward_features`, `forward_intermediates`, …), of whatever size it is. Position encoding,
     patch order, mask and readout are the run's. It takes images whose pixels in [0, 1] were normalised by `mean` and
@@ -19,15 +27,15 @@ def load(run: str | Path, **options: Any) -> TimmEncoder:
     Args:
         run: a trial's folder of checkpoints (its newest is taken), a checkpoint, or a weights file; also at s3:// or
             gs://. The moving average of the weights is taken where the run kept one.
-        options: arguments of `TimmEncoder`, as `num_classes`, `img_size` or `drop_path_rate`.
+        options: arguments of `TimmEncoder`, as `num_classes`, `img_size` or `drop_path_rate`; none for a fine-tuning
+            with attentive pooling.
 
     Raises UserError where there is no checkpoint or it cannot be read, and for an option that contradicts it.
 
     """
-    pretrained = load_pretrained(run)
-    origin = pretrained.origin
-    encoder = TimmEncoder(origin.trunk.size, **origin.options({"num_classes": 0, **options}))
-    encoder.load_state_dict(pretrained.model.state_dict())
+    weights, described = read_run(run)
+    origin = Origin(trunk=described.experiment.model_config, mean=described.mean, std=described.std)
+    encoder = _encoder(weights, described, origin, options)
     config: Any = {
         "architecture": "darl",
         "num_classes": encoder.num_classes,
@@ -38,3 +46,28 @@ def load(run: str | Path, **options: Any) -> TimmEncoder:
     }
     encoder.pretrained_cfg = encoder.default_cfg = config
     return encoder.eval()
+
+
+def _encoder(
+    weights: Mapping[str, Tensor], described: Description, origin: Origin, options: Mapping[str, Any]
+) -> TimmEncoder:
+    """The encoder with the weights; a fine-tuning's classifier where `num_classes` is not given as another."""
+    tuning, own = described.experiment.finetuning, 0
+    if tuning is not None:
+        own = len(weights["head.weight"])
+    if tuning is not None and tuning.attentive:
+        from darl.training.classifier import Classifier  # with timm's parts for training
+
+        require(not options, "options", "be none for a fine-tuning with attentive pooling", sorted(options))
+        classifier = Classifier(origin.trunk, tuning, own)
+        classifier.load_state_dict(weights)
+        return classifier
+    encoder = TimmEncoder(origin.trunk.size, **origin.options({"num_classes": own, **options}))
+    kept = encoder.num_classes == own
+    others = {name: value for name, value in weights.items() if kept or not name.startswith("head.")}
+    encoder.load_state_dict(others | ({} if kept else _head(encoder)))
+    return encoder
+
+
+def _head(encoder: TimmEncoder) -> dict[str, Tensor]:
+    return {f"head.{name}": value for name, value in encoder.head.state_dict().items()}
