@@ -102,7 +102,8 @@ class FinetuneProtocol(Protocol):
         remedy = f"be one of {', '.join(strengths)}"
         require(self.augmentation in strengths, "protocol.augmentation", remedy, self.augmentation)
         for name, kind in (("epochs", int), ("batch_size", int), ("learning_rate", float)):
-            require((self._given(name, kind) or 1) > 0, f"protocol.{name}", "be positive", getattr(self, name))
+            number = self._given(name, kind)
+            require(number is None or number > 0, f"protocol.{name}", "be positive", getattr(self, name))
         decay, drop = self._given("layer_decay", float), self._given("drop_path", float)
         require(decay is None or 0 < decay <= 1, "protocol.layer_decay", "be in (0, 1]", self.layer_decay)
         require(drop is None or 0 <= drop < 1, "protocol.drop_path", "be in [0, 1)", self.drop_path)

@@ -19,7 +19,7 @@ from darl.metrics import FINETUNE
 from darl.training.augmentation import StrongAugmentation
 from darl.training.classifier import Classifier, build_classifier
 from darl.training.loop import MicrobatchLoss
-from darl.training.parallel import World, microbatch_size
+from darl.training.parallel import World
 from darl.training.task import Task
 from darl.variants import require
 
@@ -39,9 +39,9 @@ class FinetuningTask(Task):
         self.classes = dataset.class_count
         self.labels = torch.tensor(dataset.train.labels)
         self.augmentation = StrongAugmentation(config, dataset, self.classes)
-        images = microbatch_size(experiment, World.current().size)
-        remedy = "leave each worker an even number of images of each micro-batch: Mixup and CutMix take pairs"
-        require(not config.mixes or images % 2 == 0, "batch_size", remedy, experiment.batch_size)
+        rows = World.current().rows(experiment.batch_size)
+        remedy = "leave each worker an even number of images: Mixup and CutMix take pairs"
+        require(not config.mixes or len(rows) % 2 == 0, "batch_size", remedy, experiment.batch_size)
 
     def build(self) -> Classifier:
         """See `Task.build`."""
