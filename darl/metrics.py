@@ -23,6 +23,7 @@ __all__ = [
     "METRICS",
     "PROBE",
     "RANKING_METRICS",
+    "RANKME",
     "TRAINING_LOSS",
     "VALIDATION_LOSS",
     "Metric",
@@ -63,6 +64,13 @@ MSE = Unit(
     difference_unit="MSE", unit_in_sentences=False, highest=math.inf,
 )  # fmt: skip
 """Losses: mean squared errors of normalised pixels."""
+
+
+DIMENSIONS = Unit(
+    label=" (effective dimensions)", factor=1, value_format="{:.4g}", aligned_format="{:.3f}",
+    difference_format="{:.3g}", difference_unit="dimensions", unit_in_sentences=True, highest=math.inf,
+)  # fmt: skip
+"""Numbers of dimensions that features use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,10 +204,13 @@ GAMMA_LOSSES: Mapping[float, Metric] = {
 }  # fmt: skip
 """The validation loss at each gamma of `GAMMA_GRID`."""
 
+RANKME = Metric(column="rankme", name="RankMe", direction="max", unit=DIMENSIONS, gain_by=PROBE.column)
+"""The effective number of dimensions of the features; usually higher is better, but it does not judge them."""
+
 METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
-        *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE),
+        *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME),
         *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values()),
     )
 }

@@ -13,7 +13,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocols",
         help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 "
-        "(default: linear,knn,few_shot,denoising; an unknown name lists all of them). Those that read features choose "
+        "(default: linear,knn,few_shot,denoising,rankme; an unknown name lists all of them). Those that read features choose "
         "the block and the pooling on training images, or as given: block=last,readout=mean,mask=removed",
     )
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
