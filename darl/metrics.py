@@ -6,7 +6,7 @@ measures it names it in `gives` (`darl.evaluation.protocol`), from which the tab
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from darl.aspects import Aspect
@@ -20,8 +20,14 @@ __all__ = [
     "GAMMA_LOSSES",
     "KNN",
     "KNN_10",
+    "KNN_BALANCED",
+    "KNN_TOP5",
+    "KNN_WIDTH",
     "METRICS",
     "PROBE",
+    "PROBE_BALANCED",
+    "PROBE_TOP5",
+    "PROBE_WIDTH",
     "RANKING_METRICS",
     "RANKME",
     "TRAINING_LOSS",
@@ -58,6 +64,8 @@ TOP1 = Unit(
     difference_unit="points", unit_in_sentences=True, highest=1.0,
 )  # fmt: skip
 """Accuracies: fractions in the tables, percent in texts, and their differences in points."""
+
+TOP5 = replace(TOP1, label=", top-5 (%)")
 
 MSE = Unit(
     label=" (MSE)", factor=1, value_format="{:.4g}", aligned_format="{:.4f}", difference_format="{:.3g}",
@@ -96,6 +104,8 @@ class Metric:
     """Whether the tables also keep its value before training, and its value for raw pixels in the features' place."""
     gain_by: str = ""
     """The column of the metric whose distance from the yardsticks is reported in its place; empty for its own."""
+    half_width: str = ""
+    """The column of half the width of its 95 % interval; empty where none is measured."""
     proxy: str = ""
     """The column of a cheaper metric that replaces it at a search's first rung; empty where there is none."""
 
@@ -142,30 +152,56 @@ class Metric:
 
 PROBE = Metric(
     column="probe_top1", name="linear probe", short="probe", direction="max", unit=TOP1, ranks_trials=True,
-    yardsticks=True, proxy="knn_top1",
+    yardsticks=True, proxy="knn_top1", half_width="probe_half_width",
 )  # fmt: skip
 """The accuracy of a linear classifier on the frozen features."""
 
-KNN = Metric(column="knn_top1", name="kNN", short="kNN", direction="max", unit=TOP1, ranks_trials=True, yardsticks=True)
+PROBE_BALANCED = Metric(column="probe_balanced_top1", name="linear probe, balanced", direction="max", unit=TOP1)
+"""Its mean over classes of each class's accuracy: every class counts the same, however many images it has."""
+
+PROBE_TOP5 = Metric(
+    column="probe_top5", name="linear probe, five guesses", direction="max", unit=TOP5, gain_by=PROBE.column
+)
+"""The fraction of images whose class is among its five best; None with up to 10 classes."""
+
+PROBE_WIDTH = Metric(
+    column="probe_half_width", name="linear probe, half width of the interval over images", direction="min", unit=TOP1,
+    gain_by=PROBE.column,
+)  # fmt: skip
+"""Half the 95 % interval of its accuracy over test images."""
+
+KNN = Metric(
+    column="knn_top1", name="kNN", short="kNN", direction="max", unit=TOP1, ranks_trials=True, yardsticks=True,
+    half_width="knn_half_width",
+)  # fmt: skip
 """The accuracy of the 20 nearest training images."""
+
+KNN_BALANCED = Metric(column="knn_balanced_top1", name="kNN, balanced", direction="max", unit=TOP1)
+
+KNN_TOP5 = Metric(column="knn_top5", name="kNN, five guesses", direction="max", unit=TOP5, gain_by=KNN.column)
+
+KNN_WIDTH = Metric(
+    column="knn_half_width", name="kNN, half width of the interval over images", direction="min", unit=TOP1,
+    gain_by=KNN.column,
+)  # fmt: skip
 
 KNN_10 = Metric(column="knn10_top1", name="kNN of 10", direction="max", unit=TOP1, yardsticks=True)
 """The same of the 10 nearest."""
 
 FEW_SHOT_5 = Metric(
     column="few_shot_5_top1", name="5 labels a class", short="5 labels", direction="max", unit=TOP1, ranks_trials=True,
-    yardsticks=True, proxy="knn_top1",
+    yardsticks=True, proxy="knn_top1", half_width="few_shot_5_half_width",
 )  # fmt: skip
 """The accuracy of a linear classifier that is given 5 labelled images of each class; a mean over draws."""
 
 FEW_SHOT_10 = Metric(
     column="few_shot_10_top1", name="10 labels a class", short="10 labels", direction="max", unit=TOP1,
-    ranks_trials=True, yardsticks=True, proxy="knn_top1",
+    ranks_trials=True, yardsticks=True, proxy="knn_top1", half_width="few_shot_10_half_width",
 )  # fmt: skip
 
 FEW_SHOT_WIDTHS: Mapping[str, Metric] = {
     metric.column: Metric(
-        column=metric.column.replace("top1", "half_width"), name=f"{metric.name}, half width of the interval",
+        column=metric.half_width, name=f"{metric.name}, half width of the interval",
         direction="min", unit=TOP1, gain_by=metric.column,
     )
     for metric in (FEW_SHOT_5, FEW_SHOT_10)
@@ -211,6 +247,7 @@ METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
         *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME),
+        *(PROBE_BALANCED, PROBE_TOP5, PROBE_WIDTH, KNN_BALANCED, KNN_TOP5, KNN_WIDTH),
         *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values()),
     )
 }

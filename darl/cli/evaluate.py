@@ -13,8 +13,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocols",
         help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 "
-        "(default: linear,knn,few_shot,denoising,rankme; an unknown name lists all of them). Those that read features choose "
-        "the block and the pooling on training images, or as given: block=last,readout=mean,mask=removed",
+        "(default: linear,knn,few_shot,denoising,rankme; an unknown name lists all of them). Those that read features "
+        "choose the block and the pooling on training images, or as given: block=last,readout=mean,mask=removed",
     )
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
@@ -40,13 +40,21 @@ def run(flags: argparse.Namespace) -> None:
     metrics = protocols(model, dataset, device)
     random = protocols(experiment.build().to(device), dataset, device)
     print(f"{flags.checkpoint} on {experiment.data}")  # not the table's title, which would break a long path
-    table = Table("metric", "value", "raw pixels", "random weights")
+    table = Table("metric", "value (± half of 95 %)", "raw pixels", "random weights")
+    widths = {metric.half_width for metric in protocols.gives}
     for metric in protocols.gives:
-        values = metrics[metric.column], metrics.get(metric.pixels_column), random[metric.column]
-        table.add_row(metric.column, *("-" if value is None else f"{value:.4f}" for value in values))
+        if metric.column not in widths:  # that one stands beside its accuracy
+            own, half = metrics[metric.column], metrics.get(metric.half_width)
+            interval = "" if half is None else f" ± {half:.4f}"
+            yardsticks = metrics.get(metric.pixels_column), random[metric.column]
+            table.add_row(metric.column, _shown(own) + interval, *map(_shown, yardsticks))
     Console().print(table)
     for column in chosen_columns():
         if column in metrics:
             print(f"{column}: {metrics[column]}; with random weights: {random[column]}")
     for kind, needs in protocols.unmet(model, dataset, device).items():
         print(f"{kind} needs {' and '.join(need.value for need in needs)}")
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darl.evaluation.accuracy import accuracies, best_classes
 from darl.evaluation.feature_protocol import FeatureProtocol, held_out_tenth, one_hot, ridge, standardize
 from darl.evaluation.protocol import Pass, Value
 from darl.evaluation.subject import FeatureSource, Readout, Subject
-from darl.metrics import ENLARGED_PROBE, PROBE, Metric
+from darl.metrics import ENLARGED_PROBE, PROBE, PROBE_BALANCED, PROBE_TOP5, PROBE_WIDTH, Metric
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def enlarged_size(image_size: int, patch_size: int) -> int:
 class LinearProtocol(FeatureProtocol):
     """Top-1 of a linear classifier on the frozen features, in [0, 1].
 
+    With its 95 % interval over images, its mean over classes and, with more than 10 classes, top-5.
+
     Block, readout and penalty are chosen on a held-out tenth of the training images: block and readout by a ridge
     regression's error, since it is solved in closed form, then the penalty by the probe's own cross-entropy. The
     probe with that penalty is then fitted to all training images.
@@ -52,7 +55,7 @@ class LinearProtocol(FeatureProtocol):
     """
 
     kind: ClassVar[str] = "linear"
-    gives: ClassVar[tuple[Metric, ...]] = (PROBE, ENLARGED_PROBE)
+    gives: ClassVar[tuple[Metric, ...]] = (PROBE, PROBE_WIDTH, PROBE_BALANCED, PROBE_TOP5, ENLARGED_PROBE)
     chooses: ClassVar[tuple[str, ...]] = ("probe_readout",)
     penalty: str = "best"
     iterations: int = 200
@@ -99,8 +102,8 @@ class LinearProtocol(FeatureProtocol):
         x, test_x = features[readout]
         penalty, start = best_penalty(x, y, classes) if self.penalty == "best" else (float(self.penalty), None)
         probe = LinearProbe.fit(x, y, classes, penalty=penalty, iterations=self.iterations, start=start)
-        top1 = probe.top1(test_x, source.labels("validation"))
-        return readout, probe, {PROBE.column: top1, "probe_readout": f"{readout}, penalty {penalty:.3g}"}
+        measured = accuracies(best_classes(probe.scores(test_x)), source.labels("validation"), classes, "probe")
+        return readout, probe, {**measured, "probe_readout": f"{readout}, penalty {penalty:.3g}"}
 
 
 def best_penalty(
