@@ -14,7 +14,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--protocols",
         help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 "
         "(default: linear,knn,few_shot,denoising,rankme; an unknown name lists all of them). Those that read features "
-        "choose the block and the pooling on training images, or as given: block=last,readout=mean,mask=removed",
+        "choose the block and the pooling on training images, or as given: block=last (last4: the last 4 side by side), "
+        "readout=mean (tokens: side by side; pca64: their components), mask=removed",
     )
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
