@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 
 from darl.cli.parser import CHECKPOINT_HELP, add_memory_flags, device_of
+from darl.variants import require
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -12,11 +13,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="data to evaluate on (default: the data that it was trained on)")
     parser.add_argument(
         "--protocols",
-        help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 "
-        "(default: linear,knn,few_shot,denoising,rankme; an unknown name lists all of them). Those that read features "
-        "choose the block and the pooling on training images, or as given: block=last (last4: the last 4 side by side), "
+        help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 (default: "
+        "linear,knn,few_shot,denoising,rankme; an unknown name lists all of them). Those that read features choose the "
+        "block and the pooling on training images, or as given: block=last (last4: the last 4 side by side), "
         "readout=mean (tokens: side by side; pca64: their components), mask=removed",
     )
+    depth = "instead: linear probe and kNN of every block, as a table and a figure in --output"
+    parser.add_argument("--layers", action="store_true", help=depth)
+    parser.add_argument("--output", default="layers", help="folder for layers.parquet and layers.png")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
 
@@ -27,17 +31,23 @@ def run(flags: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from darl.cli.layers import write_layers
     from darl.cli.load import load_data
     from darl.data import locate
     from darl.evaluation.protocol import Protocols, chosen_columns
     from darl.evaluation.standard import standard_evaluation
+    from darl.evaluation.subject import Subject
     from darl.training import checkpoint
 
+    require(not (flags.layers and flags.protocols), "--protocols", "be left out with --layers", flags.protocols)
     protocols = standard_evaluation() if flags.protocols is None else Protocols.parse(flags.protocols)
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
     model = pretrained.model.to(device)
+    if flags.layers:
+        write_layers(Subject(model.eval(), dataset, device), flags.output)
+        return
     metrics = protocols(model, dataset, device)
     random = protocols(experiment.build().to(device), dataset, device)
     print(f"{flags.checkpoint} on {experiment.data}")  # not the table's title, which would break a long path

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from darl.variants import require
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-__all__ = ["PENALTIES", "LinearProbe", "LinearProtocol", "best_penalty", "enlarged_size"]
+__all__ = ["PENALTIES", "LinearProbe", "LinearProtocol", "best_penalty", "enlarged_size", "held_out_ridge"]
 
 ENLARGEMENT = 1.5
 
@@ -93,9 +93,8 @@ class LinearProtocol(FeatureProtocol):
     def _fit(self, source: FeatureSource) -> tuple[Readout, "LinearProbe", dict[str, Value]]:
         """The chosen readout, the probe on it, and the columns that they give."""
         y, classes, features = source.labels("train"), source.classes, self.features(source)
-        rest, held = held_out_tenth(y)
         errors = {
-            readout: _ridge_error(x, y, classes, rest, held) if len(features) > 1 else 0.0
+            readout: held_out_ridge(x, y, classes).error if len(features) > 1 else 0.0
             for readout, (x, _) in features.items()
         }
         readout = min(features, key=lambda each: errors[each])
@@ -129,13 +128,23 @@ def best_penalty(
     return PENALTIES[best] * len(rest) / len(every), probes[best]
 
 
-def _ridge_error(x: Tensor, y: Tensor, classes: int, rest: Tensor, held: Tensor) -> float:
-    """The least squared error on the held-out images, over `RIDGE_PENALTIES`."""
-    rest, held = _thinned(rest), _thinned(held)
+class HeldOut(NamedTuple):
+    """What a ridge regression makes of the held-out images."""
+
+    error: float
+    """Its mean squared error on one-hot targets: what block and readout are chosen by."""
+    top1: float
+
+
+def held_out_ridge(x: "Float[Tensor, 'images width']", y: "Int[Tensor, ' images']", classes: int) -> HeldOut:
+    """The ridge regression with the least squared error on a held-out tenth, over `RIDGE_PENALTIES`."""
+    rest, held = map(_thinned, held_out_tenth(y))
     fit_x, held_x = standardize(x[rest], x[held])
     targets, held_targets = one_hot(y[rest], classes), one_hot(y[held], classes)
-    weights = ridge(fit_x, targets, RIDGE_PENALTIES)
-    return min((held_x @ each - held_targets).square().mean().item() for each in weights)
+    scores = [held_x @ weights for weights in ridge(fit_x, targets, RIDGE_PENALTIES)]
+    errors = [(each - held_targets).square().mean().item() for each in scores]
+    best = min(range(len(errors)), key=errors.__getitem__)
+    return HeldOut(errors[best], (scores[best].argmax(1) == y[held]).double().mean().item())
 
 
 def _thinned(indices: Tensor) -> Tensor:
