@@ -102,6 +102,8 @@ class Metric:
     """Whether a sweep may rank its trials by it."""
     yardsticks: bool = False
     """Whether the tables also keep its value before training, and its value for raw pixels in the features' place."""
+    tested: bool = False
+    """Whether finished trials also have it on the test split of data that has no validation split."""
     gain_by: str = ""
     """The column of the metric whose distance from the yardsticks is reported in its place; empty for its own."""
     half_width: str = ""
@@ -123,6 +125,11 @@ class Metric:
     def pixels_column(self) -> str:
         """The column of its value for raw pixels."""
         return f"pixels_{self.column}"
+
+    @property
+    def test_column(self) -> str:
+        """The column of its value on the test split."""
+        return f"test_{self.column}"
 
     @property
     def axis(self) -> str:
@@ -152,7 +159,7 @@ class Metric:
 
 PROBE = Metric(
     column="probe_top1", name="linear probe", short="probe", direction="max", unit=TOP1, ranks_trials=True,
-    yardsticks=True, proxy="knn_top1", half_width="probe_half_width",
+    yardsticks=True, proxy="knn_top1", half_width="probe_half_width", tested=True,
 )  # fmt: skip
 """The accuracy of a linear classifier on the frozen features."""
 
@@ -172,7 +179,7 @@ PROBE_WIDTH = Metric(
 
 KNN = Metric(
     column="knn_top1", name="kNN", short="kNN", direction="max", unit=TOP1, ranks_trials=True, yardsticks=True,
-    half_width="knn_half_width",
+    half_width="knn_half_width", tested=True,
 )  # fmt: skip
 """The accuracy of the 20 nearest training images."""
 
@@ -190,7 +197,7 @@ KNN_10 = Metric(column="knn10_top1", name="kNN of 10", direction="max", unit=TOP
 
 FEW_SHOT_5 = Metric(
     column="few_shot_5_top1", name="5 labels a class", short="5 labels", direction="max", unit=TOP1, ranks_trials=True,
-    yardsticks=True, proxy="knn_top1", half_width="few_shot_5_half_width",
+    yardsticks=True, proxy="knn_top1", half_width="few_shot_5_half_width", tested=True,
 )  # fmt: skip
 """The accuracy of a linear classifier that is given 5 labelled images of each class; a mean over draws."""
 

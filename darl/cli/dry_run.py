@@ -112,8 +112,8 @@ def _flops(experiment: Experiment, dataset: Dataset, stage: Sweep) -> float:
     """Floating-point operations of training and of the forward passes in evaluations, which read every patch."""
     size = experiment.batch_size
     trained = steps_per_epoch(len(dataset.train), size) * size * experiment.epochs
-    evaluations = [stage.full, *stage.evaluate_at.values(), stage.full]  # the first is before training
-    evaluated = sum(evaluation.forwards(dataset) for evaluation in evaluations)
+    before = [stage.full, *stage.evaluate_at.values()]  # the first is before training
+    evaluated = sum(evaluation.forwards(dataset.deciding) for evaluation in before) + stage.full.forwards(dataset)
     config, trained_on = experiment.model_config, image_flops(experiment)
     whole = max(trained_on, config.trunk_flops(config.patches))  # an objective may read fewer patches in training
     return 3 * trained_on * trained + whole * evaluated

@@ -18,6 +18,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "block and the pooling on training images, or as given: block=last (last4: the last 4 side by side), "
         "readout=mean (tokens: side by side; pca64: their components), mask=removed",
     )
+    once = "also the final figures on the test split, where data without a validation split has one"
+    parser.add_argument("--test", action="store_true", help=once)
     depth = "instead: linear probe and kNN of every block, as a table and a figure in --output"
     parser.add_argument("--layers", action="store_true", help=depth)
     parser.add_argument("--output", default="layers", help="folder for layers.parquet and layers.png")
@@ -44,6 +46,7 @@ def run(flags: argparse.Namespace) -> None:
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
+    dataset = dataset if flags.test else dataset.deciding
     model = pretrained.model.to(device)
     if flags.layers:
         write_layers(Subject(model.eval(), dataset, device), flags.output)
@@ -59,7 +62,11 @@ def run(flags: argparse.Namespace) -> None:
             interval = "" if half is None else f" ± {half:.4f}"
             yardsticks = metrics.get(metric.pixels_column), random[metric.column]
             table.add_row(metric.column, _shown(own) + interval, *map(_shown, yardsticks))
+            if metric.test_column in metrics:
+                final = (metrics[metric.test_column], None, random[metric.test_column])
+                table.add_row(metric.test_column, *map(_shown, final))
     Console().print(table)
+    print(f"decided on: {dataset.split} ({len(dataset.validation):,} images)")
     for column in chosen_columns():
         if column in metrics:
             print(f"{column}: {metrics[column]}; with random weights: {random[column]}")

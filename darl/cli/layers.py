@@ -44,7 +44,7 @@ def write_layers(subject: "Subject", output: str) -> None:
 
 def _writable(output: str) -> ResultsFolder:
     """The folder, made if need be: found out before minutes of evaluation."""
-    folder = ResultsFolder(output, "--output")
+    folder = ResultsFolder(output, "output")
     try:
         folder.prepare()
     except OSError as error:

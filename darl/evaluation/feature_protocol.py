@@ -55,9 +55,10 @@ class FeatureProtocol(Protocol):
         require(self.mask in ("kept", "removed"), "protocol.mask", "be kept or removed", self.mask)
 
     def passes(self) -> frozenset[Pass]:
-        """One pass over each split gives the features of all blocks."""
+        """One pass over each split gives the features of all blocks; the last evaluation reads the test images once."""
         output = f"features, mask {self.mask}"
-        return frozenset({Pass("train", output), Pass("validation", output)})
+        final = [Pass("test", f"{output}, as {self.kind} chose") for metric in self.gives if metric.tested]
+        return frozenset({Pass("train", output), Pass("validation", output), *final})
 
     def measure(self, subject: Subject) -> Mapping[str, Value]:
         """The model's passes follow autocast; classifiers are float32 in any case."""
@@ -79,6 +80,12 @@ class FeatureProtocol(Protocol):
         train = source.features("train", readouts, masked=masked)
         validation = source.features("validation", readouts, masked=masked)
         return {readout: (train[readout], validation[readout]) for readout in readouts}
+
+    def test_features(self, source: FeatureSource, readout: Readout) -> "Float[Tensor, 'images width'] | None":
+        """The features of the test images by the readout that was chosen; None where no final figures are due."""
+        if not source.is_tested:
+            return None
+        return source.features("test", [readout], masked=self.mask == "kept")[readout]
 
 
 def held_out_tenth(y: "Int[Tensor, ' images']") -> "tuple[Int[Tensor, ' rest'], Int[Tensor, ' held']]":

@@ -71,6 +71,9 @@ class KnnProtocol(FeatureProtocol):
         x, test_x = features[readout]
         found = classify(x, y, test_x, classes, neighbours=counts, temperature=self.temperature)
         usual, fewer = (accuracies(best, test_y, classes, "knn") for best in found)
+        if (final_x := self.test_features(source, readout)) is not None:
+            own = {"neighbours": counts[:1], "temperature": self.temperature}
+            usual[KNN.test_column] = knn(x, y, final_x, source.labels("test"), classes, **own)[0]
         return {**usual, KNN_10.column: fewer[KNN.column], "knn_readout": str(readout)}
 
 

@@ -102,6 +102,8 @@ class LinearProtocol(FeatureProtocol):
         penalty, start = best_penalty(x, y, classes) if self.penalty == "best" else (float(self.penalty), None)
         probe = LinearProbe.fit(x, y, classes, penalty=penalty, iterations=self.iterations, start=start)
         measured = accuracies(best_classes(probe.scores(test_x)), source.labels("validation"), classes, "probe")
+        if (final_x := self.test_features(source, readout)) is not None:
+            measured[PROBE.test_column] = probe.top1(final_x, source.labels("test"))
         return readout, probe, {**measured, "probe_readout": f"{readout}, penalty {penalty:.3g}"}
 
 

@@ -70,7 +70,7 @@ class Pixels(FeatureSource):
 
 def measure_pixels(protocol: FeatureProtocol, dataset: Dataset, device: torch.device) -> Mapping[str, Value]:
     """What the protocol measures on the pixels, by the metrics' `pixels_column`; measured once for a data set."""
-    known = _measured.setdefault(dataset, {})
+    known = _measured.setdefault(dataset.deciding, {})
     if protocol not in known:
         with torch.autocast(device.type, enabled=False):
             result = protocol.judge(Pixels(dataset, device))

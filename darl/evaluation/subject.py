@@ -38,7 +38,7 @@ neighbours are averaged to a coarser grid."""
 MEMORY = 3 * 2**30
 """Bytes up to which the features of all blocks and poolings are kept to choose among them."""
 
-Split = Literal["train", "validation"]
+Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,11 @@ class FeatureSource(ABC):
         return torch.tensor(labels, device=self.device)
 
     @property
+    def is_tested(self) -> bool:
+        """Whether final figures are due on the labelled test images (`Dataset.test`)."""
+        return False
+
+    @property
     def classes(self) -> int:
         """Number of classes: one more than the highest label of both splits."""
         train, validation = self.dataset.train.labels, self.dataset.validation.labels
@@ -114,6 +119,11 @@ class Subject(FeatureSource):
     _projections: dict[tuple[Readout, bool], Projection] = field(
         default_factory=dict[tuple[Readout, bool], Projection], repr=False
     )
+
+    @property
+    def is_tested(self) -> bool:
+        """See `FeatureSource.is_tested`."""
+        return self.dataset.test is not None and self.dataset.test.labels is not None
 
     @property
     def labelled(self) -> bool:

@@ -40,7 +40,7 @@ def test_layers_are_a_table_and_a_figure(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "depth"
-    evaluate(monkeypatch, checkpoint, "--layers", "--output", output, "--device", "cpu")
+    evaluate(monkeypatch, checkpoint, "--layers", "--output", output, "--device", "cpu", "--data", "digits:0-1")
     said = capsys.readouterr().out
     table = pd.read_parquet(output / "layers.parquet")
     assert table[["block", "blocks", "readout"]].to_numpy().tolist()[-1] == [2, 2, "tokens"]

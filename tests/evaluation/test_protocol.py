@@ -13,7 +13,7 @@ from darl.errors import UserError
 from darl.evaluation.denoising import DenoisingProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
-from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, chosen_columns, measured, space_evenly
+from darl.evaluation.protocol import SPLIT, Need, Pass, Protocol, Protocols, chosen_columns, measured, space_evenly
 from darl.evaluation.standard import standard_evaluation
 from darl.evaluation.subject import Subject
 from darl.metrics import (
@@ -60,7 +60,8 @@ def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
     model = experiment().build()
     metrics = standard_evaluation()(model, digits, CPU)
     pixels = {metric.pixels_column for metric in measured() if metric.yardsticks}
-    assert set(metrics) == {*(metric.column for metric in measured()), *pixels, *chosen_columns()}
+    assert set(metrics) == {*(metric.column for metric in measured()), *pixels, *chosen_columns(), SPLIT}
+    assert metrics[SPLIT] == "held out of train"
     assert 0 <= metrics["few_shot_5_top1"] <= metrics["probe_top1"] <= 1
     missing = {metric.column for metric in standard_evaluation().gives if metrics[metric.column] is None}
     assert missing == {ENLARGED_PROBE.column, PROBE_TOP5.column, KNN_TOP5.column}  # there are only ten classes
