@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 
 from darl.cli.parser import CHECKPOINT_HELP, add_memory_flags, device_of
+from darl.variants import require
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -12,10 +13,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="data to evaluate on (default: the data that it was trained on)")
     parser.add_argument(
         "--protocols",
-        help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 "
-        "(default: linear,knn,few_shot,denoising; an unknown name lists all of them). Those that read features choose "
-        "the block and the pooling on training images, or as given: block=last,readout=mean,mask=removed",
+        help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 (default: "
+        "linear,knn,few_shot,denoising,rankme; an unknown name lists all of them). Those that read features choose the "
+        "block and the pooling on training images, or as given: block=last (last4: the last 4 side by side), "
+        "readout=mean (tokens: side by side; pca64: their components), mask=removed",
     )
+    once = "also the final figures on the test split, where data without a validation split has one"
+    parser.add_argument("--test", action="store_true", help=once)
+    depth = "instead: linear probe and kNN of every block, as a table and a figure in --output"
+    parser.add_argument("--layers", action="store_true", help=depth)
+    parser.add_argument("--output", default="layers", help="folder for layers.parquet and layers.png")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
 
@@ -26,27 +33,46 @@ def run(flags: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from darl.cli.layers import write_layers
     from darl.cli.load import load_data
     from darl.data import locate
     from darl.evaluation.protocol import Protocols, chosen_columns
     from darl.evaluation.standard import standard_evaluation
+    from darl.evaluation.subject import Subject
     from darl.training import checkpoint
 
+    require(not (flags.layers and flags.protocols), "--protocols", "be left out with --layers", flags.protocols)
     protocols = standard_evaluation() if flags.protocols is None else Protocols.parse(flags.protocols)
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
+    dataset = dataset if flags.test else dataset.deciding
     model = pretrained.model.to(device)
+    if flags.layers:
+        write_layers(Subject(model.eval(), dataset, device), flags.output)
+        return
     metrics = protocols(model, dataset, device)
     random = protocols(experiment.build().to(device), dataset, device)
     print(f"{flags.checkpoint} on {experiment.data}")  # not the table's title, which would break a long path
-    table = Table("metric", "value", "raw pixels", "random weights")
+    table = Table("metric", "value (± half of 95 %)", "raw pixels", "random weights")
+    widths = {metric.half_width for metric in protocols.gives}
     for metric in protocols.gives:
-        values = metrics[metric.column], metrics.get(metric.pixels_column), random[metric.column]
-        table.add_row(metric.column, *("-" if value is None else f"{value:.4f}" for value in values))
+        if metric.column not in widths:  # that one stands beside its accuracy
+            own, half = metrics[metric.column], metrics.get(metric.half_width)
+            interval = "" if half is None else f" ± {half:.4f}"
+            yardsticks = metrics.get(metric.pixels_column), random[metric.column]
+            table.add_row(metric.column, _shown(own) + interval, *map(_shown, yardsticks))
+            if metric.test_column in metrics:
+                final = (metrics[metric.test_column], None, random[metric.test_column])
+                table.add_row(metric.test_column, *map(_shown, final))
     Console().print(table)
+    print(f"decided on: {dataset.split} ({len(dataset.validation):,} images)")
     for column in chosen_columns():
         if column in metrics:
             print(f"{column}: {metrics[column]}; with random weights: {random[column]}")
     for kind, needs in protocols.unmet(model, dataset, device).items():
         print(f"{kind} needs {' and '.join(need.value for need in needs)}")
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else f"{value:.4f}"

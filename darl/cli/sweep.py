@@ -252,7 +252,8 @@ def _run(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argp
 
 def _announcement(stage: Sweep, dataset: "Dataset") -> str:
     """A line on what is about to run."""
-    images = f"{len(dataset.train):,} + {len(dataset.validation):,} images"
+    test = "" if dataset.test is None else f" and, once, {len(dataset.test):,} test images"
+    images = f"{len(dataset.train):,} + {len(dataset.validation):,} images{test}"
     each = f"{several(stage.base.epochs, 'epochs')} on {stage.base.data} ({images})"
     return f"{stage.name}: {stage.trials_in_words}; each: {each}"
 

@@ -199,4 +199,5 @@ class FinetuneProtocol(Protocol):
             ):
                 last = event if isinstance(event, Evaluated) else last
         assert last is not None
-        return {FINETUNE.column: last.metrics[FINETUNE.column]}
+        columns = (FINETUNE.column, FINETUNE.test_column)
+        return {column: last.metrics[column] for column in columns if column in last.metrics}

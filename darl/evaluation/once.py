@@ -70,7 +70,7 @@ def model_key(model: "Darl", *, encoder_alone: bool) -> Hashable:
 
 def _hash(dataset: "Dataset") -> str | None:
     digest = hashlib.sha256(repr((dataset.mean, dataset.std)).encode())
-    for split in (dataset.train, dataset.validation):
+    for split in filter(None, (dataset.train, dataset.validation, dataset.test)):
         if not isinstance(split, Images):
             return None
         digest.update(repr(split.pixels.shape).encode())

@@ -6,7 +6,7 @@ Features that are worse than the pixels that they were computed from are not wor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darl.evaluation.once import data_key, once
+from darl.evaluation.pca import Projection, components_of
 from darl.evaluation.subject import BATCH, LARGEST, FeatureSource, Readout, Split
 from darl.metrics import METRICS
 
@@ -35,20 +36,33 @@ class Pixels(FeatureSource):
 
     dataset: Dataset
     device: torch.device
+    _projections: dict[Readout, Projection] = field(default_factory=dict[Readout, Projection], repr=False)
 
     def candidates(self, block: str, readout: str) -> list[Readout]:
-        """The pixels: there is nothing to choose."""
-        return [PIXELS]
+        """The pixels, or their principal components: there is nothing to choose."""
+        return [Readout(0, readout) if components_of(readout) else PIXELS]
 
     def features(
         self, split: Split, readouts: Sequence[Readout], *, masked: bool = True, size: int | None = None
     ) -> Mapping[Readout, Float[Tensor, "images width"]]:
         """See `FeatureSource.features`; there is no mask, and `size` changes nothing."""
+        return {readout: self._projected(readout, self._whole(split)) for readout in readouts}
+
+    def _whole(self, split: Split) -> Float[Tensor, "images width"]:
         from darl.data import evaluation_batches
 
         images = getattr(self.dataset, split)
         batches = evaluation_batches(self.dataset, images, batch_size=BATCH, device=self.device)
-        return {PIXELS: torch.cat([_flat(batch) for batch in batches])}
+        return torch.cat([_flat(batch) for batch in batches])
+
+    def _projected(self, readout: Readout, x: Tensor) -> Tensor:
+        """The pixels as they are, or their components; these are those of the training images."""
+        most = components_of(readout.pooling)
+        if most is None:
+            return x
+        if readout not in self._projections:
+            self._projections[readout] = Projection.fit(self._whole("train"), most)
+        return self._projections[readout](x)
 
 
 def measure_pixels(protocol: FeatureProtocol, dataset: Dataset, device: torch.device) -> Mapping[str, Value]:
@@ -56,14 +70,14 @@ def measure_pixels(protocol: FeatureProtocol, dataset: Dataset, device: torch.de
 
     def measure() -> Mapping[str, Value]:
         with torch.autocast(device.type, enabled=False):
-            result = protocol.judge(Pixels(dataset, device))
+            result = protocol.judge(Pixels(dataset.deciding, device))
         return {
             METRICS[column].pixels_column: value
             for column, value in result.items()
             if column in METRICS and METRICS[column].has_pixels
         }
 
-    key = data_key(dataset, device)
+    key = data_key(dataset.deciding, device)
     return once(None if key is None else (protocol, PIXELS, key), measure)
 
 

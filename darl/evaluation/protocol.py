@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from darl.model.config import ModelConfig
     from darl.model.darl import Darl
 
-__all__ = ["Need", "Pass", "Protocol", "Protocols", "Value", "chosen_columns", "measured", "space_evenly"]
+__all__ = ["SPLIT", "Need", "Pass", "Protocol", "Protocols", "Value", "chosen_columns", "measured", "space_evenly"]
 
 
 T = TypeVar("T")
+
+SPLIT = "split"
+"""The column that says which images decide."""
 
 Value = float | str | None
 """What a protocol gives for a column: a metric's value, the text of a choice, or None where it was not measured."""
@@ -153,9 +156,11 @@ class Protocols:
     def __call__(self, model: "Darl", dataset: "Dataset", device: "torch.device") -> dict[str, Value]:
         """The metrics of all known protocols by column: None for those that are not, or cannot be, measured.
 
-        Beside them are the choices that the protocols made, and the same metrics for raw pixels.
+        Beside them are the choices that the protocols made, the same metrics for raw pixels, `split` (which images
+        decide: `Dataset.split`) and, where the data set has a test split, final figures (`Metric.test_column`).
         """
         result: dict[str, Value] = dict.fromkeys(metric.column for metric in (*measured(), *self.gives))
+        result[SPLIT] = dataset.split
         subject = Subject(model, dataset, device)
         with evaluating(model):
             for protocol in self.members:
@@ -173,7 +178,7 @@ class Protocols:
     def forwards(self, dataset: "Dataset") -> float:
         """Its cost in forward passes of an image of the training's size; shared passes count once."""
         passes = frozenset[Pass]().union(*(protocol.passes() for protocol in self._served(dataset)))
-        return sum(each.forwards * len(getattr(dataset, each.split)) for each in passes)
+        return sum(each.forwards * len(getattr(dataset, each.split) or ()) for each in passes)
 
     def flops(self, dataset: "Dataset", config: "ModelConfig") -> float:
         """Its floating-point operations: forward passes that read every patch, classifiers, and training."""

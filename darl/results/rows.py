@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from darl.evaluation.protocol import SPLIT
 from darl.experiment import Experiment
 from darl.metrics import METRICS
 from darl.records import flatten
@@ -40,8 +41,10 @@ def image_flops(experiment: Experiment) -> float:
 def curve_row(evaluated: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `curves` from the fields of `darl.training.events.Evaluated`."""
     row = {name: value for name, value in evaluated.items() if name not in ("metrics", "images_per_second")}
-    constant = {metric.pixels_column for metric in METRICS.values()}  # stands once in the row of `trials`
-    return row | {column: value for column, value in evaluated["metrics"].items() if column not in constant}
+    once = {SPLIT}  # the columns that only the row of `trials` has
+    for metric in METRICS.values():
+        once |= {metric.pixels_column, metric.test_column}
+    return row | {column: value for column, value in evaluated["metrics"].items() if column not in once}
 
 
 def trial_row(

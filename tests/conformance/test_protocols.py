@@ -20,7 +20,7 @@ from darl.evaluation.few_shot import FewShotProtocol
 from darl.evaluation.finetune import FinetuneProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
-from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured
+from darl.evaluation.protocol import SPLIT, Need, Pass, Protocol, Protocols, measured
 from darl.evaluation.subject import Subject
 from darl.metrics import FEW_SHOT_WIDTHS, GAMMA_LOSSES, METRICS, RANKING_METRICS, TOP1, TRAINING_LOSS, Metric
 from darl.results.schema import curves_schema, trials_schema
@@ -70,7 +70,7 @@ def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     metrics = Protocols((protocol,))(model, digits, CPU)
     yardsticks = {metric.pixels_column for metric in protocol.gives if metric.has_pixels}
-    given = {column for column, value in metrics.items() if value is not None}
+    given = {column for column, value in metrics.items() if value is not None} - {SPLIT}
     assert given <= {one.column for one in protocol.gives} | yardsticks | set(protocol.chooses)
     assert isinstance(metrics[protocol.gives[0].column], float)
     assert metrics == Protocols((protocol,))(model, digits, CPU)
@@ -131,6 +131,8 @@ def test_a_metric_has_its_columns(metric: Metric):
     assert (metric.initial_column in trials.names) == metric.yardsticks
     assert (metric.pixels_column in trials.names) == metric.has_pixels
     assert metric.pixels_column not in curves.names  # it is the same in every row
+    assert (metric.test_column in trials.names) == metric.tested
+    assert metric.test_column not in curves.names  # the test split is used once
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)

@@ -1,14 +1,14 @@
 """Equal measurements are made once, and different ones are told apart."""
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 import darl
 from darl.data import Dataset
-from darl.evaluation.feature_protocol import FeatureProtocol
+from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.once import data_key, once
 from darl.evaluation.protocol import Protocols, Value
 from darl.evaluation.subject import FeatureSource
@@ -18,28 +18,19 @@ from darl.model.encoder_config import size_of
 pytestmark = pytest.mark.usefixtures("nothing_measured")
 
 CPU = torch.device("cpu")
-CALLS: list[str] = []
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counted(FeatureProtocol):
-    """Says when it measures."""
-
-    kind: ClassVar[str] = "counted"
-    gives: ClassVar = ()
-
-    def classifier_flops(self, *args: object) -> float:
-        return 0.0
-
-    def judge(self, source: FeatureSource) -> dict[str, Value]:
-        CALLS.append(type(source).__name__)
-        return {}
 
 
 @pytest.fixture
-def calls() -> list[str]:
-    CALLS.clear()
-    return CALLS
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What kNN is asked to judge, in order."""
+    judged: list[str] = []
+
+    def judge(self: KnnProtocol, source: FeatureSource) -> dict[str, Value]:
+        judged.append(type(source).__name__)
+        return {}
+
+    monkeypatch.setattr(KnnProtocol, "judge", judge)
+    return judged
 
 
 def model(**changes: Any) -> Darl:
@@ -56,7 +47,7 @@ def model(**changes: Any) -> Darl:
 
 def test_models_that_share_the_encoder_are_measured_once(digits: Dataset, calls: list[str]) -> None:
     few = replace(digits, train=replace(digits.train, pixels=digits.train.pixels[:64], labels=digits.train.labels[:64]))
-    protocols = Protocols((Counted(),))
+    protocols = Protocols((KnnProtocol(),))
     for same in (model(), model(noise=(0.03, 1.0)), model(objective="mse", noise=None)):
         protocols(same, few, CPU)
     assert calls == ["Subject", "Pixels"]
@@ -72,14 +63,14 @@ def test_models_that_read_otherwise_are_measured_again(
 ) -> None:
     labels = digits.train.labels[:50]
     few = replace(digits, train=replace(digits.train, pixels=digits.train.pixels[:50], labels=labels))
-    Protocols((Counted(block="1"),))(model(), few, CPU)
-    Protocols((Counted(block="1"),))(model(**other), few, CPU)
+    Protocols((KnnProtocol(block="1"),))(model(), few, CPU)
+    Protocols((KnnProtocol(block="1"),))(model(**other), few, CPU)
     assert calls.count("Subject") == 2
 
 
 def test_weights_that_have_changed_are_measured_again(digits: Dataset, calls: list[str]) -> None:
     trained = model()
-    protocols = Protocols((Counted(mask="removed"),))
+    protocols = Protocols((KnnProtocol(mask="removed"),))
     protocols(trained, digits, CPU)
     with torch.no_grad():
         trained.encoder.start_token += 1e-3

@@ -136,11 +136,11 @@ class ParquetFiles(FileFormat):
         column, features = image_column(schema, first), _features(schema)
         label = label_column(schema, features, first)
         names = features.get(label, {}).get("names") if label else None
-        train, validation = by_split(files.paths)
+        train, *others = by_split(files.paths)
         return Splits(
             ParquetImages(files, train, column, label),
-            ParquetImages(files, validation, column, label) if validation else None,
-            None if names is None else tuple(map(str, names)),
+            *(ParquetImages(files, paths, column, label) if paths else None for paths in others),
+            classes=None if names is None else tuple(map(str, names)),
         )
 
 
