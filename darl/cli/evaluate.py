@@ -12,7 +12,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="data to evaluate on (default: the data that it was trained on)")
     parser.add_argument(
         "--protocols",
-        help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 "
+        help="evaluation protocols with options, as linear:enlarged=true,attentive,finetune:epochs=10 "
         "(default: linear,knn,few_shot,denoising; an unknown name lists all of them). Those that read features choose "
         "the block and the pooling on training images, or as given: block=last,readout=mean,mask=removed",
     )

@@ -44,6 +44,7 @@ class FinetuningTask(Task):
 
     def losses(self, model: nn.Module, batch: Batch, first: int, size: int, step: int) -> Iterator[MicrobatchLoss]:
         """See `Task.losses`. The whole batch is augmented at once."""
+        assert isinstance(model, Classifier)
         seed, labels = self.experiment.seed, self.labels[batch.indices].to(batch.images.device)
         images, targets = self.augmentation.images(batch.images, first, seed, step), labels
         if self.config.mixes:
