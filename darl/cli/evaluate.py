@@ -13,7 +13,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="data to evaluate on (default: the data that it was trained on)")
     parser.add_argument(
         "--protocols",
-        help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 (default: "
+        help="evaluation protocols with options, as linear:enlarged=true,attentive,finetune:epochs=10 (default: "
         "linear,knn,few_shot,denoising,rankme; an unknown name lists all of them). Those that read features choose the "
         "block and the pooling on training images, or as given: block=last (last4: the last 4 side by side), "
         "readout=mean (tokens: side by side; pca64: their components), mask=removed",

@@ -15,9 +15,6 @@ from darl.metrics import FINETUNE, Metric
 from darl.model.config import ModelConfig
 from darl.optim import Optimizer
 from darl.training.events import Evaluated
-from darl.training.finetune import Accuracy, NoEvaluation
-from darl.training.initialization import weights_fingerprint
-from darl.training.pretrain import fit
 from darl.variants import convert, require
 
 if TYPE_CHECKING:
@@ -183,6 +180,10 @@ class FinetuneProtocol(Protocol):
 
     def measure(self, subject: Subject) -> Mapping[str, Value]:
         """Trains on every worker of the run together, where there are several. Raises ArithmeticError, UserError."""
+        from darl.training.finetune import Accuracy, NoEvaluation  # with timm and tables: seconds
+        from darl.training.initialization import weights_fingerprint
+        from darl.training.pretrain import fit
+
         weights = {name: value.detach().clone() for name, value in subject.model.state_dict().items()}
         experiment = self.experiment(
             subject.model.config, len(subject.dataset.train), init=weights_fingerprint(weights)

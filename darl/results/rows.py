@@ -35,7 +35,8 @@ def provenance() -> dict[str, Any]:
 
 def image_flops(experiment: Experiment) -> float:
     """Floating-point operations of one image's forward pass in training, computed without building the model."""
-    return experiment.model_config.flops()
+    config = experiment.model_config
+    return config.flops() if experiment.finetuning is None else config.trunk_flops(config.patches)
 
 
 def curve_row(evaluated: Mapping[str, Any]) -> dict[str, Any]:

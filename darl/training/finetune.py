@@ -19,9 +19,7 @@ from darl.metrics import FINETUNE
 from darl.training.augmentation import StrongAugmentation
 from darl.training.classifier import Classifier, build_classifier
 from darl.training.loop import MicrobatchLoss
-from darl.training.parallel import World
 from darl.training.task import Task
-from darl.variants import require
 
 __all__ = ["Accuracy", "FinetuningTask", "NoEvaluation", "top1"]
 
@@ -39,9 +37,6 @@ class FinetuningTask(Task):
         self.classes = dataset.class_count
         self.labels = torch.tensor(dataset.train.labels)
         self.augmentation = StrongAugmentation(config, dataset, self.classes)
-        rows = World.current().rows(experiment.batch_size)
-        remedy = "leave each worker an even number of images: Mixup and CutMix take pairs"
-        require(not config.mixes or len(rows) % 2 == 0, "batch_size", remedy, experiment.batch_size)
 
     def build(self) -> Classifier:
         """See `Task.build`."""
@@ -49,6 +44,7 @@ class FinetuningTask(Task):
 
     def losses(self, model: nn.Module, batch: Batch, first: int, size: int, step: int) -> Iterator[MicrobatchLoss]:
         """See `Task.losses`. The whole batch is augmented at once."""
+        assert isinstance(model, Classifier)
         seed, labels = self.experiment.seed, self.labels[batch.indices].to(batch.images.device)
         images, targets = self.augmentation.images(batch.images, first, seed, step), labels
         if self.config.mixes:

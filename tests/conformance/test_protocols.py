@@ -98,6 +98,19 @@ def test_a_protocol_that_needs_labels_gives_nothing_without_and_costs_nothing(pr
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
+def test_a_protocol_has_its_cost(protocol: Protocol, digits: Dataset):
+    """Forward passes, and for protocols that fit classifiers or train, these as well: more for a wider model."""
+    evaluation, narrow = Protocols((protocol,)), experiment().model_config
+    wide = experiment().changed({"model.width": 32}).model_config
+    passes = narrow.flops() if Need.DENOISING in protocol.needs else narrow.trunk_flops(narrow.patches)
+    assert evaluation.flops(digits, narrow) >= passes * evaluation.forwards(digits)
+    assert evaluation.flops(digits, wide) > evaluation.flops(digits, narrow)
+    if Need.LABELS in protocol.needs:
+        assert protocol.flops(digits, wide) > protocol.flops(digits, narrow) > 0
+        assert evaluation.flops(unlabelled(digits), narrow) == 0
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
 def test_a_protocols_choices_are_text_columns(protocol: Protocol):
     for schema in (trials_schema(), curves_schema()):
         assert all(str(schema.field(column).type) == "string" for column in protocol.chooses)

@@ -9,12 +9,12 @@ import torch
 
 from darl.data import Dataset, Images
 from darl.errors import UserError
-from darl.evaluation import finetune as finetune_module
 from darl.evaluation.finetune import FinetuneProtocol, usual_recipe
 from darl.evaluation.protocol import Protocols
 from darl.experiment import Experiment
 from darl.model.encoder_config import SIZES, EncoderConfig
 from darl.optim import Optimizer
+from darl.training import pretrain as pretrain_module
 from darl.training.events import Event
 from darl.training.initialization import weights_fingerprint
 from darl.training.pretrain import fit
@@ -71,7 +71,7 @@ def test_it_starts_from_the_models_weights(digits: Dataset, monkeypatch: pytest.
         seen.append((settings["initial"], experiment))
         return fit(experiment, dataset, **settings)
 
-    monkeypatch.setattr(finetune_module, "fit", recorded)
+    monkeypatch.setattr(pretrain_module, "fit", recorded)
     few = replace(digits, train=Images(digits.train.pixels[:64], digits.train.labels[:64]))  # type: ignore[union-attr,index]
     model = experiment().build()
     Protocols((FinetuneProtocol(epochs="1", batch_size="32"),))(model, few, CPU)

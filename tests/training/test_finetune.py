@@ -145,7 +145,8 @@ def test_each_layer_learns_slower_than_the_one_above_as_in_timm() -> None:
         if name in scale:
             assert scale[name] == layer[id(value)], name
     assert scale["start_token"] == scale["patch_embed.proj.weight"] == 0.5**3
-    assert scale["head.weight"] == scale["pooling.query"] == scale["norm.weight"] == 1.0
+    assert scale["norm.weight"] == scale["blocks.1.mlp.fc1.weight"] == 0.5
+    assert scale["head.weight"] == scale["pooling.query"] == 1.0
     assert decay["norm.weight"] == decay["head.bias"] == decay["start_token"] == 0
     assert decay["blocks.0.attn.qkv.weight"] == 0.05
 
