@@ -240,6 +240,8 @@ def _run(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argp
             for then in pipeline.then if whole else ():
                 last = pipeline.after(stages, then, results.trials())
                 stages += last
+                for stage in last:
+                    print(f"then {stage.trials_in_words}: {stage.question}", flush=True)
                 results.write_file(SWEEP_FILE, to_json(stages).encode())
                 if not run_all(last, session):
                     break
