@@ -267,7 +267,7 @@ def _numeric(rows: pd.DataFrame, *metrics: str) -> pd.DataFrame:
     A run from given weights (`init`) has no value of random initialisation.
     """
     known = [name for metric in metrics for name in _measures(metric) if name in rows]
-    rows = rows.astype(dict.fromkeys(known, "float64"))
+    rows = rows.astype(dict.fromkeys(known, "float64")).copy()  # in one piece: pandas warns of a hundred pieces
     if "init" in rows:
         initial = [metric.initial_column for metric in METRICS.values() if metric.initial_column in rows]
         rows.loc[rows["init"].notna(), initial] = math.nan
