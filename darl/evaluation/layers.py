@@ -81,7 +81,9 @@ def measure_layers(subject: Subject, *, mask: str = "kept") -> list[Layer]:
 def _measured(subject: Subject, readout: Readout, mask: str) -> Mapping[str, float]:
     """The accuracies on the validation images, with their intervals."""
     block = str(readout.block) if readout.blocks == 1 else f"last{readout.blocks}"
-    options = {"block": block, "readout": readout.pooling, "mask": mask}
-    result = {**LinearProtocol(**options).measure(subject), **KnnProtocol(**options).measure(subject)}
+    result = {
+        **LinearProtocol(block=block, readout=readout.pooling, mask=mask).measure(subject),
+        **KnnProtocol(block=block, readout=readout.pooling, mask=mask).measure(subject),
+    }
     columns = (PROBE.column, PROBE.half_width, KNN.column, KNN.half_width)
     return {column: cast("float", result[column]) for column in columns}

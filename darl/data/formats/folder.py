@@ -67,5 +67,6 @@ class ImageFiles(FileFormat):
         def split(chosen: list[str]) -> Folder:
             return Folder(files.where(lambda path: "/" in path and path.split("/")[0] in chosen), depth=1)
 
-        train, *others = by_split(tuple(tops))
-        return Splits(split(train), *(split(folders) if folders else None for folders in others))
+        train, validation, test = by_split(tuple(tops))
+        others = [split(folders) if folders else None for folders in (validation, test)]
+        return Splits(split(train), validation=others[0], test=others[1])

@@ -82,8 +82,8 @@ class HubSet(DataKind):
             return HubImages(name, encoded, column, label, version=getattr(splits[split], "_fingerprint", ""))
 
         names = tuple(features[label].names) if label in classes else None
-        named = (rows(split) if split else None for split in (validation, test))
-        return Splits(rows(train), *named, classes=names)
+        others = [rows(split) if split else None for split in (validation, test)]
+        return Splits(rows(train), validation=others[0], test=others[1], classes=names)
 
 
 def _downloaded(name: str) -> tuple[Any, Any]:

@@ -99,8 +99,8 @@ class TorchvisionSet(DataKind):
             ) from None
         classes = getattr(train, "classes", None)
         names = tuple(map(str, classes)) if isinstance(classes, list) else None
-        others = (None if items is None else Items(name, items) for items in (validation, test))
-        return Splits(Items(name, train), *others, classes=names)
+        others = [None if items is None else Items(name, items) for items in (validation, test)]
+        return Splits(Items(name, train), validation=others[0], test=others[1], classes=names)
 
 
 def _class(name: str) -> type[Any] | None:

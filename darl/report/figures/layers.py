@@ -25,8 +25,10 @@ def draw_layers(layers: Sequence[Layer], pixels: Mapping[str, float]) -> ReportF
         for panel, metric in zip(axes, (PROBE, KNN), strict=True):
             _draw_panel(panel, layers, metric, pixels.get(metric.pixels_column))
         axes[0].set_ylabel("top-1 (%)")
-        lines = dict(reversed(pair) for panel in axes for pair in zip(*panel.get_legend_handles_labels(), strict=True))
-        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=3)
+        lines = {
+            str(label): line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=3)
     chosen = next(layer.name for layer in layers if layer.chosen)
     caption = f"Bands and bars: 95 % intervals over the validation images. The linear probe chooses {chosen}."
     return ReportFigure(NAME, "Accuracy over depth", _alt(layers), caption, figure)
