@@ -12,7 +12,6 @@ from darl.cli.flags import (
     Parser,
     add_experiment_flags,
     add_run_flags,
-    add_sweep_flags,
     default_of,
     results_root,
     run_command,
@@ -20,6 +19,7 @@ from darl.cli.flags import (
 )
 from darl.cli.load import check_batch, check_labels, load_data
 from darl.cli.stages import Pipeline, Stages, Then, with_flags
+from darl.cli.sweep_flags import add_sweep_flags
 from darl.cli.yardsticks import beside_the_leader
 from darl.data import content_of
 from darl.errors import UserError
