@@ -10,6 +10,8 @@ DIGITS: Mapping[str, Any] = {
     "batch_size": 64,
     "learning_rate": 4e-3,
     "model.patch_size": 4,
+    "model.depth": 2,
+    "augment.crop_min": 0.8,
     "optim.weight_decay": 0.3,
     "optim.beta2": 0.99,
     "optim.ema": 0.99,

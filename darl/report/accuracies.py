@@ -36,12 +36,15 @@ class Accuracies:
 
 
 def accuracies(findings: Findings) -> Accuracies:
-    """The means over the seeds that are compared, of finished trials; metrics without any value are left out."""
+    """The means over the seeds that are compared, of finished trials; metrics without any value are left out.
+
+    The metrics are those that a sweep may rank its trials by: kNN of 10 says nearly the same as kNN.
+    """
     rows = findings.trials
     rows = rows.loc[(rows["status"] == "finished") & rows["seed"].isin(findings.sweep.compared_seeds)]
     cells = [cell for cell in findings.table["cell"] if cell in set(rows["cell"])]
-    known = [metric for metric in METRICS.values() if metric.yardsticks and metric.column in rows]
-    metrics = [metric for metric in known if rows[metric.column].notna().any()]
+    known = [metric for metric in METRICS.values() if metric.yardsticks and metric.ranks_trials]
+    metrics = [metric for metric in known if metric.column in rows and rows[metric.column].notna().any()]
     parts = {metric.column: _of(rows, metric).reindex([*cells, UNTRAINED, PIXELS]) for metric in metrics}
     table = pd.concat(parts, axis=1) if parts else pd.DataFrame(index=cells)
     return Accuracies(metrics, table.dropna(how="all"))
