@@ -57,7 +57,8 @@ def run(flags: argparse.Namespace) -> None:
     table = Table("metric", "value (± half of 95 %)", "raw pixels", "random weights")
     widths = {metric.half_width for metric in protocols.gives}
     for metric in protocols.gives:
-        if metric.column not in widths:  # that one stands beside its accuracy
+        # a width stands beside its accuracy; top-5 of ten classes, say, is not measured
+        if metric.column not in widths and metrics[metric.column] is not None:
             own, half = metrics[metric.column], metrics.get(metric.half_width)
             interval = "" if half is None else f" ± {half:.4f}"
             yardsticks = metrics.get(metric.pixels_column), random[metric.column]
