@@ -83,6 +83,12 @@ class Options:
             if value is not None
         }
 
+    @property
+    def _on_digits(self) -> dict[str, Any]:
+        """The script's defaults on the digits, by path; `--model` gives a whole size, and so replaces those of one."""
+        of_size = ("model.width", "model.depth", "model.heads") if self.flags.model else ()
+        return {path: value for path, value in self.flags.on_digits.items() if path not in of_size}
+
     def experiment(self, name: str | None = None) -> Experiment:
         """The experiment that the flags describe. Raises UserError.
 
@@ -104,10 +110,12 @@ class Options:
             "augment": usual.augment,
             "model": size_of(flags.model or ("nano" if small else "tiny"), patch_size=usual.patch_size),
             "epochs": EPOCHS,
-            **(flags.on_digits if small else {}),
+            **(self._on_digits if small else {}),
             **given,
             **assigned,
         }
+        if "augment.shift" in changes and not overlapping({**given, **assigned}, "augment.crop_min"):
+            changes["augment.crop_min"] = 1.0
         if not objective.uses_noise and not overlapping(assigned, "noise"):
             changes["noise"] = None
         if not objective.causal_by_default and "causal" not in {**given, **assigned}:
@@ -131,11 +139,15 @@ class _FieldFlags:
     on_digits: Mapping[str, Any]
     """The defaults on the digits, by path, where they are not those for other data."""
 
-    def add(self, path: str, text: str, *, usual: object = None, **settings: Any) -> None:
-        """usual: the default in words, if it depends on the data; the record's default if not given."""
+    def add(self, path: str, text: str, *, usual: object = None, digits: str = "", **settings: Any) -> None:
+        """usual: the default in words, if it depends on the data; the record's default if not given.
+
+        digits: the default on the digits in words, where it is not that.
+        """
         shown = _text(default_of(path)) if usual is None else usual
-        if path in self.on_digits:
-            shown = f"{_text(self.on_digits[path])} for digits, {shown} for other data"
+        own = _text(self.on_digits[path]) if path in self.on_digits else digits
+        if own:
+            shown = f"{own} for digits, {shown} for other data"
         self.group.add_argument(RECORD_FLAGS[path], dest=dest(path), help=f"{text} (default: {shown})", **settings)
 
 
@@ -176,14 +188,15 @@ def _add_image_flags(fields: _FieldFlags) -> None:
     fields.add("image_size", "pixels per side", usual=usual, type=whole)
     fields.add("channels", "1 (grey) or 3 (RGB)", usual="the data's own", type=int)
     crop = "smallest part of an image's area that a random crop keeps; 1 is no crop"
-    fields.add("augment.crop_min", crop, usual="1 for digits, 0.2 for other data", type=float)
-    flip, usual = "flip images left to right at random", "no for digits, yes for other data"
-    fields.add("augment.flip", flip, usual=usual, action=argparse.BooleanOptionalAction)
-    fields.add("augment.shift", "shift images by up to this many pixels at random", usual="no shifts", type=whole)
+    fields.add("augment.crop_min", crop, usual="0.2", digits="1", type=float)
+    flip = "flip images left to right at random"
+    fields.add("augment.flip", flip, usual="yes", digits="no", action=argparse.BooleanOptionalAction)
+    shift = "shift images by up to this many pixels at random, in the place of crops"
+    fields.add("augment.shift", shift, usual="no shifts", type=whole)
 
 
 def _add_model_flags(fields: _FieldFlags) -> None:
-    fields.add("model", "model size", usual="nano for digits, tiny for other data", choices=list(SIZES))
+    fields.add("model", "model size", usual="tiny", digits="nano", choices=list(SIZES))
     fields.add("model.patch_size", "pixels per patch side", usual="4 (at 32 pixels) or 16 (at 224)", type=whole)
     fields.add("objective", kinds_help(Objective))
     fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
@@ -211,7 +224,7 @@ def add_protocols_flag(add: Callable[..., Any], when: str) -> None:
     add(
         "--protocols",
         help=f"evaluation protocols {when}, with options: linear,knn,attentive,finetune:epochs=10 (default: linear,knn,"
-        "few_shot,denoising and what measures the deciding metric); evaluations on the way leave out finetune",
+        "few_shot,denoising,rankme and what measures the deciding metric); evaluations on the way leave out finetune",
     )
 
 

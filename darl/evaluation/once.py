@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 
 from darl.data.splits import Images
@@ -63,7 +64,7 @@ def model_key(model: "Darl", *, encoder_alone: bool) -> Hashable:
     digest = hashlib.sha256()
     for name, weight in module.state_dict().items():
         digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     reading = (config.size, config.image_size, config.channels, config.order, config.position, config.causal)
     return digest.hexdigest(), reading, None if encoder_alone else config.objective
 
@@ -74,6 +75,6 @@ def _hash(dataset: "Dataset") -> str | None:
         if not isinstance(split, Images):
             return None
         digest.update(repr(split.pixels.shape).encode())
-        digest.update(split.pixels.tobytes())
-        digest.update(b"none" if split.labels is None else split.labels.tobytes())
+        digest.update(np.ascontiguousarray(split.pixels))  # not a copy: all trials of a host share the pixels
+        digest.update(b"none" if split.labels is None else np.ascontiguousarray(split.labels))
     return digest.hexdigest()

@@ -16,7 +16,6 @@ from torch import Tensor
 from darl.evaluation.once import data_key, once
 from darl.evaluation.pca import Projection, components_of
 from darl.evaluation.subject import BATCH, LARGEST, FeatureSource, Readout, Split
-from darl.metrics import METRICS
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -71,11 +70,8 @@ def measure_pixels(protocol: FeatureProtocol, dataset: Dataset, device: torch.de
     def measure() -> Mapping[str, Value]:
         with torch.autocast(device.type, enabled=False):
             result = protocol.judge(Pixels(dataset.deciding, device))
-        return {
-            METRICS[column].pixels_column: value
-            for column, value in result.items()
-            if column in METRICS and METRICS[column].has_pixels
-        }
+        judged = [each for each in protocol.gives if each.has_pixels and each.column in result]
+        return {each.pixels_column: result[each.column] for each in judged}
 
     key = data_key(dataset.deciding, device)
     return once(None if key is None else (protocol, PIXELS, key), measure)

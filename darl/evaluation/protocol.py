@@ -11,9 +11,10 @@ take their columns from these), and what it costs (for `--dry-run`).
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeVar
 
 from darl.evaluation.once import data_key, model_key, once
@@ -161,11 +162,11 @@ class Protocols:
         """
         result: dict[str, Value] = dict.fromkeys(metric.column for metric in (*measured(), *self.gives))
         result[SPLIT] = dataset.split
-        subject = Subject(model, dataset, device)
+        subject, keys = Subject(model, dataset, device), _Keys(model, data_key(dataset, device))
         with evaluating(model):
             for protocol in self.members:
                 if not protocol.missing(subject):
-                    result |= _measured_once(protocol, subject)
+                    result |= once(keys.of(protocol), partial(_measure, protocol, subject))
                     result |= protocol.yardsticks(dataset, device)
         return result
 
@@ -211,14 +212,30 @@ def space_evenly(epochs: int, count: int, evaluation: T) -> dict[int, T]:
     return {math.ceil(epochs * (index + 1) / count): evaluation for index in range(count)}
 
 
-def _measured_once(protocol: Protocol, subject: Subject) -> Mapping[str, Value]:
-    """What the protocol measures, from an earlier evaluation of the same weights where there was one."""
-    key = data_key(subject.dataset, subject.device)
-    if key is not None:
-        key = (protocol, model_key(subject.model, encoder_alone=protocol.encoder_alone), key)
-    return once(key, lambda: protocol.measure(_own(subject) if Need.TRAINING in protocol.needs else subject))
+@dataclass(frozen=True)
+class _Keys:
+    """By what the measurements of one model are known; its weights are hashed once for all protocols."""
+
+    model: "Darl"
+    data: Hashable | None
+
+    def of(self, protocol: Protocol) -> Hashable | None:
+        """None where the data has no key."""
+        if self.data is None:
+            return None
+        return protocol, self._of_encoder if protocol.encoder_alone else self._of_model, self.data
+
+    @cached_property
+    def _of_encoder(self) -> Hashable:
+        return model_key(self.model, encoder_alone=True)
+
+    @cached_property
+    def _of_model(self) -> Hashable:
+        return model_key(self.model, encoder_alone=False)
 
 
-def _own(subject: Subject) -> Subject:
-    """The subject with a copy of the model, for a protocol that changes weights."""
-    return Subject(copy.deepcopy(subject.model), subject.dataset, subject.device)
+def _measure(protocol: Protocol, subject: Subject) -> Mapping[str, Value]:
+    """What the protocol measures; one that changes weights is given a copy of the model."""
+    if Need.TRAINING in protocol.needs:
+        subject = Subject(copy.deepcopy(subject.model), subject.dataset, subject.device)
+    return protocol.measure(subject)

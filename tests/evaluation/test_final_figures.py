@@ -18,9 +18,9 @@ from darl.training.events import Evaluated
 from darl.training.pretrain import fit
 from tests.evaluation.example_subjects import CPU, experiment
 
-TESTED = [metric for metric in METRICS.values() if metric.tested]
-
 EVALUATION = Protocols((LinearProtocol(), KnnProtocol(), FewShotProtocol()))
+
+TESTED = [metric for metric in EVALUATION.gives if metric.tested]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,10 @@ def tested(digits: Dataset) -> Dataset:
 
 
 def test_only_the_figures_of_finished_trials_are_final() -> None:
-    assert [metric.test_column for metric in TESTED] == ["test_probe_top1", "test_knn_top1", "test_few_shot_5_top1"]
+    standard = ["test_probe_top1", "test_knn_top1", "test_few_shot_5_top1"]
+    assert [metric.test_column for metric in TESTED] == standard
+    every = {metric.test_column for metric in METRICS.values() if metric.tested}
+    assert every == {*standard, "test_attentive_top1", "test_finetune_top1"}
 
 
 def test_final_figures_are_what_the_protocols_measure_on_the_test_images(tested: Dataset) -> None:
