@@ -39,7 +39,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", action="store_true", help=once)
     depth = "instead: linear probe and kNN of every block, as a table and a figure in --output"
     parser.add_argument("--layers", action="store_true", help=depth)
-    parser.add_argument("--output", help="folder for tables and figures (default: transfer, or layers with --layers)")
+    corrupted = (
+        "instead: a linear probe, fitted to clean images, on validation images with 13 corruptions of ImageNet-C at 5 "
+        "severities, as a table and a figure in --output; costs 65 passes over the validation images (at most 5,000) "
+        "for each of model, raw pixels and random weights"
+    )
+    parser.add_argument("--robustness", action="store_true", help=corrupted)
+    parser.add_argument(
+        "--output", help="folder for tables and figures (default: transfer, layers or robustness, as what is written)"
+    )
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
 
@@ -49,6 +57,7 @@ def run(flags: argparse.Namespace) -> None:
     device = device_of(flags.device)
     from darl.cli.layers import write_layers
     from darl.cli.load import load_data
+    from darl.cli.robustness import write_robustness
     from darl.cli.transfer import targets_of, trained_on, write_transfer
     from darl.data import locate
     from darl.evaluation.protocol import Protocols
@@ -56,11 +65,17 @@ def run(flags: argparse.Namespace) -> None:
     from darl.evaluation.subject import Subject
     from darl.training import checkpoint
 
-    require(not (flags.layers and flags.protocols), "--protocols", "be left out with --layers", flags.protocols)
+    for instead in ("layers", "robustness"):
+        alone = not (getattr(flags, instead) and flags.protocols)
+        require(alone, "--protocols", f"be left out with --{instead}", flags.protocols)
+    require(not (flags.layers and flags.robustness), "--robustness", "be left out with --layers", flags.robustness)
     given = flags.protocols and ",".join(flags.protocols)
     protocols = standard_evaluation() if given is None else Protocols.parse(given)
     targets = targets_of(flags.data or [])
     runs = {name: checkpoint.load_pretrained(name) for name in flags.checkpoint}
+    if flags.robustness:
+        write_robustness(runs, targets or trained_on(runs), device, flags)
+        return
     if len(runs) > 1 or len(targets) > 1 or any(target.group for target in targets):
         require(not flags.layers, "--layers", "be left out with several runs or data sets", flags.layers)
         write_transfer(runs, targets or trained_on(runs), protocols, device, flags)

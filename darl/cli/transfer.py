@@ -6,9 +6,9 @@
 import argparse
 import io
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, get_args
 
 from darl.cli.layers import writable
 from darl.errors import UserError, one_line
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from darl.storage.folder import ResultsFolder
     from darl.training.checkpoint import Pretrained
 
-__all__ = ["BENCHMARK", "load_target", "table_bytes", "targets_of", "trained_on", "write_transfer"]
+__all__ = ["BENCHMARK", "Pair", "exit_for", "pairs", "table_bytes", "targets_of", "trained_on", "write_transfer"]
 
 BENCHMARK = "vtab"
 """The name of a benchmark in `--data`; one of its tasks is `vtab:NAME`."""
@@ -57,50 +57,61 @@ def write_transfer(
 ) -> None:  # fmt: skip
     """Judge every run on every data set; write table and figure, print the table. Exits with 1 if a data set failed.
 
-    The table is written whole after each data set, so that what was measured outlives an interruption.
+    The table is written whole after each evaluation, so that what was measured outlives an interruption.
     """
     from darl.evaluation.transfer import failure, transfer
 
     folder = writable(flags.output or "transfer")
     rows: list[Row] = []
+    for pair in pairs(runs, targets, flags):
+        run, target = pair.run, pair.target
+        try:
+            models = pair.pretrained.model, pair.pretrained.experiment.build()
+            rows += transfer(protocols, run, models, target, pair.dataset(), device, pair.note)
+        except (UserError, ArithmeticError) as error:
+            rows += failure(protocols, run, target, pair.said(error))
+        folder.put("transfer.parquet", table_bytes(rows))
+    _print(rows, protocols)
+    _draw(folder, rows)
+    exit_for((row.run, row.data, row.value is not None) for row in rows)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A run and a data set that it is judged on, at the size and with the channels of its model."""
+
+    run: str
+    pretrained: "Pretrained"
+    target: "Target"
+    loaded: "Dataset | UserError"
+    """The data set, or why it could not be loaded."""
+    note: str | None
+
+    def dataset(self) -> "Dataset":
+        """The data set, normalised as in pretraining; raises UserError where it could not be loaded."""
+        if isinstance(self.loaded, UserError):
+            raise self.loaded
+        return replace(self.loaded, mean=self.pretrained.mean, std=self.pretrained.std)
+
+    def said(self, error: Exception) -> str:
+        """The error as one line, which is also printed."""
+        line = str(error) if isinstance(error, UserError) else one_line(error)
+        print(f"{self.run} on {self.target.name}: {line}", file=sys.stderr)
+        return line
+
+
+def pairs(runs: "dict[str, Pretrained]", targets: "list[Target]", flags: argparse.Namespace) -> Iterator[Pair]:
+    """Every run on every data set, which is loaded once for all models of one size."""
     for target in targets:
-        loaded: dict[tuple[int, int], Loaded] = {}
+        loaded: dict[tuple[int, int], tuple[Dataset | UserError, str | None]] = {}
         for run, pretrained in runs.items():
             form = pretrained.experiment.image_size, pretrained.experiment.channels
             if form not in loaded:
-                loaded[form] = _load(target, pretrained, flags)
-            dataset, note = loaded[form]
-            if dataset is None:
-                rows += failure(protocols, run, target, note or "")
-                continue
-            dataset = replace(dataset, mean=pretrained.mean, std=pretrained.std)
-            models = pretrained.model, pretrained.experiment.build()
-            try:
-                rows += transfer(protocols, run, models, target, dataset, device, note)
-            except (UserError, ArithmeticError) as error:
-                rows += failure(protocols, run, target, _said(f"{run} on {target.name}", error))
-        _write_table(folder, rows)
-    _print(rows, protocols)
-    _draw(folder, rows)
-    _exit(rows)
-
-
-Loaded = tuple["Dataset | None", "str | None"]
-"""A data set and a note on how it was split; or None, and why it could not be loaded."""
-
-
-def _load(target: "Target", pretrained: "Pretrained", flags: argparse.Namespace) -> Loaded:
-    try:
-        return load_target(target, pretrained, flags)
-    except (UserError, OSError) as error:
-        return None, _said(target.name, error)
-
-
-def _said(about: str, error: Exception) -> str:
-    """The error as one line, which is also printed."""
-    line = str(error) if isinstance(error, UserError) else one_line(error)
-    print(f"{about}: {line}", file=sys.stderr)
-    return line
+                try:
+                    loaded[form] = load_target(target, pretrained, flags)
+                except UserError as error:
+                    loaded[form] = error, None
+            yield Pair(run, pretrained, target, *loaded[form])
 
 
 def load_target(
@@ -124,11 +135,7 @@ def load_target(
     return (dataset if flags.test else dataset.deciding), None
 
 
-def _write_table(folder: "ResultsFolder", rows: "Sequence[Row]") -> None:
-    folder.put("transfer.parquet", table_bytes(rows))
-
-
-def table_bytes(rows: "Sequence[Row]") -> bytes:
+def table_bytes(rows: Sequence[Any]) -> bytes:
     """Rows of one dataclass as a Parquet file; columns have the fields' types, also where all values are None."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -187,11 +194,16 @@ def _draw(folder: "ResultsFolder", rows: "Sequence[Row]") -> None:
         print(folder.path("transfer.png"))
 
 
-def _exit(rows: "Sequence[Row]") -> None:
-    """Exit with 1 where nothing of a run on a data set could be measured."""
-    every = dict.fromkeys((row.run, row.data) for row in rows)
-    failed = [pair for pair in every if all(row.value is None for row in rows if (row.run, row.data) == pair)]
+def exit_for(measured: Iterable[tuple[str, str, bool]]) -> None:
+    """Exit with 1 where nothing of a run on a data set was measured.
+
+    measured: of each row its run, its data, and whether it has a value.
+    """
+    values: dict[tuple[str, str], bool] = {}
+    for run, data, has_value in measured:
+        values[run, data] = values.get((run, data), False) or has_value
+    failed = [pair for pair, has_value in values.items() if not has_value]
     if failed:
         names = ", ".join(dict.fromkeys(data for _, data in failed))
-        print(f"error: {len(failed)} of {len(every)} evaluations failed: {names}", file=sys.stderr)
+        print(f"error: {len(failed)} of {len(values)} evaluations failed: {names}", file=sys.stderr)
         sys.exit(1)

@@ -140,11 +140,11 @@ def open_torchvision(task: TorchvisionTask, root: Path) -> Splits:
         root.mkdir(parents=True, exist_ok=True)
         opened = [_split(kind, root, split) for split in (task.train, task.validation, task.test)]
         name = f"torchvision:{task.name}"
-        train, *others = (None if items is None else TaskImages(name, items, task.label) for items in opened)
+        train, validation, test = (None if items is None else TaskImages(name, items, task.label) for items in opened)
     except Exception as error:  # each set has errors of its own for a missing network, file or package
         raise UserError(f"is not in {root} and cannot be downloaded ({one_line(error)})", field="data") from None
     assert train is not None
-    return Splits(train, *others)
+    return Splits(train, validation, test)
 
 
 def _split(kind: type[Any], root: Path, split: str | None) -> Any | None:

@@ -176,7 +176,7 @@ def _thousand(task: Task, splits: Splits) -> tuple[Source, list[str]]:
         return Joined(parts), [] if every == TRAIN + VALIDATION else [f"{every:,} training images, all there are"]
     second = min(VALIDATION, len(splits.validation or ()))
     counts = [min(TRAIN + VALIDATION - second, len(splits.train)), second]
-    chosen = [Subset(part, _order(task, name, len(part))[:count])
+    chosen: list[Source] = [Subset(part, _order(task, name, len(part))[:count])
               for name, part, count in zip(("train", "validation"), parts, counts, strict=False)]  # fmt: skip
     return Joined(chosen), [f"{sum(map(len, chosen)):,} training images drawn, not the paper's"]
 

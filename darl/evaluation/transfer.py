@@ -6,7 +6,7 @@ which are missing: a mean over those that happened to load is no figure that any
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from darl.evaluation.protocol import Protocol, Protocols, Value
@@ -89,38 +89,38 @@ def transfer(
     own, random = (protocols(model.to(device), dataset, device) for model in models)
     rows: list[Row] = []
     for protocol in protocols.members:
-        about = {"run": run, "data": target.name, "group": target.group, "protocol": protocol.kind, "note": note}
+        about = Row(run=run, data=target.name, group=target.group, protocol=protocol.kind,
+                    metric=main_metric(protocol).column, note=note)  # fmt: skip
         if protocol.kind in unmet:
             needs = " and ".join(need.value for need in unmet[protocol.kind])
-            rows.append(Row(**about, metric=main_metric(protocol).column, error=f"{protocol.kind} needs {needs}"))
-            continue
-        about["chosen"] = "; ".join(str(own[column]) for column in protocol.chooses if own.get(column)) or None
-        rows.extend(_measured(protocol, dataset, own, random, about))
+            rows.append(replace(about, error=f"{protocol.kind} needs {needs}"))
+        else:
+            chosen = "; ".join(str(own[column]) for column in protocol.chooses if own.get(column))
+            rows.extend(_measured(protocol, dataset, own, random, replace(about, chosen=chosen or None)))
     return rows
 
 
 def _measured(
-    protocol: Protocol,
-    dataset: "Dataset",
-    own: Mapping[str, Value],
-    random: Mapping[str, Value],
-    about: Mapping[str, str | None],
+    protocol: Protocol, dataset: "Dataset", own: Mapping[str, Value], random: Mapping[str, Value], about: Row
 ) -> Iterator[Row]:
     """A row for each metric that was measured; half widths stand beside their accuracies."""
     widths = {metric.half_width for metric in protocol.gives}
+    about = replace(
+        about, train_images=len(dataset.train), images=len(dataset.validation), split=dataset.split
+    )  # fmt: skip
     for metric in protocol.gives:
         if metric.column in widths or own[metric.column] is None:
             continue
-        where = {"train_images": len(dataset.train), "images": len(dataset.validation), "split": dataset.split}
-        yield Row(
-            **about, **where, metric=metric.column, value=_number(own[metric.column]),
+        yield replace(
+            about, metric=metric.column, value=_number(own[metric.column]),
             half_width=_number(own.get(metric.half_width)), pixels=_number(own.get(metric.pixels_column)),
             random=_number(random[metric.column]),
         )  # fmt: skip
         if metric.test_column in own and dataset.test is not None:
-            where |= {"images": len(dataset.test), "split": TEST}
-            values = {"value": _number(own[metric.test_column]), "random": _number(random[metric.test_column])}
-            yield Row(**about, **where, metric=metric.column, **values)
+            yield replace(
+                about, metric=metric.column, value=_number(own[metric.test_column]),
+                random=_number(random[metric.test_column]), images=len(dataset.test), split=TEST,
+            )  # fmt: skip
 
 
 def failure(protocols: Protocols, run: str, target: Target, error: str) -> list[Row]:

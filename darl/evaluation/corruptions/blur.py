@@ -43,9 +43,9 @@ class DefocusBlur(Corruption):
     large: ClassVar[Sequence[Any]] = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
 
     def apply(self, x: Tensor, strength: Any, scale: float, indices: Sequence[int]) -> Tensor:
-        """The average over the disk, edges mirrored. The smooth edge is of the pixel grid: it does not scale."""
+        """The average over the disk, edges of the image mirrored."""
         radius, edge = strength
-        return _filtered(x, _disk(radius * scale, edge), "reflect")
+        return _filtered(x, _disk(radius * scale, edge * scale), "reflect")
 
 
 @dataclass(frozen=True, kw_only=True)
