@@ -2,17 +2,34 @@
 
 import argparse
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from darl.cli.parser import CHECKPOINT_HELP, add_memory_flags, device_of
 from darl.variants import require
 
+if TYPE_CHECKING:
+    import torch
+
+    from darl.data import Dataset
+    from darl.evaluation.protocol import Protocols
+    from darl.model.darl import Darl
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl evaluate`."""
-    parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
-    parser.add_argument("--data", help="data to evaluate on (default: the data that it was trained on)")
+    parser.add_argument("checkpoint", nargs="+", metavar="RUN", help=f"{CHECKPOINT_HELP}; several are compared")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        help="data to evaluate on (default: the data that it was trained on). Several data sets or runs give a table, "
+        "transfer.parquet, and a figure in --output; each costs a pass of each model over its images. `vtab`: the 19 "
+        "tasks of VTAB-1k, or one as vtab:dtd, fitted on 1,000 images each and tested on the whole test split: from "
+        "$DARL_DATA_ROOT/vtab/NAME, else through torchvision or the Hub, which download what they lack (tens of GB)",
+    )
     parser.add_argument(
         "--protocols",
+        "--protocol",
+        nargs="+",
         help="evaluation protocols with options, as linear:enlarged=true,attentive,finetune:epochs=10 (default: "
         "linear,knn,few_shot,denoising,rankme; an unknown name lists all of them). Those that read features choose the "
         "block and the pooling on training images, or as given: block=last (last4: the last 4 side by side), "
@@ -22,38 +39,69 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", action="store_true", help=once)
     depth = "instead: linear probe and kNN of every block, as a table and a figure in --output"
     parser.add_argument("--layers", action="store_true", help=depth)
-    parser.add_argument("--output", default="layers", help="folder for layers.parquet and layers.png")
+    corrupted = (
+        "instead: a linear probe, fitted to clean images, on validation images with 13 corruptions of ImageNet-C at 5 "
+        "severities, as a table and a figure in --output; costs 65 passes over the validation images (at most 5,000) "
+        "for each of model, raw pixels and random weights"
+    )
+    parser.add_argument("--robustness", action="store_true", help=corrupted)
+    parser.add_argument(
+        "--output", help="folder for tables and figures (default: transfer, layers or robustness, as what is written)"
+    )
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
 
 
 def run(flags: argparse.Namespace) -> None:
-    """Print the metrics of a checkpoint, and of its yardsticks."""
+    """Print the metrics of a checkpoint and of its yardsticks, or write a table of several."""
     device = device_of(flags.device)
-    from rich.console import Console
-    from rich.table import Table
-
     from darl.cli.layers import write_layers
     from darl.cli.load import load_data
+    from darl.cli.robustness import write_robustness
+    from darl.cli.transfer import targets_of, trained_on, write_transfer
     from darl.data import locate
-    from darl.evaluation.protocol import Protocols, chosen_columns
+    from darl.evaluation.protocol import Protocols
     from darl.evaluation.standard import standard_evaluation
     from darl.evaluation.subject import Subject
     from darl.training import checkpoint
 
-    require(not (flags.layers and flags.protocols), "--protocols", "be left out with --layers", flags.protocols)
-    protocols = standard_evaluation() if flags.protocols is None else Protocols.parse(flags.protocols)
-    pretrained = checkpoint.load_pretrained(flags.checkpoint)
-    experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
+    for instead in ("layers", "robustness"):
+        alone = not (getattr(flags, instead) and flags.protocols)
+        require(alone, "--protocols", f"be left out with --{instead}", flags.protocols)
+    require(not (flags.layers and flags.robustness), "--robustness", "be left out with --layers", flags.robustness)
+    given = flags.protocols and ",".join(flags.protocols)
+    protocols = standard_evaluation() if given is None else Protocols.parse(given)
+    targets = targets_of(flags.data or [])
+    runs = {name: checkpoint.load_pretrained(name) for name in flags.checkpoint}
+    if flags.robustness:
+        write_robustness(runs, targets or trained_on(runs), device, flags)
+        return
+    if len(runs) > 1 or len(targets) > 1 or any(target.group for target in targets):
+        require(not flags.layers, "--layers", "be left out with several runs or data sets", flags.layers)
+        write_transfer(runs, targets or trained_on(runs), protocols, device, flags)
+        return
+    ((name, pretrained),) = runs.items()
+    experiment = pretrained.experiment.changed({"data": locate(targets[0].name)} if targets else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
     dataset = dataset if flags.test else dataset.deciding
     model = pretrained.model.to(device)
     if flags.layers:
-        write_layers(Subject(model.eval(), dataset, device), flags.output)
+        write_layers(Subject(model.eval(), dataset, device), flags.output or "layers")
         return
-    metrics = protocols(model, dataset, device)
-    random = protocols(experiment.build().to(device), dataset, device)
-    print(f"{flags.checkpoint} on {experiment.data}")  # not the table's title, which would break a long path
+    print(f"{name} on {experiment.data}")  # not the table's title, which would break a long path
+    _print_metrics(protocols, (model, experiment.build().to(device)), dataset, device)
+
+
+def _print_metrics(
+    protocols: "Protocols", models: "tuple[Darl, Darl]", dataset: "Dataset", device: "torch.device"
+) -> None:
+    """The metrics of a pretrained model on one data set. models: that model, and one with its initial weights."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from darl.evaluation.protocol import chosen_columns
+
+    metrics, random = (protocols(model, dataset, device) for model in models)
     table = Table("metric", "value (± half of 95 %)", "raw pixels", "random weights")
     widths = {metric.half_width for metric in protocols.gives}
     for metric in protocols.gives:
@@ -71,7 +119,7 @@ def run(flags: argparse.Namespace) -> None:
     for column in chosen_columns():
         if column in metrics:
             print(f"{column}: {metrics[column]}; with random weights: {random[column]}")
-    for kind, needs in protocols.unmet(model, dataset, device).items():
+    for kind, needs in protocols.unmet(models[0], dataset, device).items():
         print(f"{kind} needs {' and '.join(need.value for need in needs)}")
 
 

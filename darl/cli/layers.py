@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from darl.evaluation.layers import Layer
     from darl.evaluation.subject import Subject
 
-__all__ = ["write_layers"]
+__all__ = ["writable", "write_layers"]
 
 
 def write_layers(subject: "Subject", output: str) -> None:
@@ -28,7 +28,7 @@ def write_layers(subject: "Subject", output: str) -> None:
     from darl.report.figures.style import applied
 
     require(subject.labelled, "data", "have labels in both splits for --layers", subject.dataset.name)
-    folder = _writable(output)
+    folder = writable(output)
     layers = measure_layers(subject)
     pixels = _pixels(subject)
     _print(layers, pixels)
@@ -42,7 +42,7 @@ def write_layers(subject: "Subject", output: str) -> None:
         print(folder.path(name))
 
 
-def _writable(output: str) -> ResultsFolder:
+def writable(output: str) -> ResultsFolder:
     """The folder, made if need be: found out before minutes of evaluation."""
     folder = ResultsFolder(output, "output")
     try:

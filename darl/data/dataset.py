@@ -13,14 +13,14 @@ import torch
 from darl.data.content import DataContent, hash_parts
 from darl.data.locate import locate, no_readable_image, open_splits
 from darl.data.shuffle import epoch_order
-from darl.data.sources.base import Source, hold_out, number_labels
+from darl.data.sources.base import Source, Splits, hold_out, number_labels
 from darl.data.splits import REMOTE_THREADS, Images, Stream
 from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-__all__ = ["Dataset", "OpenedData", "content_of", "load", "open_data"]
+__all__ = ["Dataset", "OpenedData", "content_of", "load", "load_splits", "open_data"]
 
 VALIDATION, HELD_OUT = "validation", "held out of train"
 
@@ -93,7 +93,17 @@ def load(
     require(channels in (1, 3), "channels", "be 1 or 3", channels)
     require(image_size >= 1, "image_size", "be at least 1", image_size)
     name = locate(data)
-    opened = open_data(name)
+    return load_splits(
+        name, open_splits(name), image_size=image_size, channels=channels, memory_limit=memory_limit,
+        loader_workers=loader_workers,
+    )  # fmt: skip
+
+
+def load_splits(
+    name: str, splits: Splits, *, image_size: int, channels: int, memory_limit: int, loader_workers: int
+) -> Dataset:
+    """As `load`, of splits that are open already."""
+    opened = number_splits(name, splits)
     skipped: dict[str, str] = {}
     loaded: dict[str, Images | Stream] = {}
     for split, source in opened.sources.items():
@@ -127,11 +137,15 @@ def content_of(data: str) -> DataContent:
 
 
 def open_data(name: str) -> OpenedData:
-    """Splits and numbered labels of a located data set; a fifth of train is held out where it has no validation split.
+    """Splits and numbered labels of a located data set: see `number_splits`."""
+    return number_splits(name, open_splits(name))
+
+
+def number_splits(name: str, splits: Splits) -> OpenedData:
+    """Splits with numbered labels; a fifth of train is held out where there is no validation split.
 
     What decides must be no test: only images that have decided nothing say what a model is worth.
     """
-    splits = open_splits(name)
     stored = {"train": splits.train, "validation": splits.validation}
     sources = dict[str, Source]()
     if splits.validation is not None:

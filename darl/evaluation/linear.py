@@ -99,16 +99,16 @@ class LinearProtocol(FeatureProtocol):
             larger = subject.features("validation", readouts, masked=self.mask == "kept", size=size)
         self.features(subject)
         with torch.autocast(subject.device.type, enabled=False):
-            readout, probe, result = self._fit(subject)
+            readout, probe, result = self.fit(subject)
             if larger is not None:
                 result[ENLARGED_PROBE.column] = probe.top1(larger[readout], subject.labels("validation"))
         return result
 
     def judge(self, source: FeatureSource) -> Mapping[str, Value]:
         """See `FeatureProtocol.judge`."""
-        return self._fit(source)[2]
+        return self.fit(source)[2]
 
-    def _fit(self, source: FeatureSource) -> tuple[Readout, "LinearProbe", dict[str, Value]]:
+    def fit(self, source: FeatureSource) -> tuple[Readout, "LinearProbe", dict[str, Value]]:
         """The chosen readout, the probe on it, and the columns that they give."""
         y, classes, features = source.labels("train"), source.classes, self.features(source)
         errors = {

@@ -61,7 +61,7 @@ class HubSet(DataKind):
 
     @classmethod
     def open(cls, name: str) -> Splits:
-        """The data set's splits, by their names; the first image column, and `label` or the first class column."""
+        """The data set's splits, by their names; the first image column; `label`, `cls` or the first class column."""
         hub, splits = _downloaded(name)
         train = next((split for split in ("train", *splits) if split in splits), "train")
         others = [split for split in ("validation", "val", "valid", "dev") if split in splits]
@@ -74,7 +74,7 @@ class HubSet(DataKind):
                 f"must have an image column, got {name!r} with the columns {', '.join(features)}", field="data"
             )
         classes = [field for field, feature in features.items() if isinstance(feature, hub.ClassLabel)]
-        label = "label" if "label" in features else next(iter(classes), None)
+        label = next((field for field in ("label", "cls", *classes) if field in features), None)  # cls: WebDataset's
 
         def rows(split: str) -> HubImages:
             encoded = splits[split].cast_column(column, hub.Image(decode=False))

@@ -1,0 +1,1 @@
+"""Corruptions of images, after ImageNet-C: one family, a module for each kind of cause."""
