@@ -1,10 +1,15 @@
 """`darl evaluate`: a checkpoint's features by the evaluation protocols, beside raw pixels and random weights."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from darl.cli.parser import CHECKPOINT_HELP, add_memory_flags, device_of
 from darl.variants import require
+
+if TYPE_CHECKING:
+    from darl.evaluation.protocol import Protocols, Value
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +34,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Print the metrics of a checkpoint, and of its yardsticks."""
+    require(not (flags.layers and flags.protocols), "protocols", "be left out with --layers", flags.protocols)
+    require(not (flags.layers and flags.test), "test", "be left out with --layers", flags.test)
     device = device_of(flags.device)
-    from rich.console import Console
-    from rich.table import Table
 
     from darl.cli.layers import write_layers
     from darl.cli.load import load_data
@@ -41,7 +46,6 @@ def run(flags: argparse.Namespace) -> None:
     from darl.evaluation.subject import Subject
     from darl.training import checkpoint
 
-    require(not (flags.layers and flags.protocols), "--protocols", "be left out with --layers", flags.protocols)
     protocols = standard_evaluation() if flags.protocols is None else Protocols.parse(flags.protocols)
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
@@ -49,11 +53,25 @@ def run(flags: argparse.Namespace) -> None:
     dataset = dataset if flags.test else dataset.deciding
     model = pretrained.model.to(device)
     if flags.layers:
-        write_layers(Subject(model.eval(), dataset, device), flags.output)
-        return
+        return write_layers(Subject(model.eval(), dataset, device), flags.output)
     metrics = protocols(model, dataset, device)
     random = protocols(experiment.build().to(device), dataset, device)
     print(f"{flags.checkpoint} on {experiment.data}")  # not the table's title, which would break a long path
+    _print(protocols, metrics, random)
+    print(f"decided on: {dataset.split} ({len(dataset.validation):,} images)")
+    for column in chosen_columns():
+        if column in metrics:
+            print(f"{column}: {metrics[column]}; with random weights: {random[column]}")
+    for kind, needs in protocols.unmet(model, dataset, device).items():
+        print(f"{kind} needs {' and '.join(need.value for need in needs)}")
+    return None
+
+
+def _print(protocols: "Protocols", metrics: "Mapping[str, Value]", random: "Mapping[str, Value]") -> None:
+    """Print the table. random: the same metrics with random weights."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("metric", "value (± half of 95 %)", "raw pixels", "random weights")
     widths = {metric.half_width for metric in protocols.gives}
     for metric in protocols.gives:
@@ -67,12 +85,6 @@ def run(flags: argparse.Namespace) -> None:
                 final = (metrics[metric.test_column], None, random[metric.test_column])
                 table.add_row(metric.test_column, *map(_shown, final))
     Console().print(table)
-    print(f"decided on: {dataset.split} ({len(dataset.validation):,} images)")
-    for column in chosen_columns():
-        if column in metrics:
-            print(f"{column}: {metrics[column]}; with random weights: {random[column]}")
-    for kind, needs in protocols.unmet(model, dataset, device).items():
-        print(f"{kind} needs {' and '.join(need.value for need in needs)}")
 
 
 def _shown(value: object) -> str:
