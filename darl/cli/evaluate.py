@@ -54,7 +54,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Print the metrics of a checkpoint and of its yardsticks, or write a table of several."""
+    for instead in ("layers", "robustness"):
+        alone = not (getattr(flags, instead) and flags.protocols)
+        require(alone, "protocols", f"be left out with --{instead}", flags.protocols)
+    for other in ("robustness", "test"):
+        require(not (flags.layers and getattr(flags, other)), other, "be left out with --layers", True)
     device = device_of(flags.device)
+
     from darl.cli.layers import write_layers
     from darl.cli.load import load_data
     from darl.cli.robustness import write_robustness
@@ -65,10 +71,6 @@ def run(flags: argparse.Namespace) -> None:
     from darl.evaluation.subject import Subject
     from darl.training import checkpoint
 
-    for instead in ("layers", "robustness"):
-        alone = not (getattr(flags, instead) and flags.protocols)
-        require(alone, "--protocols", f"be left out with --{instead}", flags.protocols)
-    require(not (flags.layers and flags.robustness), "--robustness", "be left out with --layers", flags.robustness)
     given = flags.protocols and ",".join(flags.protocols)
     protocols = standard_evaluation() if given is None else Protocols.parse(given)
     targets = targets_of(flags.data or [])
@@ -77,7 +79,7 @@ def run(flags: argparse.Namespace) -> None:
         write_robustness(runs, targets or trained_on(runs), device, flags)
         return
     if len(runs) > 1 or len(targets) > 1 or any(target.group for target in targets):
-        require(not flags.layers, "--layers", "be left out with several runs or data sets", flags.layers)
+        require(not flags.layers, "layers", "be left out with several runs or data sets", flags.layers)
         write_transfer(runs, targets or trained_on(runs), protocols, device, flags)
         return
     ((name, pretrained),) = runs.items()

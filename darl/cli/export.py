@@ -20,8 +20,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             "What --to may be:",
             *lines,
             "",
-            "The files are read again before the folder appears, and must give the encoder's features to",
-            "1e-5. Nothing is unpickled.",
+            "Before the folder appears, the files are read by the program that they are for, and must give the",
+            "encoder's features to 1e-5; onnx is not checked where onnxruntime is not installed. Of a fine-tuned",
+            "run the encoder is written, without its classifier. Nothing is unpickled.",
         ]
     )
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
@@ -92,6 +93,7 @@ def _metrics(run: str, trial_id: str) -> dict[str, Any]:
     """The newest finished row of a trial, from the tables beside its folder of checkpoints; empty without one."""
     from darl.results.tables import load
     from darl.storage.address import below, parent_and_name
+    from darl.storage.folder import ResultsFolder
     from darl.training.checkpoint_store import CHECKPOINTS
 
     folder, name = parent_and_name(run)
@@ -99,9 +101,8 @@ def _metrics(run: str, trial_id: str) -> dict[str, Any]:
         folder, name = (folder, name) if name == CHECKPOINTS else parent_and_name(folder)
     if name != CHECKPOINTS:
         return {}
-    try:
-        trials = load(below(folder, "trials"))
-    except UserError:  # the checkpoints alone were copied here
+    if not ResultsFolder(below(folder, "trials"), "results").is_folder():  # the checkpoints alone were copied here
         return {}
+    trials = load(below(folder, "trials"))
     own = trials[(trials["trial_id"] == trial_id) & (trials["status"] == "finished")] if len(trials) else trials
     return {} if own.empty else own.iloc[-1].dropna().to_dict()

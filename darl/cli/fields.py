@@ -65,10 +65,11 @@ FLAGS = RECORD_FLAGS | {
     "license": "--license",
     "push": "--push",
     "protocols": "--protocols",
+    "test": "--test",
 }
 """The flags of all fields: the record's, those outside the record, and other names by which errors call a field."""
 
-OTHER_FLAGS = {"metric": "--metric", "output": "--output"}
+OTHER_FLAGS = {"metric": "--metric"}
 """The flags of fields in commands that do not have the flag in `FLAGS`."""
 
 _PARTS = ("augment.", "model.", "optim.")

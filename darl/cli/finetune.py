@@ -82,12 +82,9 @@ def _finetune(flags: argparse.Namespace) -> None:
     source = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(source, flags), mean=pretrained.mean, std=pretrained.std)
     weights = None if flags.scratch else pretrained.model.state_dict()
-    start: dict[str, Any] = {"source": pretrained.experiment.trial_id}
+    settings: dict[str, Any] = {"data": source.data, "accumulate": flags.accumulate, "precision": flags.precision}
     if weights is not None:
-        start["init"] = weights_fingerprint(weights)
-    else:
-        start["source"] = None
-    settings = {"data": source.data, "accumulate": flags.accumulate, "precision": flags.precision, **start}
+        settings |= {"source": pretrained.experiment.trial_id, "init": weights_fingerprint(weights)}
     experiment = protocol.experiment(pretrained.model.config, len(dataset.train), **settings)
     evaluations = Evaluations(full=Accuracy(), first=NoEvaluation(), on_the_way=Accuracy(), count=flags.evaluations)
     train_and_record(experiment, dataset, evaluations, flags, name="finetune", initial=weights)

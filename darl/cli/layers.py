@@ -35,8 +35,9 @@ def write_layers(subject: "Subject", output: str) -> None:
     table = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([asdict(layer) for layer in layers]), table)
     picture = io.BytesIO()
+    drawn = draw_layers(layers, pixels)
     with applied():
-        draw_layers(layers, pixels).figure.savefig(picture, format="png", dpi=150)
+        drawn.figure.savefig(picture, format="png", dpi=150)
     for name, file in (("layers.parquet", table), ("layers.png", picture)):
         folder.put(name, file.getvalue())
         print(folder.path(name))

@@ -5,14 +5,16 @@ import sys
 from typing import TYPE_CHECKING
 
 from darl import data
+from darl.errors import UserError
 from darl.experiment import Experiment
 from darl.training.parallel import microbatch_size
 from darl.variants import require
 
 if TYPE_CHECKING:
     from darl.data import Dataset
+    from darl.evaluation.protocol import Protocols
 
-__all__ = ["check_batch", "check_labels", "load_data"]
+__all__ = ["check_batch", "check_labels", "check_protocols", "load_data"]
 
 
 def load_data(experiment: Experiment, flags: argparse.Namespace) -> "Dataset":
@@ -38,6 +40,28 @@ def check_batch(experiment: Experiment, dataset: "Dataset", flags: argparse.Name
 
 
 def check_labels(experiment: Experiment, dataset: "Dataset") -> None:
-    """Raise UserError if the objective learns labels and the training images have none."""
+    """Raise UserError if labels are learned and the images have none."""
+    if experiment.finetuning is not None:
+        _ = dataset.class_count
+        return
     kind, has = experiment.objective.kind, dataset.train.labels is not None
     require(has or not experiment.objective.needs_labels, "data", f"have labels for objective {kind}", experiment.data)
+
+
+def check_protocols(
+    protocols: "Protocols", experiment: Experiment, dataset: "Dataset", flags: argparse.Namespace
+) -> None:
+    """Raise UserError if the batches of a fine-tuning that is measured do not fit the data and the workers.
+
+    It is trained on all workers of the run. Without labels it is not measured.
+    """
+    from darl.evaluation.finetune import FinetuneProtocol
+    from darl.evaluation.subject import labelled
+
+    for protocol in protocols.members:
+        if isinstance(protocol, FinetuneProtocol) and labelled(dataset):
+            try:
+                check_batch(protocol.experiment(experiment.model_config, len(dataset.train)), dataset, flags)
+            except UserError as error:
+                remedy = f"; its value is set by --protocols {protocol.kind}:{error.field}=N"
+                raise UserError(error.message + remedy, field=f"protocol.{error.field}") from None

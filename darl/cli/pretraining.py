@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from darl.cli.flags import results_root, workers_of
-from darl.cli.load import check_batch, check_labels, load_data
+from darl.cli.load import check_batch, check_labels, check_protocols, load_data
 from darl.cli.same_data import with_content
 from darl.data import Dataset
 from darl.errors import one_line
@@ -94,6 +94,7 @@ def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
         print(f"starting from {flags.init}: " + "\n  ".join(start.describe()), flush=True)
     dataset = load_data(experiment, flags)
     full = evaluation_of(flags.protocols)
+    check_protocols(full, experiment, dataset, flags)
     cheap = full.without_training()
     evaluations = Evaluations(full=full, on_the_way=cheap if cheap.members else None, count=flags.evaluations)
     train_and_record(experiment, dataset, evaluations, flags, name="pretrain", initial=initial)

@@ -8,14 +8,15 @@ from darl.variants import require
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl report`."""
     parser.add_argument("folder", metavar="results", help="a sweep's folder, RESULTS/SWEEP; also at s3:// or gs://")
-    parser.add_argument("--metric", help="metric to rank trials by (default: the metric that decided in the sweep)")
+    default = "the metric that decided in the sweep; without a sweep's record, the first that was measured"
+    parser.add_argument("--metric", help=f"metric to rank trials by (default: {default})")
     parser.add_argument("--html", metavar="FILE", help="also write the report as one HTML file, figures included")
     parser.add_argument("--figures", metavar="FOLDER", help="also write its figures, as PNG files")
 
 
 def run(flags: argparse.Namespace) -> None:
     """Print the answer that a sweep's tables give; `--html` and `--figures` also write files."""
-    from darl.metrics import PROBE
+    from darl.metrics import PROBE, RANKING_METRICS
     from darl.report.collect import findings_of, stages_of
     from darl.report.terminal import print_findings, print_ranking, wide_console
     from darl.results.tables import Results, load, require_sweep
@@ -27,7 +28,8 @@ def run(flags: argparse.Namespace) -> None:
     stages, files = stages_of(results), flags.html or flags.figures
     if not stages:
         require(not files, "results", "be of a sweep: only its report has figures", flags.folder)
-        return print_ranking(console, trials, flags.metric or PROBE.column)
+        measured = [name for name in RANKING_METRICS if name in trials and len(trials[name].dropna())]
+        return print_ranking(console, trials, flags.metric or (measured or [PROBE.column])[0])
     curves = results.curves()
     findings = findings_of(stages, trials, curves, flags.metric)
     print_findings(console, findings)

@@ -17,7 +17,7 @@ from darl.cli.flags import (
     run_command,
     workers_of,
 )
-from darl.cli.load import check_batch, check_labels, load_data
+from darl.cli.load import check_batch, check_labels, check_protocols, load_data
 from darl.cli.stages import Pipeline, Stages, Then, with_flags
 from darl.cli.sweep_flags import add_sweep_flags
 from darl.cli.yardsticks import beside_the_leader
@@ -193,6 +193,7 @@ def _load(stages: Stages, flags: argparse.Namespace) -> Datasets:
             check_batch(experiment, datasets[key], flags)
             _require_labels(datasets[key], stage, experiment.data)
             check_labels(experiment, datasets[key])
+            check_protocols(stage.full, experiment, datasets[key], flags)
     return datasets
 
 

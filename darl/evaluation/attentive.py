@@ -71,9 +71,12 @@ class AttentiveProtocol(Protocol):
             require(getattr(self, name) >= 1, f"protocol.{name}", "be at least 1", getattr(self, name))
 
     def passes(self) -> frozenset[Pass]:
-        """Of the training images one for the mean and deviation of the tokens, and one for the tokens."""
+        """Of the training images one for the mean and deviation of the tokens, and one for the tokens.
+
+        The last evaluation reads the test images once.
+        """
         output = f"tokens, mask {self.mask}"
-        return frozenset({Pass("train", output, 2.0), Pass("validation", output)})
+        return frozenset({Pass("train", output, 2.0), Pass("validation", output), Pass("test", output)})
 
     def flops(self, dataset: "Dataset", config: ModelConfig) -> float:
         """Three forward passes of an image through each probe in each epoch, for every block and for the pixels.
@@ -84,7 +87,7 @@ class AttentiveProtocol(Protocol):
         size, blocks = config.size, config.size.depth if self.block == "best" else 1
         probe = pooling_flops(config.patches, size.width, size.heads) + 2.0 * size.width * dataset.class_count
         training = 3 * len(RATES) * self.epochs * len(dataset.train) * probe * (blocks + 1)
-        images = 2 * len(dataset.train) + len(dataset.validation)
+        images = 2 * len(dataset.train) + len(dataset.validation) + len(dataset.test or ())
         return training + (blocks - 1) / 2 * images * config.trunk_flops(config.patches)
 
     def measure(self, subject: Subject) -> Mapping[str, Value]:

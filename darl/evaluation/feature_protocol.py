@@ -65,6 +65,7 @@ class FeatureProtocol(Protocol):
     def flops(self, dataset: "Dataset", config: "ModelConfig") -> float:
         """Of the classifiers on the model's features, and of those on raw pixels, fitted once for a data set."""
         pixels = min(LARGEST, config.channels * config.image_size[0] * config.image_size[1])
+        pixels = min(pixels, components_of(self.readout) or pixels)
         return self.classifier_flops(dataset, feature_widths(config, self.block, self.readout)) + (
             self.classifier_flops(dataset, [pixels])
         )
@@ -104,8 +105,12 @@ class FeatureProtocol(Protocol):
 def feature_widths(config: "ModelConfig", block: str, readout: str) -> list[int]:
     """The numbers of features of each readout that the options leave to choose from, of a model of this size."""
     rows, columns = coarse_grid(config.grid, config.size.width)
-    side_by_side = rows * columns * config.size.width
-    each = {TOKENS: [side_by_side], "best": [config.size.width, side_by_side]}.get(readout, [config.size.width])
+    blocks = int(block.removeprefix("last") or 1) if block.startswith("last") else 1
+    pooled = blocks * config.size.width
+    side_by_side = rows * columns * pooled
+    each = {TOKENS: [side_by_side], "best": [pooled, side_by_side]}.get(readout, [pooled])
+    if most := components_of(readout):
+        each = [min(most, side_by_side)]
     return each * (config.size.depth if block == "best" else 1)
 
 

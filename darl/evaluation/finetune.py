@@ -13,6 +13,7 @@ from darl.experiment import Experiment
 from darl.finetuning import Finetuning
 from darl.metrics import FINETUNE, Metric
 from darl.model.config import ModelConfig
+from darl.model.objectives.base import Objective
 from darl.optim import Optimizer
 from darl.training.events import Evaluated
 from darl.variants import convert, require
@@ -114,8 +115,9 @@ class FinetuneProtocol(Protocol):
         return None if text == USUAL else convert(f"protocol.{name}", kind, text)
 
     def passes(self) -> frozenset[Pass]:
-        """One over the validation images; training is counted by `flops`."""
-        return frozenset({Pass("validation", "classes after fine-tuning")})
+        """One over the validation images, and at the end the test images; training is counted by `flops`."""
+        output = "classes after fine-tuning"
+        return frozenset({Pass("validation", output), Pass("test", output)})
 
     def flops(self, dataset: "Dataset", config: ModelConfig) -> float:
         """Three forward passes of an image in each epoch."""
@@ -143,63 +145,76 @@ class FinetuneProtocol(Protocol):
             config: the pretrained model's.
             images: number of training images.
             settings: other fields of the experiment, as `data`, `init` and `precision`; `source` of `Finetuning`.
+                Without `init` it is training from random weights, whose record has nothing of the pretraining.
 
         Raises UserError.
 
         """
-        recipe, attentive = self._recipe(config, images), self.readout == "attentive"
-        strength = AUGMENTATIONS[recipe["augmentation"]]
+        recipe = self._recipe(config, images)
         plain = recipe["augmentation"] == "none"
-        finetuning = Finetuning(
-            source=settings.pop("source", None),
-            layer_decay=recipe["layer_decay"],
-            drop_path=recipe["drop_path"],
-            attentive=attentive,
-            **strength,
-        )
-        warmup = 0.05 if recipe["epochs"] >= 100 else 0.1  # MAE's 5 epochs
         usual = {
+            **_read_as(config, "mean" if self.readout == "attentive" else self.readout, self.mask == "kept"),
+            "objective": config.objective if settings.get("init") else Objective.parse("supervised"),
+            "noise": config.noise if settings.get("init") else None,
             "augment": Augment() if plain else Augment(crop_min=0.2, flip=config.channels == 3),
-            "image_size": config.image_size[0],
+            "finetuning": self._finetuning(recipe, settings.pop("source", None)),
         }
+        warmup = min(5 / recipe["epochs"], 0.1)  # MAE's 5 epochs, of fewer than 50 a tenth
         return Experiment(
-            channels=config.channels,
-            model=replace(config.size, readout="mean" if attentive else self.readout),
-            order=config.order,
-            position=config.position,
-            causal=config.causal and self.mask == "kept",
-            objective=config.objective,
-            noise=config.noise,
             seed=self.seed,
             epochs=recipe["epochs"],
             batch_size=recipe["batch_size"],
             learning_rate=recipe["learning_rate"],
             optim=Optimizer(weight_decay=0.05, beta2=0.999, warmup=warmup, clip=0.0, ema=self.ema),
-            finetuning=finetuning,
             **{**usual, **settings},
         )
 
+    def _finetuning(self, recipe: Mapping[str, Any], source: str | None) -> Finetuning:
+        """The settings that only fine-tuning has."""
+        return Finetuning(
+            source=source,
+            layer_decay=recipe["layer_decay"],
+            drop_path=recipe["drop_path"],
+            attentive=self.readout == "attentive",
+            **AUGMENTATIONS[recipe["augmentation"]],
+        )
+
     def measure(self, subject: Subject) -> Mapping[str, Value]:
-        """Trains on every worker of the run together, where there are several. Raises ArithmeticError, UserError."""
+        """Trains on every worker of the run together, where there are several, in the precision of the run.
+
+        Raises ArithmeticError, UserError.
+        """
         from darl.training.finetune import Accuracy, NoEvaluation  # with timm and tables: seconds
         from darl.training.initialization import weights_fingerprint
         from darl.training.pretrain import fit
 
         weights = {name: value.detach().clone() for name, value in subject.model.state_dict().items()}
         experiment = self.experiment(
-            subject.model.config, len(subject.dataset.train), init=weights_fingerprint(weights)
-        )  # fmt: skip
+            subject.model.config,
+            len(subject.dataset.train),
+            init=weights_fingerprint(weights),
+            precision="bfloat16" if torch.is_autocast_enabled(subject.device.type) else "float32",
+        )
+        own = {"device": subject.device, "initial": weights, "first": NoEvaluation(), "full": Accuracy()}
         last = None
-        with torch.autocast(subject.device.type, enabled=False), torch.random.fork_rng(devices=[]):
-            for event in fit(
-                experiment,
-                subject.dataset,
-                device=subject.device,
-                initial=weights,
-                first=NoEvaluation(),
-                full=Accuracy(),
-            ):
-                last = event if isinstance(event, Evaluated) else last
+        try:
+            with torch.autocast(subject.device.type, enabled=False), torch.random.fork_rng(devices=[]):
+                for event in fit(experiment, subject.dataset, **own):
+                    last = event if isinstance(event, Evaluated) else last
+        except ArithmeticError as error:  # the pretraining that it is part of has not diverged
+            raise type(error)(f"fine-tuning: {error}") from error
         assert last is not None
         columns = (FINETUNE.column, FINETUNE.test_column)
         return {column: last.metrics[column] for column in columns if column in last.metrics}
+
+
+def _read_as(config: ModelConfig, readout: str, kept: bool) -> dict[str, Any]:
+    """The fields of an experiment that say how the pretrained encoder reads images. kept: whether it keeps its mask."""
+    return {
+        "image_size": config.image_size[0],
+        "channels": config.channels,
+        "model": replace(config.size, readout=readout),
+        "order": config.order,
+        "position": config.position,
+        "causal": config.causal and kept,
+    }

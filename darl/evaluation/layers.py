@@ -47,21 +47,19 @@ class Layer:
         return str(Readout(self.block, self.readout, self.blocks))
 
 
-def measure_layers(subject: Subject, *, mask: str = "kept") -> list[Layer]:
+def measure_layers(subject: Subject) -> list[Layer]:
     """Every block, then the last four side by side, each by the model's own pooling and with its tokens side by side.
 
     Every readout has a linear probe with a penalty of its own. The features of all come from one pass over each split.
-    mask: `kept`, or `removed` to read without the causal mask.
     """
-    masked = mask == "kept"
     single = subject.candidates("best", "best")
     depth = single[-1].block
     both = subject.candidates(f"last{min(CONCATENATED, depth)}", "best") if depth > 1 else []
     poolings = {readout.pooling for readout in single}
     readouts = [*single, *(readout for readout in both if readout.pooling in poolings)]
     y, classes = subject.labels("train"), subject.classes
-    train = subject.features("train", readouts, masked=masked)
-    subject.features("validation", readouts, masked=masked)
+    train = subject.features("train", readouts)
+    subject.features("validation", readouts)
     with torch.autocast(subject.device.type, enabled=False):
         ridges = {readout: held_out_ridge(x, y, classes) for readout, x in train.items()}
     chosen = min(single, key=lambda readout: ridges[readout].error)
@@ -72,18 +70,18 @@ def measure_layers(subject: Subject, *, mask: str = "kept") -> list[Layer]:
             readout=readout.pooling,
             held_out_top1=ridges[readout].top1,
             chosen=readout == chosen,
-            **_measured(subject, readout, mask),
+            **_measured(subject, readout),
         )
         for readout in readouts
     ]
 
 
-def _measured(subject: Subject, readout: Readout, mask: str) -> Mapping[str, float]:
+def _measured(subject: Subject, readout: Readout) -> Mapping[str, float]:
     """The accuracies on the validation images, with their intervals."""
     block = str(readout.block) if readout.blocks == 1 else f"last{readout.blocks}"
     result = {
-        **LinearProtocol(block=block, readout=readout.pooling, mask=mask).measure(subject),
-        **KnnProtocol(block=block, readout=readout.pooling, mask=mask).measure(subject),
+        **LinearProtocol(block=block, readout=readout.pooling).measure(subject),
+        **KnnProtocol(block=block, readout=readout.pooling).measure(subject),
     }
     columns = (PROBE.column, PROBE.half_width, KNN.column, KNN.half_width)
     return {column: cast("float", result[column]) for column in columns}

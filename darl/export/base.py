@@ -44,14 +44,7 @@ class Source:
     @property
     def pretrained_cfg(self) -> dict[str, Any]:
         """What timm calls `pretrained_cfg`: the images that the encoder takes, as plain JSON values."""
-        return {
-            "num_classes": 0,
-            "interpolation": "bicubic",
-            "first_conv": "patch_embed.proj",
-            "classifier": "head",
-            "fixed_input_size": True,
-            **self.description.origin.preprocessing({}),
-        }
+        return {"fixed_input_size": True, **self.description.origin.pretrained_cfg(0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +82,18 @@ class Export(Variant):
 
 
 def read_source(run: str, metrics: Callable[[str, str], Mapping[str, Any]]) -> Source:
-    """The encoder of a run and what is known of it. Raises UserError.
+    """The encoder of a run, of a fine-tuning without its classifier, and what is known of it. Raises UserError.
 
-    run: see `darl.load`. metrics: gives a run's row of the tables, for the run's name and its trial's id.
+    run: see `darl.load`; no fine-tuning with attentive pooling, which no target can hold. metrics: gives a run's row of
+    the tables, for the run's name and its trial's id.
     """
     from darl.training.pretrained_encoder import load_described
 
     encoder, description = load_described(run)
     experiment = description.experiment
+    plain = experiment.finetuning is None or not experiment.finetuning.attentive
+    require(plain, "checkpoint", "have no attentive pooling, which is darl's own (darl.load takes it)", run)
+    encoder.reset_classifier(0)
     named = dataclasses.replace(experiment, data=_name_of(experiment.data))
     return Source(
         name=run,
@@ -107,8 +104,9 @@ def read_source(run: str, metrics: Callable[[str, str], Mapping[str, Any]]) -> S
 
 
 def write_export(export: Export, source: Source, output: str) -> float | None:
-    """Write an export to a new folder, which appears when it is whole and has been found to give the same features.
+    """Write an export to a new folder, which appears when it is whole.
 
+    Before, the files are read by the program that they are for, where it is installed, and must give the same features.
     Returns the largest difference between its features and the encoder's as a share of the largest feature; None where
     the program that it is written for is not installed. Raises UserError.
     """

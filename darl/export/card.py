@@ -16,6 +16,8 @@ from darl.variants import require
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
+    from darl.metrics import Metric
+
 __all__ = ["CARD_FILE", "CardExport", "card"]
 
 CARD_FILE = "README.md"
@@ -23,9 +25,7 @@ CARD_FILE = "README.md"
 _TEXT = """
 # {name}
 
-A Vision Transformer that was pretrained by **DARL** (*Denoising Autoregressive Representation Learning*, Li, Bornschein
-& Chen, ICML 2024, [arXiv 2403.05196](https://arxiv.org/abs/2403.05196)) without labels. It gives a feature vector of
-each patch of an image, and one of the image.
+A Vision Transformer that was {training}. It gives a feature vector of each patch of an image, and one of the image.
 
 | | |
 |---|---|
@@ -64,6 +64,18 @@ before training.
 |---|---|---|---|---|
 {rows}"""
 
+_TUNED_TABLE = """Top-1 accuracy on held-out images after fine-tuning, which trains all weights on with a classifier,
+and of the same training from random weights.
+
+| protocol | fine-tuned | from random weights |
+|---|---|---|
+{rows}"""
+
+_DARL = (
+    "pretrained by **DARL** (*Denoising Autoregressive Representation Learning*, Li, Bornschein & Chen, ICML 2024, "
+    "[arXiv 2403.05196](https://arxiv.org/abs/2403.05196)) without labels"
+)
+
 _UNMEASURED = "The run has no row of accuracies in the result tables; `darl evaluate` measures them."
 
 
@@ -94,23 +106,11 @@ class CardExport(Export):
 
 def card(export: CardExport, source: Source) -> str:
     """The card as Markdown with the Hub's header."""
-    from huggingface_hub import ModelCardData
-
     experiment = source.description.experiment
     name = f"darl-{re.sub('[^A-Za-z0-9]+', '-', experiment.data).strip('-')}-{experiment.trial_id}"
-    results = _results(source)
-    header = ModelCardData(
-        license=export.license,
-        library_name=export.library,
-        pipeline_tag="image-feature-extraction",
-        tags=["darl", "vision-transformer", "self-supervised", experiment.objective.kind],
-        datasets=[experiment.data.removeprefix("hub:")] if experiment.data.startswith("hub:") else None,
-        metrics=["accuracy"] if results else None,
-        model_name=name,
-        eval_results=results or None,
-    )
     text = _TEXT.format(
         name=name,
+        training=_training(source),
         facts="\n".join(f"| {fact} | {value} |" for fact, value in _facts(source).items()),
         channels=experiment.channels,
         size=experiment.image_size,
@@ -121,20 +121,64 @@ def card(export: CardExport, source: Source) -> str:
         metrics=_table(source) or _UNMEASURED,
         record=json.dumps(experiment.to_record(), indent=2),
     )
-    return f"---\n{header.to_yaml()}\n---\n{text}"
+    return f"---\n{_header(export, source, name)}\n---\n{text}"
+
+
+def _header(export: CardExport, source: Source, name: str) -> str:
+    """The Hub's header, as YAML."""
+    from huggingface_hub import ModelCardData
+
+    experiment, results = source.description.experiment, _results(source)
+    header = ModelCardData(
+        license=export.license,
+        library_name=export.library,
+        pipeline_tag="image-feature-extraction",
+        tags=["darl", "vision-transformer", *_tags(source)],
+        datasets=[experiment.data.removeprefix("hub:")] if experiment.data.startswith("hub:") else None,
+        metrics=["accuracy"] if results else None,
+        model_name=name,
+        eval_results=results or None,
+    )
+    return header.to_yaml()
+
+
+def _training(source: Source) -> str:
+    """How the weights were made, as the end of a sentence."""
+    from darl.model.objectives.next_patch import NextPatch
+
+    experiment = source.description.experiment
+    objective, tuned = experiment.objective, experiment.finetuning is not None
+    if tuned and experiment.init is None:
+        return "trained with labels from random weights, by the recipe of fine-tuning; its classifier is left out"
+    what = (type(objective).__doc__ or "").splitlines()[0].rstrip(".")
+    text = f"{'trained with' if objective.needs_labels else 'pretrained without'} labels by the objective `{objective.kind}`"
+    text = _DARL if isinstance(objective, NextPatch) else f"{text} ({what[:1].lower()}{what[1:]})"
+    return f"{text}, and then fine-tuned with labels; its classifier is left out" if tuned else text
+
+
+def _tags(source: Source) -> list[str]:
+    """What the Hub finds the model by."""
+    experiment = source.description.experiment
+    if experiment.finetuning is not None:
+        return ["fine-tuned" if experiment.init else "supervised"]
+    own = experiment.objective
+    return [*([] if own.needs_labels else ["self-supervised"]), own.kind]
 
 
 def _facts(source: Source) -> dict[str, Any]:
     experiment, size = source.description.experiment, source.description.experiment.model
     weights = sum(value.numel() for value in source.encoder.parameters())
     colours = "grey" if experiment.channels == 1 else "RGB"
+    tuning, objective = experiment.finetuning, str(experiment.objective)
+    if tuning is not None:
+        objective = f"fine-tuning of trial {tuning.source} ({objective})" if experiment.init else "fine-tuning's"
     return {
         "encoder": f"width {size.width}, depth {size.depth}, {size.heads} heads; {weights:,} weights",
         "images": f"{experiment.image_size} pixels, {colours}; patches of {size.patch_size}",
         "reading": f"order {experiment.order}, position {experiment.position}, "
         + ("causal" if experiment.causal else "no causal mask"),
         "readout": {"mean": "the mean of the patches", "last": "the last patch in the order"}[size.readout],
-        "objective": str(experiment.objective),
+        "objective": objective,
         "noise": "-" if experiment.noise is None else str(experiment.noise),
         "training": f"{experiment.epochs} epochs, batch {experiment.batch_size}, seed {experiment.seed}",
     }
@@ -144,36 +188,41 @@ def _results(source: Source) -> "list[EvalResult]":
     """The accuracies for the Hub's `model-index`."""
     from huggingface_hub import EvalResult
 
-    from darl.metrics import METRICS
-
     data = source.description.experiment.data.removeprefix("hub:")
     return [
         EvalResult(
             task_type="image-classification",
-            task_name="classification by frozen features",
+            task_name="image classification",  # the Hub keeps one name for a task on a data set
             dataset_type=data,
             dataset_name=data,
             metric_type="accuracy",
             metric_name=f"{metric.name}, top-1",
             metric_value=float(source.metrics[metric.column]),
         )
-        for metric in METRICS.values()
-        if metric.yardsticks and metric.column in source.metrics
+        for metric in _measured(source)
     ]
 
 
 def _table(source: Source) -> str:
-    """The accuracies beside their yardsticks; empty where there are none."""
+    """The accuracies beside their yardsticks: of frozen features, then of fine-tuning; empty where there are none."""
+    frozen, tuned = list[str](), list[str]()
+    for metric in _measured(source):
+        columns = (metric.column, metric.pixels_column, metric.initial_column)
+        own, pixels, initial = (metric.format_value(source.metrics.get(column)) or "-" for column in columns)
+        if metric.pixels:
+            readout = source.metrics.get(metric.column.replace("top1", "readout")) or "-"
+            frozen.append(f"| {metric.name} | {own} | {pixels} | {initial} | {readout} |")
+        else:
+            tuned.append(f"| {metric.name} | {own} | {initial} |")
+    tables = ((_TABLE, frozen), (_TUNED_TABLE, tuned))
+    return "\n\n".join(text.format(rows="\n".join(rows)) for text, rows in tables if rows)
+
+
+def _measured(source: Source) -> "list[Metric]":
+    """The metrics with yardsticks that the run's row has."""
     from darl.metrics import METRICS
 
-    rows: list[str] = []
-    for metric in METRICS.values():
-        if metric.yardsticks and metric.column in source.metrics:
-            columns = (metric.column, metric.pixels_column, metric.initial_column)
-            values = [metric.format_value(source.metrics.get(column)) or "-" for column in columns]
-            readout = source.metrics.get(metric.column.replace("top1", "readout")) or "-"
-            rows.append(f"| {' | '.join([metric.name, *values, readout])} |")
-    return _TABLE.format(rows="\n".join(rows)) if rows else ""
+    return [metric for metric in METRICS.values() if metric.yardsticks and metric.column in source.metrics]
 
 
 def _numbers(values: tuple[float, ...]) -> str:

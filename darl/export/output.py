@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from darl.errors import UserError, reason
@@ -43,6 +43,8 @@ def whole_folder(address: str) -> Generator[Path]:
                     _flush(path)
                 _flush(draft)
                 draft.replace(target)
+                with suppress(OSError):  # some network file systems cannot sync a folder; it is there all the same
+                    _flush(target.parent)
             else:
                 for path in sorted(draft.iterdir(), key=lambda file: file.name == _LAST):
                     folder.store(path, path.name)

@@ -12,6 +12,7 @@ from huggingface_hub import PyTorchModelHubMixin
 
 from darl.model.encoder_config import EncoderConfig
 from darl.model.timm_encoder import TimmEncoder
+from darl.model.weights import pretrained_cfg
 
 __all__ = ["HubEncoder"]
 
@@ -38,18 +39,8 @@ class HubEncoder(
     def __init__(self, *, size: EncoderConfig, mean: list[float], std: list[float], **options: Any):
         super().__init__(size, **{"num_classes": 0, **options})
         pixels = (self.in_chans, self.grid[0] * self.patch, self.grid[1] * self.patch)
-        config: Any = {
-            "architecture": "darl",
-            "num_classes": self.num_classes,
-            "interpolation": "bicubic",
-            "first_conv": "patch_embed.proj",
-            "classifier": "head",
-            "input_size": pixels,
-            "mean": tuple(mean),
-            "std": tuple(std),
-            "crop_pct": 1.0,
-        }
-        self.pretrained_cfg = self.default_cfg = config
+        config = pretrained_cfg(self.num_classes, input_size=pixels, mean=tuple(mean), std=tuple(std))
+        self.pretrained_cfg = self.default_cfg = {"architecture": "darl", **config}  # pyright: ignore
 
     @classmethod
     def _from_pretrained(cls, *, strict: bool = True, **source: Any) -> Self:

@@ -21,7 +21,15 @@ from darl.model.encoder_config import EncoderConfig, TrunkConfig
 from darl.model.orders import Order
 from darl.model.positions import Position
 
-__all__ = ["METADATA_KEY", "Origin", "accept_pretraining", "checkpoint_path", "encoder_weights", "read_origin"]
+__all__ = [
+    "METADATA_KEY",
+    "Origin",
+    "accept_pretraining",
+    "checkpoint_path",
+    "encoder_weights",
+    "pretrained_cfg",
+    "read_origin",
+]
 
 METADATA_KEY = "darl"
 """The only key of the metadata: safetensors writes several keys in no fixed order, so equal weights would not give
@@ -85,6 +93,10 @@ class Origin:
         size = (self.trunk.channels, *self.trunk.image_size)
         return {"mean": self.mean, "std": self.std, "input_size": size, "crop_pct": 1.0, **given}
 
+    def pretrained_cfg(self, num_classes: int) -> dict[str, Any]:
+        """timm's `pretrained_cfg` of an encoder with these weights, for images of the training's size."""
+        return pretrained_cfg(num_classes, **self.preprocessing({}))
+
     def require_size(self, name: str, size: EncoderConfig) -> None:
         """Raise UserError unless the model `name` has the weights' width, depth, heads and MLP ratio."""
         own = replace(self.trunk.size, patch_size=size.patch_size, readout=size.readout)
@@ -94,6 +106,15 @@ class Origin:
                 "size, or use darl.load(RUN), which takes every size",
                 field="model",
             )
+
+
+def pretrained_cfg(num_classes: int, **preprocessing: Any) -> dict[str, Any]:
+    """What timm keeps of a model as `pretrained_cfg`, as plain JSON values.
+
+    preprocessing: `input_size` (channels, height, width), `mean` and `std`.
+    """
+    names = {"first_conv": "patch_embed.proj", "classifier": "head"}
+    return {"num_classes": num_classes, "interpolation": "bicubic", "crop_pct": 1.0, **names, **preprocessing}
 
 
 def read_origin(file: str | Path) -> Origin | None:

@@ -68,12 +68,17 @@ class FinetuningTask(Task):
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The evaluation of a fine-tuning: top-1 on the validation images, and on the test images where they are given."""
+    """The evaluation of a fine-tuning: top-1 on the validation images, and on labelled test images where given.
+
+    Column `split` says what the validation images are (`Dataset.split`), as in a pretraining's evaluation.
+    """
 
     def __call__(self, model: nn.Module, dataset: Dataset, device: torch.device) -> Mapping[str, float | str | None]:
         """See `darl.training.pretrain.Evaluation`."""
         splits = {FINETUNE.column: dataset.validation, FINETUNE.test_column: dataset.test}
-        return {column: top1(model, dataset, split, device) for column, split in splits.items() if split is not None}
+        labelled = {column: split for column, split in splits.items() if split is not None and split.labels is not None}
+        tops = {column: top1(model, dataset, split, device) for column, split in labelled.items()}
+        return {**tops, "split": dataset.split}
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,7 @@ def load_described(run: str | Path, **options: Any) -> tuple[TimmEncoder, Descri
     weights, description = read_checkpoint(run)
     origin = description.origin
     encoder = _encoder(weights, description, origin, options)
-    config: Any = {
-        "architecture": "darl",
-        "num_classes": encoder.num_classes,
-        "interpolation": "bicubic",
-        "first_conv": "patch_embed.proj",
-        "classifier": "head",
-        **origin.preprocessing({}),
-    }
+    config: Any = {"architecture": "darl", **origin.pretrained_cfg(encoder.num_classes)}
     encoder.pretrained_cfg = encoder.default_cfg = config
     return encoder.eval(), description
 

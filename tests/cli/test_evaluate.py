@@ -56,6 +56,7 @@ def test_mistakes_are_told_before_anything_is_written(
     file.write_bytes(b"")
     for flags, message in (
         (("--layers", "--protocols", "knn"), "--protocols must be left out with --layers"),
+        (("--layers", "--test"), "--test must be left out with --layers"),
         (("--layers", "--output", file), "--output must be"),
     ):
         with pytest.raises(SystemExit) as stopped:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import create_autospec
 
 import huggingface_hub
@@ -18,17 +19,25 @@ from pyarrow import fs
 
 import darl
 from darl.cli import main
+from darl.data import DataContent
 from darl.errors import UserError
 from darl.experiment import Experiment
+from darl.export.base import read_source
+from darl.export.card import card
+from darl.export.huggingface import HuggingFace
 from darl.model.encoder_config import size_of
 from darl.model.hub_encoder import HubEncoder
+from darl.model.objectives.mae import Mae
+from darl.model.objectives.supervised import Supervised
 from darl.results.tables import Results
 from darl.training.checkpoint import MODEL_FILE, TRAINER_FILE, load_pretrained, path_of
 from darl.training.initialization import read_initialization
-from tests.export.example_runs import SIZE, images, saved_run
+from tests.export.example_runs import SIZE, images, saved_run, tuned_run
 from tests.results.example_tables import row
 
 ADDRESS = "/home/me/private/flowers"
+
+CONTENT = DataContent(train=8, validation=2, classes=3, fingerprint="0")
 
 
 def export(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
@@ -90,6 +99,50 @@ def test_without_tables_the_card_says_how_metrics_are_made(tmp_path: Path, monke
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert "`darl evaluate` measures them" in card.text
     assert (card.data.license, card.data.eval_results) == ("unknown", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "tags"),
+    [
+        ({}, "pretrained by **DARL**", ["self-supervised", "diffusion"]),
+        ({"objective": Mae(), "noise": None, "causal": False},
+         "pretrained without labels by the objective `mae` (the masked autoencoder).", ["self-supervised", "mae"]),
+        ({"objective": Supervised(), "noise": None, "causal": False, "content": CONTENT},
+         "trained with labels by the objective `supervised` (classification of the training labels).",
+         ["supervised"]),
+        ({"tuned": True}, "without labels, and then fine-tuned with labels; its classifier", ["fine-tuned"]),
+        ({"tuned": True, "init": None}, "trained with labels from random weights", ["supervised"]),
+    ],
+    ids=["darl", "mae", "supervised", "fine-tuned", "scratch"],
+)  # fmt: skip
+def test_the_card_says_how_the_weights_were_made(
+    changes: dict[str, Any], said: str, tags: list[str], tmp_path: Path
+) -> None:
+    make = tuned_run if changes.pop("tuned", False) else saved_run
+    text = card(HuggingFace(), read_source(str(make(tmp_path, **changes)), lambda *_: {"finetune_top1": 0.5}))
+    assert said in text.replace("\n", " ")
+    assert ModelCard(text).data.tags == ["darl", "vision-transformer", *tags]
+    assert ("by **DARL**" in text) == ("diffusion" in tags or tags == ["fine-tuned"])
+
+
+def test_fine_tuned_accuracies_are_not_those_of_frozen_features(tmp_path: Path) -> None:
+    values = {"probe_top1": 0.5, "finetune_top1": 0.75, "init_finetune_top1": 0.625}
+    text = card(HuggingFace(), read_source(str(saved_run(tmp_path)), lambda *_: values))
+    frozen, tuned = text.partition("## Metrics")[2].partition("after fine-tuning")[::2]
+    assert "| linear probe | 50.0 % | - | - | - |" in frozen
+    assert "| fine-tuning | 75.0 % | 62.5 % |" in tuned
+    results = ModelCard(text).data.eval_results or []
+    assert {each.metric_name for each in results} == {"linear probe, top-1", "fine-tuning, top-1"}
+    assert {each.task_name for each in results} == {"image classification"}
+
+
+def test_a_table_that_cannot_be_read_is_an_error(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run.parents[1] / "trials" / "torn.parquet").write_bytes(b"PAR1")
+    said = refused(monkeypatch, capsys, run, "--to", "huggingface", "--output", tmp_path / "out")
+    assert "torn.parquet" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_push_uploads_the_folder_that_was_written(

@@ -13,6 +13,7 @@ from darl.experiment import Experiment
 from darl.model.encoder_config import EncoderConfig
 from darl.training.initialization import weights_fingerprint
 from darl.training.pretrain import fit
+from tests.data.example_images import pngs, write_folder, write_parquet
 from tests.evaluation.example_subjects import CPU
 
 
@@ -58,6 +59,31 @@ def test_a_row_says_where_the_weights_come_from(run, source: tuple[Path, Experim
     assert own["finetune_top1"] > 0.5
     assert own["flops"] == 3 * own["images_seen"] * pretraining.model_config.trunk_flops(4)
     assert "is finished already" in run(*flags)[0]
+
+
+def test_the_test_images_are_used_once_and_the_row_says_what_decided(
+    run, source: tuple[Path, Experiment], tmp_path: Path
+) -> None:
+    files, data = pngs(30), tmp_path / "data"
+    data.mkdir()
+    write_parquet(data / "train.parquet", files[:20], [i % 2 for i in range(20)])
+    write_parquet(data / "test.parquet", files[20:], [i % 2 for i in range(10)])
+    said, error, code = run(source[0], "--no-ray", "--data", data, "--epochs", 1, "--results", tmp_path / "r")
+    assert (error, code) == ("", 0)
+    row = darl.results.load(str(tmp_path / "r" / "finetune" / "trials")).iloc[0]
+    assert row["split"] == "held out of train"
+    assert f"test split (10 images, used once): fine-tuning {100 * row['test_finetune_top1']:.1f} %" in said
+
+
+def test_images_without_labels_are_refused_before_anything_is_written(
+    run, source: tuple[Path, Experiment], tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "flat", [f"{i}.png" for i in range(12)])
+    _, error, code = run(source[0], "--no-ray", "--data", tmp_path / "flat", "--results", tmp_path / "r")
+    assert code == 2
+    assert error.startswith("error: --data must have labels in both splits, got")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize(

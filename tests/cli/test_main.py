@@ -10,6 +10,7 @@ import darl
 from darl.cli import main
 from darl.cli.main import COMMANDS
 from darl.results.tables import Results
+from tests.results.example_tables import row
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,6 +80,19 @@ def test_report_refuses_a_folder_without_a_sweep(
     assert stop.value.code == 2
     said = f"error: results must be one sweep's folder, RESULTS/SWEEP{which}, got {str(tmp_path)!r}\n"
     assert capsys.readouterr().err == said
+
+
+def test_report_ranks_by_a_metric_that_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results(str(tmp_path), "finetune")
+    results.prepare()
+    results.add_trial(row("aa", probe_top1=None, finetune_top1=0.75))
+    monkeypatch.setattr(sys, "argv", ["darl", "report", str(tmp_path / "finetune")])
+    main()
+    said = capsys.readouterr().out
+    assert "Configurations by fine-tuning" in said
+    assert "75.0 %" in said
 
 
 @pytest.mark.parametrize("output", ["nowhere/drawn.png", "drawn.jpg", "drawn", "."])

@@ -42,6 +42,17 @@ def darl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     return run
 
 
+def test_a_fine_tuning_that_does_not_fit_the_workers_is_refused_before_ray_starts(
+    darl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining, "_connect", lambda flags: pytest.fail("it started Ray"))
+    flags = ("pretrain", "--data", "digits:0-1", "--batch-size", 33, "--workers", 3, "--results", tmp_path / "r")
+    _, error, code = darl(*flags, "--protocols", "knn,finetune")
+    assert code == 2
+    assert error.startswith("error: protocol.batch_size must be a multiple of the 3 workers, got 64")
+    assert not (tmp_path / "r").exists()
+
+
 def checkpoint_of(results: Path, trial: str = "*") -> Path:
     (folder,) = (results / "pretrain" / "checkpoints").glob(trial)
     step = latest(folder)

@@ -57,6 +57,14 @@ MISTAKES = [
     (["--batch-size", "5000"], "--batch-size must be between 1 and the 1438 training images, got 5000"),
     (["--workers", "4", "--accumulate", "64"], "--accumulate must divide a worker's 16 images of each batch, got 64"),
     (["--workers", "3"], "--batch-size must be a multiple of the 3 workers, got 64"),
+    (
+        ["--workers", "3", "--batch-size", "48", "--protocols", "few_shot,finetune", "--dry-run"],
+        "protocol.batch_size must be a multiple of the 3 workers, got 64; its value is set by --protocols finetune:",
+    ),
+    (
+        ["--workers", "2", "--protocols", "few_shot,finetune:batch_size=30,augmentation=full", "--dry-run"],
+        "protocol.batch_size must leave each worker an even number of images: Mixup and CutMix take pairs, got 30",
+    ),
     (["--yardsticks", "--seeds", "1"], "--seeds must be 2 or more: a search uses the first, and yardsticks"),
     (["--yardsticks", "--objective-metric", "val_loss"], "--objective-metric must be comparable between trials, got"),
     (["--nonsense"], "unrecognized arguments: --nonsense"),

@@ -3,6 +3,7 @@
 The proof are `Text`, a target that is mentioned nowhere but here, and `Wrong`, which gives other features.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import darl
 from darl.errors import UserError
 from darl.export.base import TOLERANCE, Export, Source, write_export
-from tests.export.example_runs import images, saved_run, source_of
+from tests.export.example_runs import images, saved_run, source_of, tuned_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,37 @@ def test_what_is_printed_loads_the_encoder(target: Export, source: Source, tmp_p
         patches = source.encoder.forward_features(images())
     for given, expected in ((known["features"], patches), (known["vector"], patches.mean(1))):
         torch.testing.assert_close(torch.as_tensor(given), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", WRITTEN, ids=str)
+def test_a_fine_tuned_run_is_exported_without_its_classifier(target: Export, tmp_path: Path) -> None:
+    for package in target.needs:
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install -e '.[{target.extra}]'")
+    run = tuned_run(tmp_path / "run")
+    source = source_of(run)
+    torch.testing.assert_close(source.encoder(images()), darl.load(run, num_classes=0)(images()), rtol=0, atol=0)
+    difference = write_export(target, source, str(tmp_path / "out"))
+    assert difference is None or difference <= TOLERANCE
+
+
+def test_attentive_pooling_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^checkpoint must have no attentive pooling, which is darl's own"):
+        source_of(tuned_run(tmp_path, attentive=True))
+
+
+def test_the_folder_survives_a_crash_of_the_machine(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are on the disk before the folder is renamed, and its new name after that."""
+    synced: list[tuple[str, bool]] = []
+
+    def noted(handle: int) -> None:
+        synced.append((str(Path(f"/dev/fd/{handle}").resolve()), (tmp_path / "out").exists()))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write_export(Text(), source, str(tmp_path / "out"))
+    assert [(Path(path).name, there) for path, there in synced[:2]] == [("weights.txt", False), ("draft", False)]
+    assert synced[2:] == [(str(tmp_path), True)]
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)

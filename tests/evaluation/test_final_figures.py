@@ -5,20 +5,23 @@ from dataclasses import replace
 import pytest
 
 from darl.data import Dataset, Images
+from darl.evaluation.attentive import AttentiveProtocol
 from darl.evaluation.few_shot import FewShotProtocol
+from darl.evaluation.finetune import FinetuneProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
 from darl.evaluation.pixels import Pixels
 from darl.evaluation.protocol import SPLIT, Protocols
 from darl.evaluation.standard import standard_evaluation
-from darl.metrics import METRICS
 from darl.results.rows import curve_row, trial_row
 from darl.results.schema import curves_schema, trials_schema
 from darl.training.events import Evaluated
 from darl.training.pretrain import fit
 from tests.evaluation.example_subjects import CPU, experiment
 
-EVALUATION = Protocols((LinearProtocol(), KnnProtocol(), FewShotProtocol()))
+EVALUATION = Protocols(
+    (LinearProtocol(), KnnProtocol(), FewShotProtocol(), AttentiveProtocol(epochs=2), FinetuneProtocol(epochs="1"))
+)
 
 TESTED = [metric for metric in EVALUATION.gives if metric.tested]
 
@@ -37,10 +40,8 @@ def tested(digits: Dataset) -> Dataset:
 
 
 def test_only_the_figures_of_finished_trials_are_final() -> None:
-    standard = ["test_probe_top1", "test_knn_top1", "test_few_shot_5_top1"]
-    assert [metric.test_column for metric in TESTED] == standard
-    every = {metric.test_column for metric in METRICS.values() if metric.tested}
-    assert every == {*standard, "test_attentive_top1", "test_finetune_top1"}
+    names = ["probe", "knn", "few_shot_5", "attentive", "finetune"]
+    assert [metric.test_column for metric in TESTED] == [f"test_{name}_top1" for name in names]
 
 
 def test_final_figures_are_what_the_protocols_measure_on_the_test_images(tested: Dataset) -> None:
@@ -90,5 +91,6 @@ def test_a_run_sees_the_test_images_once_at_its_end(tested: Dataset) -> None:
 
 def test_the_last_evaluation_costs_a_pass_more_for_each_protocol(tested: Dataset, digits: Dataset) -> None:
     evaluation = standard_evaluation()
-    assert evaluation.forwards(tested) == evaluation.forwards(tested.deciding) + 3 * len(tested.test or ())
+    for passes, protocols in ((3, evaluation), (len(TESTED), EVALUATION)):
+        assert protocols.forwards(tested) == protocols.forwards(tested.deciding) + passes * len(tested.test or ())
     assert evaluation.forwards(digits) == evaluation.forwards(digits.deciding)

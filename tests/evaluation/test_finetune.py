@@ -11,12 +11,15 @@ from darl.data import Dataset, Images
 from darl.errors import UserError
 from darl.evaluation.finetune import FinetuneProtocol, usual_recipe
 from darl.evaluation.protocol import Protocols
+from darl.evaluation.subject import Subject
 from darl.experiment import Experiment
 from darl.model.encoder_config import SIZES, EncoderConfig
+from darl.model.objectives.mse import Mse
 from darl.optim import Optimizer
 from darl.training import pretrain as pretrain_module
-from darl.training.events import Event
+from darl.training.events import Evaluated, Event
 from darl.training.initialization import weights_fingerprint
+from darl.training.loop import NonFiniteLossError
 from darl.training.pretrain import fit
 from tests.evaluation.example_subjects import CPU, experiment
 
@@ -62,6 +65,45 @@ def test_the_mask_is_removed_unless_kept() -> None:
 def test_unusable_options_are_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         FinetuneProtocol(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("epochs", "share"), [("20", 0.1), ("50", 0.1), ("80", 0.0625), ("200", 0.025)])
+def test_the_warmup_is_five_epochs_but_at_most_a_tenth(epochs: str, share: float) -> None:
+    made = FinetuneProtocol(epochs=epochs).experiment(Experiment().model_config, 1000)
+    assert made.optim.warmup == pytest.approx(share)
+
+
+def test_training_from_random_weights_is_one_trial_beside_any_pretraining() -> None:
+    one, two = (Experiment(**changes).model_config for changes in ({}, {"objective": Mse(), "noise": None}))
+    made = [FinetuneProtocol().experiment(config, 1000) for config in (one, two)]
+    assert made[0].trial_id == made[1].trial_id
+    assert (made[0].objective.kind, made[0].noise) == ("supervised", None)
+    tuned = FinetuneProtocol().experiment(one, 1000, init="0" * 12)
+    assert (tuned.objective, tuned.noise) == (one.objective, one.noise)
+
+
+@pytest.mark.parametrize(("lowered", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_it_trains_in_the_precision_of_the_run(
+    lowered: bool, precision: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def fitted(experiment: Experiment, dataset: Dataset, **settings: Any) -> Iterator[Event]:
+        seen.append(experiment.precision)
+        yield Evaluated(1, 1, 1, {"finetune_top1": 0.5}, None, 0.0, 0.0, None)
+
+    monkeypatch.setattr(pretrain_module, "fit", fitted)
+    with torch.autocast("cpu", torch.bfloat16, enabled=lowered):
+        FinetuneProtocol().measure(Subject(experiment().build(), digits, CPU))
+    assert seen == [precision]
+
+
+@pytest.mark.usefixtures("nothing_measured")
+def test_a_fine_tuning_that_diverges_says_that_it_was_the_fine_tuning(digits: Dataset) -> None:
+    few = replace(digits, train=Images(digits.train.pixels[:64], digits.train.labels[:64]))  # type: ignore[union-attr,index]
+    wild = Protocols((FinetuneProtocol(epochs="20", batch_size="32", learning_rate="1e30"),))
+    with pytest.raises(NonFiniteLossError, match=r"^fine-tuning: loss is nan at step"):
+        wild(experiment().build(), few, CPU)
 
 
 def test_it_starts_from_the_models_weights(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,15 @@
 """Frozen features: what they are, and that an evaluation computes them once."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from darl.data import Dataset
+from darl.data import Dataset, Images
 from darl.errors import UserError
 from darl.evaluation import subject as subject_module
+from darl.evaluation.feature_protocol import feature_widths
 from darl.evaluation.subject import TOKENS, Readout, Subject, coarse_grid
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
@@ -38,6 +41,16 @@ def test_features_of_every_block_are_those_of_a_model_that_ends_there(digits: Da
     shorter = model.forward_features(last_images(digits, 2)).detach().flatten(1)
     whole = Subject(experiment(depth=3).build(), digits, CPU).features("validation", [SIDE_BY_SIDE])
     torch.testing.assert_close(whole[SIDE_BY_SIDE][-2:], shorter, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", ["best", "last", "last2", "1"])
+@pytest.mark.parametrize("readout", ["best", "tokens", "mean", "pca20"])
+def test_the_dry_run_counts_the_features_own_widths(block: str, readout: str, digits: Dataset) -> None:
+    few = replace(digits, train=Images(digits.train.pixels[:40], None))  # type: ignore[union-attr]
+    model = experiment(depth=2).build()
+    subject = Subject(model, few, CPU)
+    features = subject.features("train", subject.candidates(block, readout))
+    assert sorted(feature_widths(model.config, block, readout)) == sorted(x.shape[1] for x in features.values())
 
 
 def test_the_mask_can_be_removed(digits: Dataset) -> None:

@@ -8,17 +8,19 @@ import torch
 from darl.data import Dataset
 from darl.experiment import Experiment
 from darl.export.base import Source, read_source
+from darl.finetuning import Finetuning
 from darl.model.encoder_config import EncoderConfig
 from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.optim import build_optimizer
 from darl.training.checkpoint import TrainingState, save
+from darl.training.classifier import build_classifier
 from darl.training.description import Description
 from darl.training.pretrain import fit
 from darl.training.progress import TrainingProgress
 from tests.evaluation.example_subjects import CPU
 
-__all__ = ["READINGS", "SIZE", "images", "saved_run", "source_of", "trained_run"]
+__all__ = ["READINGS", "SIZE", "images", "saved_run", "source_of", "trained_run", "tuned_run"]
 
 SIZE = EncoderConfig(width=16, depth=2, heads=2, patch_size=2)
 
@@ -41,7 +43,17 @@ def saved_run(folder: Path, **changes: Any) -> Path:
     parsed = {"position": Position.parse, "order": Order.parse}
     given = {name: parsed[name](value) if name in parsed else value for name, value in changes.items()}
     experiment = Experiment(**{"model": SIZE, **given})
-    model = experiment.build()
+    return _saved(folder, experiment, experiment.build())
+
+
+def tuned_run(folder: Path, *, attentive: bool = False, init: str | None = "0" * 12, **changes: Any) -> Path:
+    """The same of a fine-tuning with three classes. init: None for training from random weights."""
+    tuning = Finetuning(attentive=attentive, source=init and "source")
+    experiment = Experiment(**{"model": SIZE, "causal": False, "init": init, "finetuning": tuning, **changes})
+    return _saved(folder, experiment, build_classifier(experiment, 3))
+
+
+def _saved(folder: Path, experiment: Experiment, model: torch.nn.Module) -> Path:
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(weight.numel())))

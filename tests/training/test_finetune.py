@@ -12,9 +12,10 @@ import torch
 from timm.data.mixup import mixup_target
 
 import darl
-from darl.data import Dataset
+from darl.data import Dataset, Images
 from darl.data.augment import normalize
 from darl.errors import UserError
+from darl.evaluation.protocol import SPLIT
 from darl.experiment import Experiment
 from darl.finetuning import Finetuning
 from darl.model.encoder_config import EncoderConfig, size_of
@@ -193,6 +194,19 @@ def test_timm_takes_fine_tuned_weights(digits: Dataset, tmp_path: Path) -> None:
     model = timm.create_model("darl_nano_patch16_224", num_classes=10, checkpoint_path=str(file)).eval()
     images = torch.randn(3, 1, 8, 8)
     torch.testing.assert_close(model(images), darl.load(tmp_path)(images))
+
+
+def test_final_figures_need_the_labels_of_the_test_images(small: Dataset) -> None:
+    """Where the labels of a test split are withheld, only the validation images are judged."""
+    assert isinstance(small.validation, Images)
+    for labels, more in ((small.validation.labels, {"test_finetune_top1"}), (None, set[str]())):
+        test = Images(small.validation.pixels, labels)
+        data = dataclasses.replace(small, test=test, split="held out of train")
+        *_, last = fit(experiment(epochs=1), data, device=CPU, **MEASURED)
+        assert isinstance(last, Evaluated)
+        assert set(last.metrics) == {"finetune_top1", *more, SPLIT}
+        assert last.metrics[SPLIT] == "held out of train"
+        assert last.metrics.get("test_finetune_top1", last.metrics["finetune_top1"]) == last.metrics["finetune_top1"]
 
 
 def test_data_that_do_not_fit_are_refused(small: Dataset) -> None:
