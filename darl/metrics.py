@@ -6,13 +6,14 @@ measures it names it in `gives` (`darl.evaluation.protocol`), from which the tab
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from darl.aspects import Aspect
 
 __all__ = [
     "ATTENTIVE",
+    "DENSE_METRICS",
     "ENLARGED_PROBE",
     "FEW_SHOT_5",
     "FEW_SHOT_10",
@@ -59,6 +60,9 @@ TOP1 = Unit(
     difference_unit="points", unit_in_sentences=True, highest=1.0,
 )  # fmt: skip
 """Accuracies: fractions in the tables, percent in texts, and their differences in points."""
+
+PERCENT = replace(TOP1, label=" (%)")
+"""Fractions in the tables, percent in texts, as accuracies are."""
 
 MSE = Unit(
     label=" (MSE)", factor=1, value_format="{:.4g}", aligned_format="{:.4f}", difference_format="{:.3g}",
@@ -229,3 +233,14 @@ METRICS: Mapping[str, Metric] = {
 
 RANKING_METRICS = tuple(metric.column for metric in METRICS.values() if metric.ranks_trials)
 """The columns that a sweep may rank its trials by, without the training loss: see its `why_not_comparable`."""
+
+DENSE_METRICS: Mapping[str, Metric] = {
+    metric.column: metric
+    for metric in (
+        Metric(column="segmentation_miou", name="linear segmentation, mean IoU", direction="max", unit=PERCENT,
+               yardsticks=True),
+        Metric(column="detection_box_ap", name="detection, box AP", direction="max", unit=PERCENT, pixels=False),
+        Metric(column="detection_mask_ap", name="detection, mask AP", direction="max", unit=PERCENT, pixels=False),
+    )
+}  # fmt: skip
+"""Metrics of dense protocols (`darl.evaluation.dense`) by column: they need data of their own, so no sweep has them."""

@@ -14,14 +14,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--protocols",
         help="evaluation protocols with options, for example linear:enlarged=true,knn:neighbours=10 "
         "(default: linear,knn,few_shot,denoising; an unknown name lists all of them). Those that read features choose "
-        "the block and the pooling on training images, or as given: block=last,readout=mean,mask=removed",
+        "the block and the pooling on training images, or as given: block=last,readout=mean,mask=removed. segmentation "
+        "(images with masks) and detection (COCO) read --data of their own kind",
     )
+    parser.add_argument("--dry-run", action="store_true", help="print the cost and measure nothing")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
 
 
 def run(flags: argparse.Namespace) -> None:
     """Print the metrics of a checkpoint, and of its yardsticks."""
+    from darl.evaluation.dense.base import named_in
+
+    if flags.protocols is not None and named_in(flags.protocols):
+        from darl.cli.dense import evaluate_dense
+
+        evaluate_dense(flags)
+        return
     device = device_of(flags.device)
     from rich.console import Console
     from rich.table import Table
@@ -36,6 +45,10 @@ def run(flags: argparse.Namespace) -> None:
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     experiment = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
+    if flags.dry_run:
+        cost = 2 * protocols.flops(dataset, pretrained.model.config)
+        print(f"{protocols} on {experiment.data}: {cost / 1e15:.3g} PFLOPs, of which random weights take half")
+        return
     model = pretrained.model.to(device)
     metrics = protocols(model, dataset, device)
     random = protocols(experiment.build().to(device), dataset, device)

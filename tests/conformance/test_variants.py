@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from darl.errors import UserError
+from darl.evaluation.dense.base import DenseProtocol
 from darl.evaluation.protocol import Protocol
 from darl.export.base import Export
 from darl.model.noise import Beta, Noise
@@ -46,7 +47,7 @@ def every(family: type[Variant]) -> list[Any]:
     return [variant() for variant in family.kinds().values()]
 
 
-FAMILIES = [Export, Noise, Objective, Order, Position, Protocol, Sampler, Tracker]
+FAMILIES = [DenseProtocol, Export, Noise, Objective, Order, Position, Protocol, Sampler, Tracker]
 VARIANTS = [variant for family in FAMILIES for variant in every(family)]
 ORDERS = [*every(Order), *(Order.parse(text) for text in ("nested_raster:3", "round_robin:3", "random:7"))]
 NOISES = [*every(Noise), *(Beta(a=a, b=b) for a, b in [(1.0, 1.0), (0.001, 0.001), (2.0, 5.0)])]

@@ -1,0 +1,102 @@
+"""Linear heads that classify every pixel from frozen patch features, trained side by side.
+
+As `BNHead` of facebookresearch/dinov2 (`dinov2/eval/segmentation/models/decode_heads/linear_head.py`; Oquab et al.
+2023, arXiv 2304.07193, section 7.4): batch norm, a 1 × 1 convolution, and logits enlarged bilinearly to the mask, where
+the cross-entropy is taken. Its optimiser too: AdamW with betas (0.9, 0.999), weight decay 1e-4 and a rate that falls
+linearly to 0.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darl.data.dense.segmentation import IGNORED
+from darl.evaluation.dense.mean_iou import confusion
+from darl.randomness import seed_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+__all__ = ["LinearHead", "count_pixels", "fit_heads"]
+
+Batch = tuple[Tensor, Sequence[Tensor]]
+"""Feature maps (B, W, rows, columns), and the mask (H, W) of each image."""
+
+
+class LinearHead(nn.Module):
+    """Batch norm and a 1 × 1 convolution."""
+
+    def __init__(self, width: int, classes: int):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(width)
+        self.linear = nn.Conv2d(width, classes, 1)
+        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, maps: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch classes rows columns"]:
+        """Class scores of patches."""
+        return self.linear(self.norm(maps))
+
+
+def fit_heads(
+    epoch: Callable[[int], Iterator[Batch]],
+    width: int,
+    classes: int,
+    *,
+    epochs: int,
+    steps: int,
+    rates: Sequence[float],
+    device: torch.device,
+) -> list[LinearHead]:
+    """A head for each peak learning rate, all from the same weights, in evaluation mode.
+
+    Args:
+        epoch: the batches of an epoch by its number; the masks of a batch are squares of one size.
+        width: of a patch's features.
+        classes: number of classes.
+        epochs: number of epochs.
+        steps: batches of an epoch.
+        rates: the peak learning rates.
+        device: where the batches are.
+
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_of("linear segmentation"))
+        start = LinearHead(width, classes).to(device)
+    heads = [copy.deepcopy(start) for _ in rates]
+    groups = [{"params": [*head.parameters()], "lr": rate} for head, rate in zip(heads, rates, strict=True)]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, epochs * steps)
+    with torch.enable_grad():
+        for number in range(epochs):
+            for maps, masks in epoch(number):
+                true = torch.stack([*masks])
+                if (true == IGNORED).all():
+                    continue
+                for head in heads:  # one after another: the enlarged logits of all of them may not fit
+                    logits = F.interpolate(head(maps), true.shape[1:], mode="bilinear")
+                    F.cross_entropy(logits, true, ignore_index=IGNORED).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
+    return [head.eval() for head in heads]
+
+
+@torch.no_grad()
+def count_pixels(
+    heads: Sequence[LinearHead], batches: Iterable[Batch], classes: int
+) -> list[Int64[Tensor, "classes classes"]]:
+    """The confusion matrix of each head over all masks, each in its own size."""
+    matrices = [torch.zeros(classes, classes, dtype=torch.int64) for _ in heads]
+    for maps, masks in batches:
+        for matrix, head in zip(matrices, heads, strict=True):
+            for logits, mask in zip(head(maps).split(1), masks, strict=True):
+                predicted = F.interpolate(logits, mask.shape, mode="bilinear")[0].argmax(0)
+                matrix += confusion(predicted.flatten(), mask.flatten(), classes).cpu()
+    return matrices
