@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["instance_mask"]
 
+FINER = 9
+"""Parts of a pixel's side in which polygons are drawn; odd, so that one part is the centre."""
+
 
 def instance_mask(segmentation: Any, size: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
     """The mask of one object, 1 inside.
@@ -33,14 +36,21 @@ def instance_mask(segmentation: Any, size: tuple[int, int]) -> UInt8[np.ndarray,
 
 
 def _from_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
-    height, width = size
-    image = Image.new("L", (width, height), 0)
+    """The pixels whose centres lie inside. Coordinates are of pixels' corners, as COCO's."""
+    whole = np.zeros(size, np.uint8)
     for outline in polygons:
         usable = len(outline) >= 6 and len(outline) % 2 == 0
         require(usable, "data", "have polygons of at least three points x, y", outline)
-        # COCO's coordinates are of the pixels' corners, PIL's of their centres
-        ImageDraw.Draw(image).polygon([value - 0.5 for value in outline], fill=1)
-    return np.array(image)
+        points = np.asarray(outline, np.float64).reshape(-1, 2).clip(0, size[::-1])
+        left, top = np.floor(points.min(0)).astype(int)
+        right, bottom = np.ceil(points.max(0)).astype(int)
+        if right <= left or bottom <= top:
+            continue
+        # PIL fills every pixel that an edge touches: so it draws finer ones, of which the centres are taken
+        fine = Image.new("L", (FINER * int(right - left), FINER * int(bottom - top)), 0)
+        ImageDraw.Draw(fine).polygon([*map(float, (FINER * (points - (left, top)) - 0.5).ravel())], fill=1)
+        whole[top:bottom, left:right] |= np.asarray(fine)[FINER // 2 :: FINER, FINER // 2 :: FINER]
+    return whole
 
 
 def _from_runs(counts: Any, size: tuple[int, int]) -> np.ndarray:

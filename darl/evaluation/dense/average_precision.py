@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import importlib.util
 import io
 from collections.abc import Sequence
@@ -64,8 +63,8 @@ def average_precision(data: CocoData, results: list[dict[str, Any]], kind: str) 
         truth = COCO()
         truth.dataset = data.validation.ground_truth(data.categories)
         truth.createIndex()
-        own = [{name: value for name, value in each.items() if name != "segmentation"} if kind == "bbox" else each
-               for each in copy.deepcopy(results)]  # fmt: skip
+        names = {"image_id", "category_id", "score", "bbox"} | ({"segmentation"} if kind == "segm" else set[str]())
+        own = [{name: value for name, value in each.items() if name in names} for each in results]  # it adds to them
         evaluation = COCOeval(truth, truth.loadRes(own), kind)
         evaluation.evaluate()
         evaluation.accumulate()

@@ -120,11 +120,13 @@ class Detector(MaskRCNN):
             heads.mask_roi_pool = heads.mask_head = heads.mask_predictor = None
 
     def group_matcher(self, coarse: bool = False) -> Mapping[str, Any]:
-        """Patterns that assign parameters to layers, for timm's layer-wise learning rates: all heads are the last."""
+        """Patterns that assign parameters to layers, for timm's layer-wise learning rates.
+
+        Those that match none, the encoder's last norm and all heads, are the last layer, whose rate is not reduced.
+        """
         encoder = r"^backbone\.encoder\."
-        last = rf"{encoder}norm|^backbone\.pyramid|^rpn|^roi_heads"  # timm reads every group in parentheses as a number
         stem = "|".join(encoder + name for name in ("start_token", "patch_embed", "position"))
-        return {"stem": stem, "blocks": [(rf"{encoder}blocks\.(\d+)", None), (last, (99999,))]}
+        return {"stem": stem, "blocks": [(rf"{encoder}blocks\.(\d+)", None)]}
 
     def no_weight_decay(self) -> set[str]:
         """The encoder's parameters without weight decay; timm's optimiser factory calls this."""
