@@ -176,19 +176,7 @@ def _annotation_files(files: Listing, name: str) -> dict[str, str]:
 def _read(files: Listing, path: str) -> tuple[CocoImages, dict[int, str]]:
     """The images and categories of a file of annotations, checked. Raises UserError."""
     full = files.full(path)
-    try:
-        content = json.loads(files.storage.read(full))
-        records = [{key: image[key] for key in ("id", "file_name", "width", "height")} for image in content["images"]]
-        categories = {int(each["id"]): str(each["name"]) for each in content["categories"]}
-        annotations = list(content["annotations"])
-        for each in annotations:
-            each["image_id"], each["category_id"], *each["bbox"][:4]
-            require(len(each["bbox"]) == 4, "data", f"have boxes of four numbers in {full}", each["bbox"])
-    except UserError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        missing = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) else reason(error)
-        raise UserError(f"must hold annotations in COCO's format, got {full!r} ({missing})", field="data") from None
+    records, categories, annotations = _parsed(files, full)
     require(bool(annotations), "data", "hold annotations, and has none", full)
     known = {record["id"] for record in records}
     by_image: dict[int, list[Annotation]] = {}
@@ -198,7 +186,26 @@ def _read(files: Listing, path: str) -> tuple[CocoImages, dict[int, str]]:
         require(each["image_id"] in known, "data", f"have annotations of its images in {full}", each["image_id"])
         by_image.setdefault(each["image_id"], []).append(each)
     split = path.rpartition("/")[2].removeprefix("instances_").removesuffix(".json")
-    return CocoImages(files, _image_paths(files, records, split), records, by_image), dict(sorted(categories.items()))
+    return CocoImages(files, _image_paths(files, records, split), records, by_image), categories
+
+
+def _parsed(files: Listing, full: str) -> tuple[list[dict[str, Any]], dict[int, str], list[dict[str, Any]]]:
+    """The records of images, the names of categories by id, and the annotations, each with what is read of it."""
+    try:
+        content = json.loads(files.storage.read(full))
+        records = [{key: image[key] for key in ("id", "file_name", "width", "height")} for image in content["images"]]
+        categories = {int(each["id"]): str(each["name"]) for each in content["categories"]}
+        annotations = list(content["annotations"])
+        for each in annotations:
+            absent = {"image_id", "category_id", "bbox"} - each.keys()
+            require(not absent, "data", f"have {', '.join(sorted(absent))} in every annotation of {full}", each)
+            require(len(each["bbox"]) == 4, "data", f"have boxes of four numbers in {full}", each["bbox"])
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) else reason(error)
+        raise UserError(f"must hold annotations in COCO's format, got {full!r} ({why})", field="data") from None
+    return records, dict(sorted(categories.items())), annotations
 
 
 def _image_paths(files: Listing, records: Sequence[Mapping[str, Any]], split: str) -> dict[int, str]:

@@ -60,7 +60,7 @@ def _from_runs(counts: Any, size: tuple[int, int]) -> np.ndarray:
     return np.repeat(values, counts).reshape(size, order="F")
 
 
-def _decompressed(segmentation: dict[str, Any]) -> np.ndarray:
+def _decompressed(segmentation: Any) -> np.ndarray:
     try:
         from pycocotools import mask
     except ImportError:

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def to_results(output: dict[str, Tensor], image: int, categories: Sequence[int])
     return results
 
 
-def average_precision(data: CocoData, results: list[dict[str, Any]], kind: str) -> float | None:
+def average_precision(data: CocoData, results: Any, kind: Literal["bbox", "segm"]) -> float | None:
     """AP at IoU 0.5 to 0.95 of the validation images, in [0, 1]; None where they have no object to find.
 
     results: of all validation images, see `to_results`. kind: `bbox` or `segm`.
@@ -60,7 +60,7 @@ def average_precision(data: CocoData, results: list[dict[str, Any]], kind: str) 
     if not results:
         return 0.0
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        truth = COCO()
+        truth: Any = COCO()
         truth.dataset = data.validation.ground_truth(data.categories)
         truth.createIndex()
         names = {"image_id", "category_id", "score", "bbox"} | ({"segmentation"} if kind == "segm" else set[str]())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from darl.data import normalize
-from darl.data.dense.segmentation import MaskedImages, mask_batches
+from darl.data.dense.masked_images import MaskedImages, mask_batches
 from darl.evaluation.dense.base import Setting
 from darl.evaluation.dense.linear_head import Batch
 from darl.evaluation.subject import MEMORY

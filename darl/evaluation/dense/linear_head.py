@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darl.data.dense.segmentation import IGNORED
+from darl.data.dense.masked_images import IGNORED
 from darl.evaluation.dense.mean_iou import confusion
 from darl.randomness import seed_of
 
@@ -36,12 +36,17 @@ class LinearHead(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm2d(width)
         self.linear = nn.Conv2d(width, classes, 1)
-        nn.init.normal_(self.linear.weight, std=0.01)
-        nn.init.zeros_(self.linear.bias)
+        self.linear.apply(_reset)
 
     def forward(self, maps: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch classes rows columns"]:
         """Class scores of patches."""
         return self.linear(self.norm(maps))
+
+
+def _reset(linear: nn.Module) -> None:
+    """mmsegmentation's initialisation of `cls_seg`."""
+    for parameter in linear.parameters():
+        nn.init.normal_(parameter, std=0.01) if parameter.ndim > 1 else nn.init.zeros_(parameter)
 
 
 def fit_heads(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from darl.data.dense.segmentation import IGNORED
+from darl.data.dense.masked_images import IGNORED
 
 if TYPE_CHECKING:
     from jaxtyping import Int64

@@ -23,13 +23,13 @@ def annotation(number: int, **changes: Any) -> dict[str, Any]:
     return usual | changes
 
 
-def write(folder: Path, *own: dict[str, Any], images: str = "train2017", **changes: Any) -> Path:
+def write(folder: Path, *own: dict[str, Any], folder_of_images: str = "train2017", **changes: Any) -> Path:
     """Five images of 10 x 8 pixels, the categories 7 and 3, and the annotations."""
     (folder / "annotations").mkdir(exist_ok=True)
-    (folder / images).mkdir(parents=True, exist_ok=True)
+    (folder / folder_of_images).mkdir(parents=True, exist_ok=True)
     records = [{"id": number, "file_name": f"{number}.png", "width": 10, "height": 8} for number in range(1, 6)]
     for record in records:
-        Image.new("RGB", (10, 8), (record["id"], 0, 0)).save(folder / images / record["file_name"])
+        Image.new("RGB", (10, 8), (record["id"], 0, 0)).save(folder / folder_of_images / record["file_name"])
     content = {"images": records, "annotations": [*own], "categories": [{"id": 7, "name": "b"}, {"id": 3, "name": "a"}]}
     path = folder / "annotations" / "instances_train2017.json"
     path.write_text(json.dumps(content | changes))
@@ -41,7 +41,7 @@ def test_targets_hold_what_is_trained_on(tmp_path: Path, images: str) -> None:
     crowd = annotation(90, image_id=1, iscrowd=1, segmentation={"size": [8, 10], "counts": [0, 80]})
     thin = annotation(91, image_id=1, bbox=[1, 2, 0, 5])
     write(tmp_path, *(annotation(number) for number in range(5)), annotation(5, category_id=3), crowd, thin,
-          images=images)  # fmt: skip
+          folder_of_images=images)  # fmt: skip
     data = load_coco(f"coco:{tmp_path}")
     assert dict(data.categories) == {3: "a", 7: "b"}
     assert (len(data.train), len(data.validation), data.has_masks) == (4, 1, True)
@@ -92,8 +92,10 @@ def test_what_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     refused(r"^data must have annotations of its 2 categories in \S+, not of an unknown one, got 9$",
             annotation(0, category_id=9))  # fmt: skip
     refused(r"^data must have annotations of its images in \S+, got 77$", annotation(0, image_id=77))
-    refused(r"^data must hold annotations in COCO's format, got '\S+' \(it has no 'bbox'\)$", {"image_id": 1,
-            "category_id": 7})  # fmt: skip
+    refused(r"^data must have bbox in every annotation of \S+, got \{", {"image_id": 1, "category_id": 7})
+    refused(r"^data must have boxes of four numbers in \S+, got \[1, 2\]$", annotation(0, bbox=[1, 2]))
+    refused(r"^data must hold annotations in COCO's format, got '\S+' \(it has no 'width'\)$", *usual, images=[
+        {"id": 1, "file_name": "1.png"}])  # fmt: skip
     refused(r"^data must have annotations with boxes of its training images",
             *(annotation(number, iscrowd=1) for number in range(5)))  # fmt: skip
     write(tmp_path, *usual).write_text("{")

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from darl.data.dense.segmentation import load_segmentation, mask_batches
+from darl.data.dense.masked_images import mask_batches
+from darl.data.dense.segmentation import load_segmentation
 from darl.errors import UserError
 
 
