@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeVar
 
-from darl.errors import UserError
 from darl.evaluation.dense.base import DenseProtocol, named_in
 from darl.evaluation.subject import Split, Subject, evaluating, labelled
 from darl.metrics import METRICS, Metric
@@ -128,8 +127,8 @@ class Protocols:
     def parse(cls, text: str) -> Self:
         """`linear,knn:neighbours=10,temperature=0.1,denoising`; raises UserError."""
         if (dense := named_in(text)) is not None:
-            own = DenseProtocol.of(dense).reads
-            raise UserError(f"cannot have {dense} here: it reads {own}, by `darl evaluate` alone", field="protocols")
+            own = f"{dense} reads {DenseProtocol.of(dense).reads}, by `darl evaluate` alone"
+            require(False, "protocols", f"be of labelled images here: {own}", text)
         texts: list[str] = []
         for part in filter(None, text.split(",")):
             if texts and ":" in texts[-1] and part.partition(":")[0].strip() not in Protocol.kinds():

@@ -72,7 +72,9 @@ def test_without_pycocotools_nothing_is_read(
     hidden = lambda name, package=None: None if name == "pycocotools" else found(name, package)  # noqa: E731
     monkeypatch.setattr(importlib.util, "find_spec", hidden)
     said = refusal(monkeypatch, capsys, "no-run", "--protocols", "detection", "--data", "coco:none")
-    assert said == "error: detection needs pycocotools for COCO's AP: pip install 'darl[coco]'\n"
+    assert said == (
+        "error: --protocols must have pycocotools installed for COCO's AP: pip install 'darl[coco]', got 'detection'\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_a_dense_protocols_metrics_are_registered_and_stand_in_no_table(protocol
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
 def test_a_dense_protocol_is_refused_where_images_have_labels(protocol: DenseProtocol) -> None:
-    message = rf"^protocols cannot have {protocol.kind} here: it reads .*--data .*, by `darl evaluate` alone$"
+    message = rf"^protocols must be of labelled images here: {protocol.kind} reads .*, by `darl evaluate` alone, got "
     for text in (protocol.kind, f"linear,{protocol}", f"{protocol},knn:neighbours=10"):
         assert named_in(text) == protocol.kind
         with pytest.raises(UserError, match=message):

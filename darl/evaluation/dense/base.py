@@ -2,7 +2,8 @@
 
 A dense protocol opens its own kind of data (`darl.data.dense`), so it is no `darl.evaluation.protocol.Protocol`, whose
 members share one labelled data set and its features in the evaluations of a sweep. `darl evaluate` takes either. A new
-dense protocol is one class in one file of this package.
+dense protocol is one class in one file of this package; what it is made of lies in a folder below, since every command
+that is given protocols imports the files here.
 """
 
 from __future__ import annotations

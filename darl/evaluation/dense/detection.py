@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from darl.data.dense.coco import CocoData, Target, load_coco
-from darl.evaluation.dense.average_precision import average_precision, require_pycocotools, to_results
 from darl.evaluation.dense.base import DenseProtocol, Setting, image_side
+from darl.evaluation.dense.detecting.average_precision import average_precision, require_pycocotools, to_results
 from darl.metrics import DENSE_METRICS, Metric
 from darl.optim import Optimizer, build_optimizer, build_schedule
 from darl.randomness import generator, seed_of
 from darl.variants import require
 
 if TYPE_CHECKING:
-    from darl.evaluation.dense.detector import Detector
+    from darl.data.dense.coco import CocoData, Target
+    from darl.evaluation.dense.detecting.detector import Detector
     from darl.evaluation.protocol import Value
     from darl.model.config import ModelConfig
     from darl.model.darl import Darl
@@ -29,7 +29,7 @@ __all__ = ["DetectionProtocol"]
 
 BOX_AP, MASK_AP = DENSE_METRICS["detection_box_ap"], DENSE_METRICS["detection_mask_ap"]
 
-Row = tuple[Tensor, Target]
+Row = tuple[Tensor, "Target"]
 """An image with pixels in [0, 1] (channels, height, width), and what it shows."""
 
 
@@ -37,10 +37,10 @@ Row = tuple[Tensor, Target]
 class DetectionProtocol(DenseProtocol):
     """COCO's AP of boxes and of masks after training Mask R-CNN on ViTDet's feature pyramid, in [0, 1].
 
-    A copy of the encoder is trained with the heads (`darl.evaluation.dense.detector`) by ViTDet's recipe (Li et al.
-    2022, arXiv 2203.16527, appendix A.2): AdamW (0.9, 0.999) with weight decay 0.1 and layer-wise learning rates.
-    Unlike there, images are flipped but not scaled at random, and the rate falls along a cosine after a warm-up of a
-    tenth. The validation images choose nothing. Data without masks for every object is judged by boxes alone.
+    A copy of the encoder is trained with the heads (`detecting.detector`) by ViTDet's recipe (Li et al. 2022, arXiv
+    2203.16527, appendix A.2): AdamW (0.9, 0.999) with weight decay 0.1 and layer-wise learning rates. Unlike there,
+    images are flipped but not scaled at random, and the rate falls along a cosine after a warm-up of a tenth. The
+    validation images choose nothing. Data without masks for every object is judged by boxes alone.
 
     epochs, batch_size: numbers. learning_rate: the peak; ViTDet's 1e-4 is for 64 images a batch. layer_decay: each
     layer's rate as a multiple of that of the layer above it. size: pixels of an image's longer side; 0 for the model's
@@ -79,6 +79,8 @@ class DetectionProtocol(DenseProtocol):
 
     def load(self, data: str) -> CocoData:
         """See `DenseProtocol.load`."""
+        from darl.data.dense.coco import load_coco  # here, since it imports what decodes images
+
         return load_coco(data)
 
     def measure(self, model: Darl, data: CocoData, setting: Setting) -> Mapping[str, Value]:
@@ -98,7 +100,7 @@ class DetectionProtocol(DenseProtocol):
 
         A frozen encoder is passed forward only. Validation images have twice the proposals, as torchvision's 1,000.
         """
-        from darl.evaluation.dense.detector import detector_flops
+        from darl.evaluation.dense.detecting.detector import detector_flops
 
         side = image_side(self.size, config)
         image = detector_flops(config, side, self.channels, self.proposals, masks=data.has_masks)
@@ -108,7 +110,7 @@ class DetectionProtocol(DenseProtocol):
 
     def detector(self, model: Darl, data: CocoData, setting: Setting) -> Detector:
         """The model that is trained: a copy of the encoder, and heads from torch's global generator."""
-        from darl.evaluation.dense.detector import Detector, PyramidEncoder
+        from darl.evaluation.dense.detecting.detector import Detector, PyramidEncoder
 
         encoder = copy.deepcopy(model.encoder)
         detector = Detector(
@@ -193,4 +195,4 @@ def mirrored_row(image: Tensor, target: Target) -> Row:
     left, top, right, bottom = target.boxes.unbind(1)
     width = image.shape[2]
     boxes = torch.stack([width - right, top, width - left, bottom], 1)
-    return image.flip(2), Target(boxes, target.labels, None if target.masks is None else target.masks.flip(2))
+    return image.flip(2), target._replace(boxes=boxes, masks=None if target.masks is None else target.masks.flip(2))

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from torch import Tensor
 
-from darl.data.dense.segmentation import SegmentationData, load_segmentation
 from darl.evaluation.dense.base import DenseProtocol, Setting, image_side
-from darl.evaluation.dense.feature_maps import MaskedMaps, kept_bytes
-from darl.evaluation.dense.linear_head import Batch, count_pixels, fit_heads
-from darl.evaluation.dense.mean_iou import mean_iou
 from darl.evaluation.subject import MEMORY, evaluating
-from darl.evaluation.token_source import PLACE, place_coded_patches
 from darl.metrics import DENSE_METRICS, Metric
-from darl.randomness import generator
 from darl.variants import require
 
 if TYPE_CHECKING:
+    from darl.data.dense.segmentation import SegmentationData
     from darl.evaluation.protocol import Value
     from darl.model.config import ModelConfig
     from darl.model.darl import Darl
@@ -70,6 +64,8 @@ class SegmentationProtocol(DenseProtocol):
 
     def load(self, data: str) -> SegmentationData:
         """See `DenseProtocol.load`."""
+        from darl.data.dense.segmentation import load_segmentation  # here, and below: with labels nothing needs it
+
         return load_segmentation(data)
 
     def measure(self, model: Darl, data: SegmentationData, setting: Setting) -> Mapping[str, Value]:
@@ -87,7 +83,7 @@ class SegmentationProtocol(DenseProtocol):
                     states = encoder.forward_blocks(images, causal=None if masked else False)
                     return next(tokens for number, tokens in enumerate(states, start=1) if number == block)
 
-                held, value, rate = self._judge(read, encoder.embed_dim, model.config, data, setting)
+                held, value, rate = self._judge(read, model.config, data, setting)
                 if best is None or held > best[0]:
                     best = held, value, f"block {block}, learning rate {rate:g}"
         assert best is not None
@@ -95,54 +91,44 @@ class SegmentationProtocol(DenseProtocol):
 
     def yardsticks(self, model: Darl, data: SegmentationData, setting: Setting) -> Mapping[str, Value]:
         """See `DenseProtocol.yardsticks`."""
-        patch = model.patch_size
-        width = model.patch_dim + PLACE
-        value = self._judge(lambda images: place_coded_patches(images, patch), width, model.config, data, setting)[1]
+        from darl.evaluation.token_source import place_coded_patches
+
+        value = self._judge(lambda images: place_coded_patches(images, model.patch_size), model.config, data, setting)[
+            1
+        ]
         return {MIOU.pixels_column: value}
 
     def flops(self, data: SegmentationData, config: ModelConfig) -> float:
-        """Two passes over the training images and one over the others; three passes of an image through each head.
+        """One pass over all images, each as far as the block; three passes of an image through each head in an epoch.
 
-        Features that do not fit into memory cost a pass in each epoch instead, which is counted. Blocks before the last
-        one are read by passes of their own. The enlargement of logits takes 8 operations for a number.
+        Features that do not fit into memory cost a pass in each epoch more. The enlargement of logits takes 8
+        operations for a number. The heads on raw pixels are counted as those of one more block.
         """
+        from darl.evaluation.dense.segmenting.feature_maps import kept_bytes
+
         side, width, depth = image_side(self.size, config), config.size.width, config.size.depth
         patches = (side // config.size.patch_size) ** 2
-        blocks, images, rest = depth if self.block == "best" else 1, len(data.train), len(data.validation)
+        images, rest = len(data.train), len(data.validation)
         again = self.epochs if kept_bytes(images, width * patches, side) > MEMORY else 0
-        passes = (images * (1 + again) + rest) * (1 if blocks == 1 else (depth + 1) / 2)
+        blocks = range(1, depth + 1) if self.block == "best" else [depth if self.block == "last" else int(self.block)]
+        passes = (images * (1 + again) + rest) * sum(blocks) / depth
         head = data.classes * (2.0 * width * patches + 8 * side**2)
         heads = len(RATES) * (3 * self.epochs * images * 0.9 + images * 0.1) + rest
-        return passes * config.trunk_flops(patches) + heads * head * (blocks + 1)
+        return passes * config.trunk_flops(patches) + heads * head * (len(blocks) + 1)
 
     def _judge(
         self,
         read: Callable[[Tensor], Tensor],
-        width: int,
         config: ModelConfig,
         data: SegmentationData,
         setting: Setting,
     ) -> tuple[float, float, float]:
-        """mIoU on the held-out tenth and on the validation images of the best head, and its learning rate.
+        """As `judge_heads`. read: patch tokens (B, N, W) in raster order of normalised images."""
+        from darl.evaluation.dense.segmenting.feature_maps import MaskedMaps
+        from darl.evaluation.dense.segmenting.linear_head import judge_heads
 
-        read: patch tokens (B, N, W) in raster order of normalised images. width: W.
-        """
-        side, count = image_side(self.size, config), len(data.train)
-        require(count >= 2, "data", "hold at least two training images", data.name)
+        side = image_side(self.size, config)
+        require(len(data.train) >= 2, "data", "hold at least two training images", data.name)
         train, validation = (MaskedMaps(each, read, side, config, setting) for each in (data.train, data.validation))
-        mixed = torch.randperm(count, generator=generator("held-out masks"))
-        held, rest = mixed[::10], mixed[torch.arange(count) % 10 != 0]
-        batch = min(self.batch_size, len(rest))
-        steps = len(rest) // batch
-
-        def epoch(number: int) -> Iterator[Batch]:
-            order = torch.randperm(len(rest), generator=generator("order of masks", number))
-            yield from train.chosen(rest[order[: steps * batch]], batch)
-
-        heads = fit_heads(
-            epoch, width, data.classes, epochs=self.epochs, steps=steps, rates=RATES, device=setting.device
-        )
-        scores = [mean_iou(matrix) for matrix in count_pixels(heads, train.chosen(held, batch), data.classes)]
-        best = scores.index(max(scores))
-        (matrix,) = count_pixels([heads[best]], validation.whole(), data.classes)
-        return scores[best], mean_iou(matrix), RATES[best]
+        settings = {"epochs": self.epochs, "batch_size": self.batch_size, "rates": RATES}
+        return judge_heads(train, validation, data.classes, **settings)

@@ -12,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from darl.data.dense.coco import CocoData, Target, load_coco
 from darl.errors import UserError
-from darl.evaluation.dense.average_precision import average_precision, to_results
 from darl.evaluation.dense.base import Setting
+from darl.evaluation.dense.detecting.average_precision import average_precision, to_results
+from darl.evaluation.dense.detecting.detector import Detector, PyramidEncoder, detector_flops
 from darl.evaluation.dense.detection import DetectionProtocol, mirrored_row
-from darl.evaluation.dense.detector import Detector, PyramidEncoder, detector_flops
 from darl.model.encoder_config import EncoderConfig
 from darl.optim import Optimizer, build_optimizer
 from tests.evaluation.dense.example_dense import experiment, write_coco

@@ -15,10 +15,10 @@ from darl.data.dense.segmentation import SegmentationData, load_segmentation
 from darl.errors import UserError
 from darl.evaluation.dense import segmentation as module
 from darl.evaluation.dense.base import Setting
-from darl.evaluation.dense.feature_maps import MaskedMaps
-from darl.evaluation.dense.linear_head import LinearHead, count_pixels, fit_heads
-from darl.evaluation.dense.mean_iou import confusion, mean_iou
 from darl.evaluation.dense.segmentation import SegmentationProtocol
+from darl.evaluation.dense.segmenting.feature_maps import MaskedMaps
+from darl.evaluation.dense.segmenting.linear_head import LinearHead, count_pixels, fit_heads
+from darl.evaluation.dense.segmenting.mean_iou import confusion, mean_iou
 from tests.evaluation.dense.example_dense import experiment, write_masks
 from tests.evaluation.example_subjects import CPU
 

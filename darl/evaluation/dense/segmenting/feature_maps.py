@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ from torch import Tensor
 from darl.data import normalize
 from darl.data.dense.masked_images import MaskedImages, mask_batches
 from darl.evaluation.dense.base import Setting
-from darl.evaluation.dense.linear_head import Batch
 from darl.evaluation.subject import MEMORY
 from darl.model.patches import grid_of
 
@@ -21,7 +20,10 @@ if TYPE_CHECKING:
 
     from darl.model.config import ModelConfig
 
-__all__ = ["MaskedMaps", "kept_bytes"]
+__all__ = ["Batch", "MaskedMaps", "kept_bytes"]
+
+Batch = tuple[Tensor, Sequence[Tensor]]
+"""Feature maps (B, W, rows, columns), and the mask (H, W) of each image."""
 
 READ_AT_ONCE = 64
 """Images of a forward pass that trains nothing."""
@@ -65,6 +67,11 @@ class MaskedMaps:
     def whole(self) -> Iterator[Batch]:
         """The maps of all images in order; each mask has its own size."""
         yield from self._read(READ_AT_ONCE)
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers of a patch's features."""
+        return next(self._read(1, [0]))[0].shape[1]
 
     @cached_property
     def _kept(self) -> tuple[Tensor, Tensor] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from darl.errors import UserError
+from darl.variants import require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +22,8 @@ __all__ = ["average_precision", "require_pycocotools", "to_results"]
 
 def require_pycocotools(kind: str) -> None:
     """Raise UserError, naming the extra, where pycocotools is not installed. kind: the protocol."""
-    if importlib.util.find_spec("pycocotools") is None:
-        raise UserError(f"{kind} needs pycocotools for COCO's AP: pip install 'darl[coco]'")
+    found = importlib.util.find_spec("pycocotools") is not None
+    require(found, "protocol", "have pycocotools installed for COCO's AP: pip install 'darl[coco]'", kind)
 
 
 def to_results(output: dict[str, Tensor], image: int, categories: Sequence[int]) -> list[dict[str, Any]]:
