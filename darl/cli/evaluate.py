@@ -29,7 +29,7 @@ def run(flags: argparse.Namespace) -> None:
     if flags.protocols is not None and named_in(flags.protocols):
         from darl.cli.dense import evaluate_dense
 
-        evaluate_dense(flags)
+        evaluate_dense(flags.protocols, [flags.checkpoint], [flags.data] if flags.data else [], flags)
         return
     device = device_of(flags.device)
     from rich.console import Console

@@ -40,7 +40,8 @@ class DetectionProtocol(DenseProtocol):
     A copy of the encoder is trained with the heads (`detecting.detector`) by ViTDet's recipe (Li et al. 2022, arXiv
     2203.16527, appendix A.2): AdamW (0.9, 0.999) with weight decay 0.1 and layer-wise learning rates. Unlike there,
     images are flipped but not scaled at random, and the rate falls along a cosine after a warm-up of a tenth. The
-    validation images choose nothing. Data without masks for every object is judged by boxes alone.
+    validation images choose nothing. Data without masks for every object is judged by boxes alone. On a CPU two
+    measurements are equal; on a GPU RoIAlign adds up its gradients in an order of its own, so they nearly are.
 
     epochs, batch_size: numbers. learning_rate: the peak; ViTDet's 1e-4 is for 64 images a batch. layer_decay: each
     layer's rate as a multiple of that of the layer above it. size: pixels of an image's longer side; 0 for the model's

@@ -173,6 +173,13 @@ def test_patches_that_torchvisions_heads_cannot_have_are_refused(shapes: CocoDat
         SMALL.measure(model, shapes, SETTING)
 
 
+@pytest.mark.gpu
+def test_a_gpu_takes_all_steps(shapes: CocoData) -> None:
+    model = experiment().build()
+    metrics = SMALL.measure(model.cuda(), shapes, replace(SETTING, device=torch.device("cuda")))
+    assert all(0 <= float(value or 0) <= 1 for value in metrics.values())
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_small_model_finds_coloured_shapes(tmp_path: Path) -> None:

@@ -135,3 +135,12 @@ def test_options_and_cost(shapes: SegmentationData, monkeypatch: pytest.MonkeyPa
     ):
         with pytest.raises(UserError, match=message):
             protocol.measure(model, shapes, SETTING)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_what_the_cpu_gives(shapes: SegmentationData) -> None:
+    protocol = SegmentationProtocol(epochs=20, block="1", mask="removed")
+    model = experiment().build()
+    cpu = protocol.measure(model, shapes, SETTING)
+    gpu = protocol.measure(model.cuda(), shapes, replace(SETTING, device=torch.device("cuda")))
+    assert gpu["segmentation_miou"] == pytest.approx(cpu["segmentation_miou"], abs=0.03)
