@@ -33,6 +33,8 @@ class MaskedImages:
 
     images: Source
     masks: Source
+    ignored: int = IGNORED
+    """A class index that is ignored as 255 is: data sets such as ADE20K have 0 for what is in no class."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,11 +54,13 @@ class MaskedImages:
         """The mask in its own size, or resized to a square (nearest); raises UserError where it is broken."""
         try:
             with silence_pil():
-                return _class_indices(self.masks.read(index), size)
+                values = _class_indices(self.masks.read(index), size)
         except UserError:
             raise
         except Exception as error:
             raise unusable("mask", self.masks.name(index), reason(error)) from None
+        values[values == self.ignored] = IGNORED
+        return values
 
     def checked_classes(self, index: int) -> int:
         """One more than the highest class of a mask, 0 for one that ignores all; raises UserError for a bad pair."""
@@ -136,6 +140,8 @@ def _collate(rows: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Tensor]]:
 def _class_indices(encoded: Encoded, size: int | None) -> np.ndarray:
     """A mask's class indices; raises ValueError for one of colours."""
     image = open_image(encoded)
+    if image.format == "JPEG":
+        raise ValueError("JPEG does not keep class indices: a mask must be a PNG")
     if image.mode not in ("1", "L", "P", "I") and not image.mode.startswith("I;16"):
         raise ValueError(f"its pixels are colours (mode {image.mode}), not class indices (a PNG of mode L or P)")
     if size is not None:

@@ -10,7 +10,7 @@ masks `annotation`, `mask`, `label` or `segmentation`. A mask's pixels are class
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,11 +44,12 @@ class SegmentationData:
     classes: int
 
 
-def load_segmentation(data: str) -> SegmentationData:
+def load_segmentation(data: str, ignored: int = IGNORED) -> SegmentationData:
     """Images with masks in a folder or in Parquet files, also at s3:// or gs://.
 
-    Without `val` or `test`, a fifth of the images is held out. Every mask is read once, to know the classes and to
-    refuse what does not fit together before anything is trained. Raises UserError.
+    ignored: a class index that is ignored as 255 is. Without `val` or `test`, a fifth of the images is held out. Every
+    mask is read once, to know the classes and to refuse what does not fit together before anything is trained. Raises
+    UserError.
     """
     name = locate(data)
     in_files = "://" in name or name.startswith("/")
@@ -59,6 +60,7 @@ def load_segmentation(data: str) -> SegmentationData:
     if validation is None:
         kept, held = hold_out(name, train.images)
         train, validation = (MaskedImages(each, Subset(train.masks, _rows(each))) for each in (kept, held))
+    train, validation = (replace(split, ignored=ignored) for split in (train, validation))
     with ThreadPoolExecutor(THREADS) as pool:
         counts = [max(pool.map(split.checked_classes, range(len(split)))) for split in (train, validation)]
     remedy = f"have masks of at least two classes ({IGNORED} is ignored)"
@@ -80,7 +82,9 @@ def _folder_splits(files: Listing, name: str) -> tuple[MaskedImages, MaskedImage
     for path in files.only(IMAGES).paths:
         if (place := _place(path)) is not None:
             role, split, stem = place
-            found.setdefault(split, {"images": {}, "masks": {}})[role][stem] = path
+            known = found.setdefault(split, {"images": {}, "masks": {}})[role]
+            require(stem not in known, "data", f"have one file of each name, not {known.get(stem)} too", path)
+            known[stem] = path
     layout = "hold folders images/ and masks/ for segmentation, or Parquet files with both"
     require(any(roles["masks"] for roles in found.values()), "data", layout, name)
     splits = {split: _paired(files, roles["images"], roles["masks"]) for split, roles in found.items()}

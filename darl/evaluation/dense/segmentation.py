@@ -40,8 +40,8 @@ class SegmentationProtocol(DenseProtocol):
 
     block: after how many blocks the features are read: a number, `last`, or `best`. mask: `kept`, or `removed` to read
     without the causal mask. size: the side in pixels of the squares that images are resized to; 0 for the model's own.
-    epochs, batch_size: of the heads' training. Feature maps that take up to 3 GiB are kept; more are computed again in
-    every epoch.
+    epochs, batch_size: of the heads' training. ignored: a class index that is ignored as 255 is, as 0 of ADE20K.
+    Feature maps that take up to 3 GiB are kept; more are computed again in every epoch.
     """
 
     kind: ClassVar[str] = "segmentation"
@@ -53,12 +53,14 @@ class SegmentationProtocol(DenseProtocol):
     size: int = 0
     epochs: int = 30
     batch_size: int = 16
+    ignored: int = 255
 
     def __post_init__(self) -> None:
         known = self.block in ("best", "last") or self.block.isdecimal()
         require(known, "protocol.block", "be the number of a block, last or best", self.block)
         require(self.mask in ("kept", "removed"), "protocol.mask", "be kept or removed", self.mask)
         require(self.size >= 0, "protocol.size", "be positive, or 0 for the model's own", self.size)
+        require(self.ignored >= 0, "protocol.ignored", "be a class index", self.ignored)
         for name in ("epochs", "batch_size"):
             require(getattr(self, name) >= 1, f"protocol.{name}", "be at least 1", getattr(self, name))
 
@@ -66,7 +68,7 @@ class SegmentationProtocol(DenseProtocol):
         """See `DenseProtocol.load`."""
         from darl.data.dense.segmentation import load_segmentation  # here, and below: with labels nothing needs it
 
-        return load_segmentation(data)
+        return load_segmentation(data, self.ignored)
 
     def measure(self, model: Darl, data: SegmentationData, setting: Setting) -> Mapping[str, Value]:
         """See `DenseProtocol.measure`. Raises ArithmeticError where a feature is not finite."""

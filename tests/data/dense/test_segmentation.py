@@ -117,8 +117,16 @@ def test_what_does_not_fit_together_is_one_line(tmp_path: Path) -> None:
     image().save(tmp_path / "images" / "a.png")
     image().save(tmp_path / "masks" / "a.png")
     refused(r"^data must hold masks that can be used, got '\S+/masks/a\.png' \(its pixels are colours \(mode RGB\)")
+    buffer = io.BytesIO()
+    mask().save(buffer, "JPEG")
+    (tmp_path / "masks" / "a.png").write_bytes(buffer.getvalue())
+    refused(r"^data must hold masks that can be used, got '\S+/masks/a\.png' \(JPEG does not keep class indices")
     (tmp_path / "masks" / "a.png").write_bytes(b"nothing")
     refused(r"^data must hold masks that can be used, got '\S+/masks/a\.png' \(cannot identify")
+    mask().save(tmp_path / "masks" / "a.png")
+    mask().save(tmp_path / "masks" / "a.bmp")
+    refused(r"^data must have one file of each name, not masks/a\.bmp too, got 'masks/a\.png'$")
+    (tmp_path / "masks" / "a.bmp").unlink()
     for path in (tmp_path / "masks").iterdir():
         mask([[0, 255] * 4] * 6).save(path)
     refused(r"^data must have masks of at least two classes \(255 is ignored\)")
@@ -137,3 +145,10 @@ def test_a_coloured_palette_keeps_its_indices(tmp_path: Path) -> None:
         picture.save(path)
     data = load_segmentation(str(tmp_path))
     assert data.train.mask(0)[0].tolist() == [0, 1, 2, 255, 0, 0, 0, 0]
+
+
+def test_another_class_can_be_ignored(tmp_path: Path) -> None:
+    data = load_segmentation(str(write(tmp_path, 5)), ignored=0)
+    assert data.train.mask(0)[0].tolist() == [255, 1, 2, 255, 255, 255, 255, 255]
+    ((_, masks),) = mask_batches(data.validation, size=8, channels=3, batch_size=8, square=True)
+    assert {*masks[0].flatten().tolist()} == {1, 2, 255}
