@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 
 from darl.evaluation.dense.base import DenseProtocol, Setting, image_side
 from darl.evaluation.dense.detecting.average_precision import average_precision, require_pycocotools, to_results
+from darl.evaluation.dense.detecting.recipe import USUAL, Recipe, parse_settings, usual_recipe
 from darl.metrics import DENSE_METRICS, Metric
 from darl.optim import Optimizer, build_optimizer, build_schedule
 from darl.randomness import generator, seed_of
-from darl.variants import require
+from darl.variants import field_types, require
 
 if TYPE_CHECKING:
     from darl.data.dense.coco import CocoData, Target
@@ -43,36 +44,43 @@ class DetectionProtocol(DenseProtocol):
     validation images choose nothing. Data without masks for every object is judged by boxes alone. On a CPU two
     measurements are equal; on a GPU RoIAlign adds up its gradients in an order of its own, so they nearly are.
 
-    epochs, batch_size: numbers. learning_rate: the peak; ViTDet's 1e-4 is for 64 images a batch. layer_decay: each
-    layer's rate as a multiple of that of the layer above it. size: pixels of an image's longer side; 0 for the model's
-    own. mask: the causal mask, `removed`, as in fine-tuning, or `kept`. frozen: whether the encoder stays as it is.
-    flip: whether images are mirrored at random. channels: of the pyramid and the heads. proposals: of an image that the
-    heads are trained on. seed: of the heads' weights, the order and what torchvision samples.
+    Settings that are `usual` suit the model and the images: see `detecting.recipe.usual_recipe`.
+
+    epochs, batch_size: numbers. learning_rate: the peak. layer_decay: each layer's rate as a multiple of that of the
+    layer above it. channels: of the pyramid and the heads. proposals: of an image that the heads are trained on. size:
+    pixels of an image's longer side; 0 for the model's own. mask: the causal mask, `removed`, as in fine-tuning, or
+    `kept`. frozen: whether the encoder stays as it is. flip: whether images are mirrored at random. seed: of the heads'
+    weights, the order and what torchvision samples.
     """
 
     kind: ClassVar[str] = "detection"
     gives: ClassVar[tuple[Metric, ...]] = (BOX_AP, MASK_AP)
     reads: ClassVar[str] = "images with boxes (--data coco:FOLDER, in COCO's layout)"
-    epochs: int = 50
-    batch_size: int = 16
-    learning_rate: float = 1e-4
-    layer_decay: float = 0.7
+    epochs: str = USUAL
+    batch_size: str = USUAL
+    learning_rate: str = USUAL
+    layer_decay: str = USUAL
+    channels: str = USUAL
+    proposals: str = USUAL
     size: int = 0
     mask: str = "removed"
     frozen: bool = False
     flip: bool = True
-    channels: int = 256
-    proposals: int = 512
     seed: int = 0
 
     def __post_init__(self) -> None:
         require(self.mask in ("kept", "removed"), "protocol.mask", "be kept or removed", self.mask)
         require(self.size >= 0, "protocol.size", "be positive, or 0 for the model's own", self.size)
-        for name in ("epochs", "batch_size", "channels", "proposals"):
-            require(getattr(self, name) >= 1, f"protocol.{name}", "be at least 1", getattr(self, name))
-        require(self.learning_rate > 0, "protocol.learning_rate", "be positive", self.learning_rate)
-        require(0 < self.layer_decay <= 1, "protocol.layer_decay", "be in (0, 1]", self.layer_decay)
         require(0 <= self.seed < 2**63, "protocol.seed", "be in [0, 2^63)", self.seed)
+        parse_settings(self._settings)
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        return {name: getattr(self, name) for name in field_types(Recipe)}
+
+    def recipe(self, config: ModelConfig) -> Recipe:
+        """The settings of the training of a model of this configuration."""
+        return parse_settings(self._settings, usual_recipe(config, image_side(self.size, config)))
 
     def check(self) -> None:
         """See `DenseProtocol.check`."""
@@ -91,7 +99,7 @@ class DetectionProtocol(DenseProtocol):
         with torch.random.fork_rng(devices=devices):  # torchvision samples by the global generators
             torch.manual_seed(seed_of("detection", self.seed))
             detector = self.detector(model, data, setting)
-            self._train(detector, data, setting)
+            self._train(detector, self.recipe(model.config), data, setting)
             results = self._detections(detector, data, setting)
         mask_ap = average_precision(data, results, "segm") if data.has_masks else None
         return {BOX_AP.column: average_precision(data, results, "bbox"), MASK_AP.column: mask_ap}
@@ -103,36 +111,36 @@ class DetectionProtocol(DenseProtocol):
         """
         from darl.evaluation.dense.detecting.detector import detector_flops
 
-        side = image_side(self.size, config)
-        image = detector_flops(config, side, self.channels, self.proposals, masks=data.has_masks)
-        tested = detector_flops(config, side, self.channels, 1000, masks=False)
+        side, recipe = image_side(self.size, config), self.recipe(config)
+        image = detector_flops(config, side, recipe.channels, recipe.proposals, masks=data.has_masks)
+        tested = detector_flops(config, side, recipe.channels, 1000, masks=False)
         saved = 2 * config.trunk_flops((side // config.size.patch_size) ** 2) if self.frozen else 0.0
-        return self.epochs * len(data.train) * (3 * image - saved) + len(data.validation) * tested
+        return recipe.epochs * len(data.train) * (3 * image - saved) + len(data.validation) * tested
 
     def detector(self, model: Darl, data: CocoData, setting: Setting) -> Detector:
         """The model that is trained: a copy of the encoder, and heads from torch's global generator."""
         from darl.evaluation.dense.detecting.detector import Detector, PyramidEncoder
 
-        encoder = copy.deepcopy(model.encoder)
+        encoder, recipe = copy.deepcopy(model.encoder), self.recipe(model.config)
         detector = Detector(
-            PyramidEncoder(encoder, self.channels, masked=self.mask == "kept", frozen=self.frozen),
+            PyramidEncoder(encoder, recipe.channels, masked=self.mask == "kept", frozen=self.frozen),
             1 + len(data.categories),
             side=image_side(self.size, model.config),
             mean=setting.mean,
             std=setting.std,
-            proposals=self.proposals,
+            proposals=recipe.proposals,
             masks=data.has_masks,
         )
         return detector.to(setting.device)
 
-    def _train(self, detector: Detector, data: CocoData, setting: Setting) -> None:
-        batch = min(self.batch_size, len(data.train))
+    def _train(self, detector: Detector, recipe: Recipe, data: CocoData, setting: Setting) -> None:
+        batch = min(recipe.batch_size, len(data.train))
         steps = len(data.train) // batch
-        recipe = Optimizer(weight_decay=0.1, beta2=0.999, warmup=0.1)
-        optimizer = build_optimizer(detector, recipe, self.learning_rate, self.layer_decay)
-        schedule = build_schedule(optimizer, recipe, self.epochs * steps)
+        adamw = Optimizer(weight_decay=0.1, beta2=0.999, warmup=0.1)
+        optimizer = build_optimizer(detector, adamw, recipe.learning_rate, recipe.layer_decay)
+        schedule = build_schedule(optimizer, adamw, recipe.epochs * steps)
         detector.train()
-        for epoch in range(self.epochs):
+        for epoch in range(recipe.epochs):
             order = torch.randperm(len(data.train), generator=generator(self.seed, "order of images", epoch)).tolist()
             batches = self._rows(data, setting, order[: steps * batch], batch, epoch)
             for number, rows in enumerate(batches, start=1 + epoch * steps):

@@ -24,7 +24,7 @@ from tests.evaluation.example_subjects import CPU
 pytest.importorskip("pycocotools", reason="pycocotools is not installed (extra coco)")
 
 SETTING = Setting(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), device=CPU)
-SMALL = DetectionProtocol(epochs=1, batch_size=2, channels=16, proposals=16)
+SMALL = DetectionProtocol(epochs="1", batch_size="2", channels="16", proposals="16")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_cost_grows_with_epochs_and_size_and_shrinks_for_a_frozen_encoder(shapes
     config = experiment().build().config
     one, two, frozen, large = (
         each.flops(shapes, config)
-        for each in (SMALL, replace(SMALL, epochs=2), replace(SMALL, frozen=True), replace(SMALL, size=64))
+        for each in (SMALL, replace(SMALL, epochs="2"), replace(SMALL, frozen=True), replace(SMALL, size=64))
     )
     assert one < two < 2 * one
     assert frozen == pytest.approx(one - 5 * 2 * config.trunk_flops(config.patches))
@@ -109,6 +109,23 @@ def test_learning_rates_decay_from_the_heads_to_the_patches() -> None:
                 "blocks.1.attn.qkv.weight": 0.5, "norm.weight": 1.0}  # fmt: skip
     assert {name: scales[encoder + name] for name in expected} == expected
     assert {scale for name, scale in scales.items() if not name.startswith(encoder)} == {1.0}
+
+
+def test_usual_settings_suit_the_model_and_the_images() -> None:
+    small = experiment().build().config
+    assert DetectionProtocol().recipe(small).channels == 32
+    assert DetectionProtocol(size=128).recipe(small) == replace(
+        DetectionProtocol(size=128).recipe(small), epochs=50, batch_size=16, channels=256, layer_decay=0.7
+    )
+    own = DetectionProtocol(epochs="3", layer_decay="0.5").recipe(small)
+    assert (own.epochs, own.layer_decay, own.batch_size) == (3, 0.5, 4)
+    for texts, message in (
+        ({"epochs": "0"}, r"^protocol\.epochs must be positive, got 0"),
+        ({"learning_rate": "x"}, r"^protocol\.learning_rate must be a number, got 'x'"),
+        ({"layer_decay": "2"}, r"^protocol\.layer_decay must be in \(0, 1\], got 2"),
+    ):
+        with pytest.raises(UserError, match=message):
+            DetectionProtocol(**texts)
 
 
 def test_mirroring_moves_boxes_and_masks_with_the_pixels(shapes: CocoData) -> None:
@@ -188,7 +205,6 @@ def test_a_small_model_finds_coloured_shapes(tmp_path: Path) -> None:
     write_coco(tmp_path, "val2017", 20, 64, first=1000)
     data = load_coco(f"coco:{tmp_path}")
     model = experiment(64, model=EncoderConfig(width=64, depth=2, heads=2, patch_size=8)).build()
-    protocol = DetectionProtocol(epochs=10, batch_size=4, channels=32, proposals=32, learning_rate=3e-3, layer_decay=1)
-    metrics = protocol.measure(model, data, SETTING)
+    metrics = DetectionProtocol().measure(model, data, SETTING)
     assert float(metrics["detection_box_ap"] or 0) > 0.5
     assert float(metrics["detection_mask_ap"] or 0) > 0.5
