@@ -43,7 +43,7 @@ def usual_recipe(config: ModelConfig, side: int) -> Recipe:
     one GPU.
 
     Images of up to 64 pixels get heads of 32 channels at a higher rate: 60 images of coloured shapes of 64 pixels then
-    give a model of width 64 a box AP of about 0.8 after a minute on one core.
+    give a model of width 64 a box AP of 0.83 on 40 others, in 80 s on one core of two that others used as well.
     """
     if side <= SMALL:
         return Recipe(epochs=12, batch_size=4, learning_rate=3e-3, layer_decay=1.0, channels=32, proposals=32)
