@@ -23,9 +23,16 @@ __all__ = [
     "GAMMA_LOSSES",
     "KNN",
     "KNN_10",
+    "KNN_BALANCED",
+    "KNN_TOP5",
+    "KNN_WIDTH",
     "METRICS",
     "PROBE",
+    "PROBE_BALANCED",
+    "PROBE_TOP5",
+    "PROBE_WIDTH",
     "RANKING_METRICS",
+    "RANKME",
     "TRAINING_LOSS",
     "VALIDATION_LOSS",
     "Metric",
@@ -61,14 +68,21 @@ TOP1 = Unit(
 )  # fmt: skip
 """Accuracies: fractions in the tables, percent in texts, and their differences in points."""
 
+TOP5 = replace(TOP1, label=", top-5 (%)")
 PERCENT = replace(TOP1, label=" (%)")
-"""Fractions in the tables, percent in texts, as accuracies are."""
 
 MSE = Unit(
     label=" (MSE)", factor=1, value_format="{:.4g}", aligned_format="{:.4f}", difference_format="{:.3g}",
     difference_unit="MSE", unit_in_sentences=False, highest=math.inf,
 )  # fmt: skip
 """Losses: mean squared errors of normalised pixels."""
+
+
+DIMENSIONS = Unit(
+    label=" (effective dimensions)", factor=1, value_format="{:.4g}", aligned_format="{:.3f}",
+    difference_format="{:.3g}", difference_unit="dimensions", unit_in_sentences=True, highest=math.inf,
+)  # fmt: skip
+"""Numbers of dimensions that features use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +108,12 @@ class Metric:
     """Whether the tables also keep its value before training, and its value for raw pixels in the features' place."""
     pixels: bool = True
     """Whether raw pixels can stand in the features' place: not where the encoder itself is trained."""
+    tested: bool = False
+    """Whether finished trials also have it on the test split of data that has no validation split."""
     gain_by: str = ""
     """The column of the metric whose distance from the yardsticks is reported in its place; empty for its own."""
+    half_width: str = ""
+    """The column of half the width of its 95 % interval; empty where none is measured."""
     proxy: str = ""
     """The column of a cheaper metric that replaces it at a search's first rung; empty where there is none."""
 
@@ -118,6 +136,11 @@ class Metric:
     def pixels_column(self) -> str:
         """The column of its value for raw pixels, where `has_pixels`."""
         return f"pixels_{self.column}"
+
+    @property
+    def test_column(self) -> str:
+        """The column of its value on the test split."""
+        return f"test_{self.column}"
 
     @property
     def axis(self) -> str:
@@ -147,42 +170,68 @@ class Metric:
 
 PROBE = Metric(
     column="probe_top1", name="linear probe", short="probe", direction="max", unit=TOP1, ranks_trials=True,
-    yardsticks=True, proxy="knn_top1",
+    yardsticks=True, proxy="knn_top1", half_width="probe_half_width", tested=True,
 )  # fmt: skip
 """The accuracy of a linear classifier on the frozen features."""
 
-KNN = Metric(column="knn_top1", name="kNN", short="kNN", direction="max", unit=TOP1, ranks_trials=True, yardsticks=True)
+PROBE_BALANCED = Metric(column="probe_balanced_top1", name="linear probe, balanced", direction="max", unit=TOP1)
+"""Its mean over classes of each class's accuracy: every class counts the same, however many images it has."""
+
+PROBE_TOP5 = Metric(
+    column="probe_top5", name="linear probe, five guesses", direction="max", unit=TOP5, gain_by=PROBE.column
+)
+"""The fraction of images whose class is among its five best; None with up to 10 classes."""
+
+PROBE_WIDTH = Metric(
+    column="probe_half_width", name="linear probe, half width of the interval over images", direction="min", unit=TOP1,
+    gain_by=PROBE.column,
+)  # fmt: skip
+"""Half the 95 % interval of its accuracy over test images."""
+
+KNN = Metric(
+    column="knn_top1", name="kNN", short="kNN", direction="max", unit=TOP1, ranks_trials=True, yardsticks=True,
+    half_width="knn_half_width", tested=True,
+)  # fmt: skip
 """The accuracy of the 20 nearest training images."""
+
+KNN_BALANCED = Metric(column="knn_balanced_top1", name="kNN, balanced", direction="max", unit=TOP1)
+
+KNN_TOP5 = Metric(column="knn_top5", name="kNN, five guesses", direction="max", unit=TOP5, gain_by=KNN.column)
+
+KNN_WIDTH = Metric(
+    column="knn_half_width", name="kNN, half width of the interval over images", direction="min", unit=TOP1,
+    gain_by=KNN.column,
+)  # fmt: skip
 
 KNN_10 = Metric(column="knn10_top1", name="kNN of 10", direction="max", unit=TOP1, yardsticks=True)
 """The same of the 10 nearest."""
 
 FEW_SHOT_5 = Metric(
     column="few_shot_5_top1", name="5 labels a class", short="5 labels", direction="max", unit=TOP1, ranks_trials=True,
-    yardsticks=True, proxy="knn_top1",
+    yardsticks=True, proxy="knn_top1", half_width="few_shot_5_half_width", tested=True,
 )  # fmt: skip
 """The accuracy of a linear classifier that is given 5 labelled images of each class; a mean over draws."""
 
 FEW_SHOT_10 = Metric(
     column="few_shot_10_top1", name="10 labels a class", short="10 labels", direction="max", unit=TOP1,
-    ranks_trials=True, yardsticks=True, proxy="knn_top1",
+    ranks_trials=True, yardsticks=True, proxy="knn_top1", half_width="few_shot_10_half_width",
 )  # fmt: skip
 
 ATTENTIVE = Metric(
     column="attentive_top1", name="attentive probe", short="attentive", direction="max", unit=TOP1, ranks_trials=True,
-    yardsticks=True, proxy="knn_top1",
+    yardsticks=True, proxy="knn_top1", tested=True,
 )  # fmt: skip
 """The accuracy of a classifier that reads all frozen patch tokens by attention."""
 
 FINETUNE = Metric(
     column="finetune_top1", name="fine-tuning", short="fine-tuned", direction="max", unit=TOP1, ranks_trials=True,
-    yardsticks=True, pixels=False, proxy="knn_top1",
+    yardsticks=True, pixels=False, proxy="knn_top1", tested=True,
 )  # fmt: skip
 """The accuracy of a classifier whose encoder is trained too. Before training: supervised from random weights."""
 
 FEW_SHOT_WIDTHS: Mapping[str, Metric] = {
     metric.column: Metric(
-        column=metric.column.replace("top1", "half_width"), name=f"{metric.name}, half width of the interval",
+        column=metric.half_width, name=f"{metric.name}, half width of the interval",
         direction="min", unit=TOP1, gain_by=metric.column,
     )
     for metric in (FEW_SHOT_5, FEW_SHOT_10)
@@ -221,11 +270,15 @@ GAMMA_LOSSES: Mapping[float, Metric] = {
 }  # fmt: skip
 """The validation loss at each gamma of `GAMMA_GRID`."""
 
+RANKME = Metric(column="rankme", name="RankMe", direction="max", unit=DIMENSIONS, gain_by=PROBE.column)
+"""The effective number of dimensions of the features; usually higher is better, but it does not judge them."""
+
 METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
         *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, ATTENTIVE, FINETUNE),
-        *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE),
+        *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME),
+        *(PROBE_BALANCED, PROBE_TOP5, PROBE_WIDTH, KNN_BALANCED, KNN_TOP5, KNN_WIDTH),
         *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values()),
     )
 }
@@ -237,8 +290,7 @@ RANKING_METRICS = tuple(metric.column for metric in METRICS.values() if metric.r
 DENSE_METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
-        Metric(column="segmentation_miou", name="linear segmentation, mean IoU", direction="max", unit=PERCENT,
-               yardsticks=True),
+        Metric(column="segmentation_miou", name="segmentation, mean IoU", direction="max", unit=PERCENT, yardsticks=True),
         Metric(column="detection_box_ap", name="detection, box AP", direction="max", unit=PERCENT, pixels=False),
         Metric(column="detection_mask_ap", name="detection, mask AP", direction="max", unit=PERCENT, pixels=False),
     )

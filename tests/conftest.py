@@ -2,6 +2,7 @@
 
 import builtins
 import os
+from collections import OrderedDict
 from pathlib import Path
 
 import jaxtyping
@@ -43,3 +44,9 @@ def digits() -> Dataset:
 def _one_thread() -> None:
     """Tests run side by side."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def nothing_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test is not given what others have measured."""
+    monkeypatch.setattr("darl.evaluation.once._results", OrderedDict())

@@ -112,6 +112,7 @@ def _flops(experiment: Experiment, dataset: Dataset, stage: Sweep) -> float:
     """Floating-point operations of training and of evaluations."""
     size = experiment.batch_size
     trained = steps_per_epoch(len(dataset.train), size) * size * experiment.epochs
-    evaluations = [stage.full, *stage.evaluate_at.values(), stage.full]  # the first is before training
-    evaluated = sum(evaluation.flops(dataset, experiment.model_config) for evaluation in evaluations)
+    config, full = experiment.model_config, stage.full
+    before = [full, *stage.evaluate_at.values()]  # the first is before training
+    evaluated = sum(evaluation.flops(dataset.deciding, config) for evaluation in before) + full.flops(dataset, config)
     return 3 * image_flops(experiment) * trained + evaluated

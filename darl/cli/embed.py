@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl embed`."""
     parser.epilog = (
-        "The columns: path, split (train or validation), label (a class name), features (a list\n"
+        "The columns: path, split (train, validation or test), label (a class name), features (a list\n"
         "of fixed size, float32). A quarter of a million images of 768 numbers are 0.8 GB."
     )
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)

@@ -68,7 +68,7 @@ FLAGS = RECORD_FLAGS | {
 }
 """The flags of all fields: the record's, those outside the record, and other names by which errors call a field."""
 
-OTHER_FLAGS = {"metric": "--metric"}
+OTHER_FLAGS = {"metric": "--metric", "output": "--output"}
 """The flags of fields in commands that do not have the flag in `FLAGS`."""
 
 _PARTS = ("augment.", "model.", "optim.")

@@ -17,7 +17,6 @@ from darl import data
 from darl.cli.fields import RECORD_FLAGS, dest, overlapping, read_assignments
 from darl.cli.parser import Parser, add_memory_flags, count, nonnegative, run_command, whole
 from darl.experiment import Experiment
-from darl.metrics import RANKING_METRICS, VALIDATION_LOSS
 from darl.model.encoder_config import SIZES, size_of
 from darl.model.noise import Noise
 from darl.model.objectives.base import Objective
@@ -34,7 +33,6 @@ __all__ = [
     "add_experiment_flags",
     "add_protocols_flag",
     "add_run_flags",
-    "add_sweep_flags",
     "default_of",
     "kinds_help",
     "results_root",
@@ -85,6 +83,12 @@ class Options:
             if value is not None
         }
 
+    @property
+    def _on_digits(self) -> dict[str, Any]:
+        """The script's defaults on the digits, by path; `--model` gives a whole size, and so replaces those of one."""
+        of_size = ("model.width", "model.depth", "model.heads") if self.flags.model else ()
+        return {path: value for path, value in self.flags.on_digits.items() if path not in of_size}
+
     def experiment(self, name: str | None = None) -> Experiment:
         """The experiment that the flags describe. Raises UserError.
 
@@ -106,10 +110,12 @@ class Options:
             "augment": usual.augment,
             "model": size_of(flags.model or ("nano" if small else "tiny"), patch_size=usual.patch_size),
             "epochs": EPOCHS,
-            **(flags.on_digits if small else {}),
+            **(self._on_digits if small else {}),
             **given,
             **assigned,
         }
+        if "augment.shift" in changes and not overlapping({**given, **assigned}, "augment.crop_min"):
+            changes["augment.crop_min"] = 1.0
         if not objective.uses_noise and not overlapping(assigned, "noise"):
             changes["noise"] = None
         if not objective.causal_by_default and "causal" not in {**given, **assigned}:
@@ -133,11 +139,15 @@ class _FieldFlags:
     on_digits: Mapping[str, Any]
     """The defaults on the digits, by path, where they are not those for other data."""
 
-    def add(self, path: str, text: str, *, usual: object = None, **settings: Any) -> None:
-        """usual: the default in words, if it depends on the data; the record's default if not given."""
+    def add(self, path: str, text: str, *, usual: object = None, digits: str = "", **settings: Any) -> None:
+        """usual: the default in words, if it depends on the data; the record's default if not given.
+
+        digits: the default on the digits in words, where it is not that.
+        """
         shown = _text(default_of(path)) if usual is None else usual
-        if path in self.on_digits:
-            shown = f"{_text(self.on_digits[path])} for digits, {shown} for other data"
+        own = _text(self.on_digits[path]) if path in self.on_digits else digits
+        if own:
+            shown = f"{own} for digits, {shown} for other data"
         self.group.add_argument(RECORD_FLAGS[path], dest=dest(path), help=f"{text} (default: {shown})", **settings)
 
 
@@ -178,14 +188,15 @@ def _add_image_flags(fields: _FieldFlags) -> None:
     fields.add("image_size", "pixels per side", usual=usual, type=whole)
     fields.add("channels", "1 (grey) or 3 (RGB)", usual="the data's own", type=int)
     crop = "smallest part of an image's area that a random crop keeps; 1 is no crop"
-    fields.add("augment.crop_min", crop, usual="1 for digits, 0.2 for other data", type=float)
-    flip, usual = "flip images left to right at random", "no for digits, yes for other data"
-    fields.add("augment.flip", flip, usual=usual, action=argparse.BooleanOptionalAction)
-    fields.add("augment.shift", "shift images by up to this many pixels at random", usual="no shifts", type=whole)
+    fields.add("augment.crop_min", crop, usual="0.2", digits="1", type=float)
+    flip = "flip images left to right at random"
+    fields.add("augment.flip", flip, usual="yes", digits="no", action=argparse.BooleanOptionalAction)
+    shift = "shift images by up to this many pixels at random, in the place of crops"
+    fields.add("augment.shift", shift, usual="no shifts", type=whole)
 
 
 def _add_model_flags(fields: _FieldFlags) -> None:
-    fields.add("model", "model size", usual="nano for digits, tiny for other data", choices=list(SIZES))
+    fields.add("model", "model size", usual="tiny", digits="nano", choices=list(SIZES))
     fields.add("model.patch_size", "pixels per patch side", usual="4 (at 32 pixels) or 16 (at 224)", type=whole)
     fields.add("objective", kinds_help(Objective))
     fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
@@ -213,7 +224,7 @@ def add_protocols_flag(add: Callable[..., Any], when: str) -> None:
     add(
         "--protocols",
         help=f"evaluation protocols {when}, with options: linear,knn,attentive,finetune:epochs=10 (default: linear,knn,"
-        "few_shot,denoising and what measures the deciding metric); evaluations on the way leave out finetune",
+        "few_shot,denoising,rankme and what measures the deciding metric); evaluations on the way leave out finetune",
     )
 
 
@@ -230,46 +241,6 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--name", help="name of the folder in --results (default: the command's own)")
     also = "trackers that also get each evaluation"
     add("--log", nargs="+", action="extend", default=[], choices=list(Tracker.kinds()), help=also)
-
-
-def add_sweep_flags(parser: argparse.ArgumentParser, *, trials: int | None, seeds: int) -> None:
-    """Add the flags of sweeps. trials: the default number of a search; a design runs its cells × seeds."""
-    from darl.sweep.base import Sweep
-    from darl.sweep.samplers import Sampler, Tpe
-
-    def usually(value: object) -> str:
-        return f"(default: what the script sets, else {value})"
-
-    add = parser.add_argument_group("the sweep").add_argument
-    usual = f"{trials} points of a search, or cells × seeds of a design" if trials else "cells × seeds"
-    parser.set_defaults(usual_trials=trials)
-    add("--trials", type=whole, help=f"trials in all; the same command with more continues (default: {usual})")
-    add(
-        "--seeds",
-        type=whole,
-        default=seeds,
-        help="seeds of each cell of a design; a search uses the first, then runs its best points on the others",
-    )
-    decides = f"deciding metric; {VALIDATION_LOSS.column} needs no labels, but compares neither orders nor objectives"
-    add("--objective-metric", choices=list(RANKING_METRICS), help=f"{decides} {usually(Sweep.metric)}")
-    add_protocols_flag(add, "before training and at the end of each trial")
-    evenly = "evaluations in each trial of a design, evenly spaced, the last one after the last epoch"
-    add("--evaluations", type=whole, help=f"{evenly} {usually(Sweep.evaluations)}")
-    add("--sampler", help=f"sampler of a search: {kinds_help(Sampler)} {usually(Tpe.kind)}")
-    add("--no-early-stopping", action="store_true", help="run all epochs of every trial of a search")
-    add("--yardsticks", action="store_true", help=_YARDSTICKS)
-    add("--max-concurrent", type=whole, help="trials that run at the same time (default: as many as fit)")
-    add("--max-trials", type=whole, help="start at most this many trials in this call; the same command continues")
-    add("--max-hours", type=nonnegative, help="end this call after this many hours; the same command continues")
-    add("--max-gpu-hours", type=nonnegative, help="end this call after this many GPU-hours; the same command continues")
-    add("--dry-run", action="store_true", help="print cells, seeds, trials and the estimated cost; run nothing")
-    add("--report", action="store_true", help="print the answer that the tables give; run nothing")
-
-
-_YARDSTICKS = (
-    "then also train the leader's encoder as a masked autoencoder (MAE), by masked regression, by MSE and with labels, "
-    "at equal image passes and at equal floating-point operations, and compare it with these"
-)
 
 
 def workers_of(flags: argparse.Namespace) -> Workers:

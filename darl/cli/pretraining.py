@@ -21,6 +21,7 @@ from darl.errors import one_line
 from darl.evaluation.protocol import space_evenly
 from darl.evaluation.standard import evaluation_of
 from darl.experiment import Experiment, identity
+from darl.metrics import METRICS
 from darl.results.recorder import TrialRecorder, attempts_of
 from darl.results.rows import now
 from darl.results.tables import Results
@@ -173,7 +174,20 @@ def _train(run: _Run, trials: pd.DataFrame) -> None:
     if error:
         print(f"failed: {error}", file=sys.stderr)
         sys.exit(1)
+    _print_final_figures(run)
     print(f"checkpoints: {run.checkpoints}\ntables: {run.results.trials_path}")
+
+
+def _print_final_figures(run: _Run) -> None:
+    """Print a line on the test split, where there is one; the evaluations before it were on held-out images."""
+    final = run.evaluated[-1]["metrics"]
+    parts = [
+        f"{metric.name} {metric.format_value(final[metric.test_column])}"
+        for metric in METRICS.values()
+        if metric.test_column in final
+    ]
+    if parts and run.dataset.test is not None:
+        print(f"test split ({len(run.dataset.test):,} images, used once): {', '.join(parts)}")
 
 
 def _note_other_epochs(experiment: Experiment, results: Results, trials: pd.DataFrame) -> None:

@@ -12,7 +12,6 @@ from darl.cli.flags import (
     Parser,
     add_experiment_flags,
     add_run_flags,
-    add_sweep_flags,
     default_of,
     results_root,
     run_command,
@@ -20,6 +19,7 @@ from darl.cli.flags import (
 )
 from darl.cli.load import check_batch, check_labels, load_data
 from darl.cli.stages import Pipeline, Stages, Then, with_flags
+from darl.cli.sweep_flags import add_sweep_flags
 from darl.cli.yardsticks import beside_the_leader
 from darl.data import content_of
 from darl.errors import UserError
@@ -240,6 +240,8 @@ def _run(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argp
             for then in pipeline.then if whole else ():
                 last = pipeline.after(stages, then, results.trials())
                 stages += last
+                for stage in last:
+                    print(f"then {stage.trials_in_words}: {stage.question}", flush=True)
                 results.write_file(SWEEP_FILE, to_json(stages).encode())
                 if not run_all(last, session):
                     break
@@ -252,7 +254,8 @@ def _run(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argp
 
 def _announcement(stage: Sweep, dataset: "Dataset") -> str:
     """A line on what is about to run."""
-    images = f"{len(dataset.train):,} + {len(dataset.validation):,} images"
+    test = "" if dataset.test is None else f" and, once, {len(dataset.test):,} test images"
+    images = f"{len(dataset.train):,} + {len(dataset.validation):,} images{test}"
     each = f"{several(stage.base.epochs, 'epochs')} on {stage.base.data} ({images})"
     return f"{stage.name}: {stage.trials_in_words}; each: {each}"
 

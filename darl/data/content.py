@@ -26,10 +26,18 @@ class DataContent:
     """Number of classes; None without labels."""
     fingerprint: str
     """Hash of the images' names, sizes and labels and of the classes' names: sixteen hexadecimal digits."""
+    test: int | None = None
+    """Number of test images; None where the data has a validation split, which then decides, or no test split."""
 
     def __str__(self) -> str:
         classes = "no labels" if self.classes is None else f"{self.classes:,} classes"
-        return f"{self.train:,} + {self.validation:,} images, {classes}, fingerprint {self.fingerprint}"
+        return f"{self.images}, {classes}, fingerprint {self.fingerprint}"
+
+    @property
+    def images(self) -> str:
+        """`1,000 + 200 images`, and where there are any, `and 100 test images`."""
+        test = "" if self.test is None else f" and {self.test:,} test images"
+        return f"{self.train:,} + {self.validation:,} images{test}"
 
 
 def hash_parts(parts: Iterable[object]) -> str:
@@ -59,8 +67,8 @@ def require_unchanged(records: Iterable[Record], contents: Mapping[str, DataCont
 
 def _change(before: DataContent, now: DataContent) -> str:
     """The change in words: `1,000 + 200 images before, 1,001 + 200 now`."""
-    if (before.train, before.validation) != (now.train, now.validation):
-        return f"{before.train:,} + {before.validation:,} images before, {now.train:,} + {now.validation:,} now"
+    if before.images != now.images:
+        return f"{before.images} before, {now.images.replace(' images', '', 1)} now"
     if before.classes != now.classes:
         return f"{before.classes or 'no'} classes before, {now.classes or 'none'} now"
     return "the same numbers of images and classes as before, but other names, sizes or labels"

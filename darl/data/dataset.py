@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from jaxtyping import Int64
 
 __all__ = ["Dataset", "OpenedData", "content_of", "load", "open_data"]
+
+VALIDATION, HELD_OUT = "validation", "held out of train"
 
 SAMPLE = 1024  # number of images of a stream from which its statistics are computed
 
@@ -40,6 +44,19 @@ class Dataset:
     """Broken images found while loading, as `path: reason` or `file#row: reason`."""
     content: DataContent | None = None
     """Image counts and fingerprint; None for a data set that was not read by `load`."""
+    split: str = VALIDATION
+    """What `validation` holds, the images that decide: `validation`, the data's own split, or `held out of train`."""
+    test: Images | Stream | None = None
+    """The test split of data that has no validation split, for final figures only: see `deciding`."""
+
+    @property
+    def deciding(self) -> Dataset:
+        """The data set without its test split, the same object each time: what choices may be made on."""
+        return self if self.test is None else self._deciding
+
+    @cached_property
+    def _deciding(self) -> Dataset:
+        return replace(self, test=None)
 
     @property
     def class_count(self) -> int:
@@ -52,43 +69,56 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class OpenedData:
-    """Both splits of a data set, before any image is decoded."""
+    """The splits of a data set, before any image is decoded."""
 
-    train: Source
-    validation: Source
-    train_labels: Int64[np.ndarray, " train"] | None
-    validation_labels: Int64[np.ndarray, " validation"] | None
+    sources: Mapping[str, Source]
+    """By `train`, `validation` and, where there is one, `test`."""
+    labels: Mapping[str, Int64[np.ndarray, " images"] | None]
+    """Class numbers of each of them."""
     classes: tuple[str, ...] | None
     content: DataContent
+    split: str
+    """See `Dataset.split`."""
 
 
 def load(
     data: str, *, image_size: int, channels: int, memory_limit: int = 4 * 2**30, loader_workers: int = 0
 ) -> Dataset:
-    """Both splits of `data`, at `image_size` and in 1 (grey) or 3 (RGB) channels.
+    """The splits of `data`, at `image_size` and in 1 (grey) or 3 (RGB) channels.
 
-    Validation is the data's own validation split, else its test split, else a held-out fifth of the training images.
-    A split is decoded into memory if it fits there within `memory_limit` bytes (training first), else it is a
-    `Stream`, decoded by `loader_workers` processes as it is used. Raises UserError.
+    Validation is the data's own validation split, else a held-out fifth of the training images. A test split is read
+    in the second case only. A split is decoded into memory if it fits there within `memory_limit` bytes (training
+    first, test last), else it is a `Stream`, decoded by `loader_workers` processes as it is used. Raises UserError.
     """
     require(channels in (1, 3), "channels", "be 1 or 3", channels)
     require(image_size >= 1, "image_size", "be at least 1", image_size)
     name = locate(data)
     opened = open_data(name)
     skipped: dict[str, str] = {}
-    loaded: list[Images | Stream] = []
-    for source, labels in ((opened.train, opened.train_labels), (opened.validation, opened.validation_labels)):
+    loaded: dict[str, Images | Stream] = {}
+    for split, source in opened.sources.items():
+        labels = opened.labels[split]
         size = len(source) * channels * image_size**2
         if size <= memory_limit:
             memory_limit -= size
-            loaded.append(_decode(name, source, labels, image_size, channels, skipped))
+            loaded[split] = _decode(name, source, labels, image_size, channels, skipped)
         else:
-            loaded.append(
-                Stream(source, labels, image_size=image_size, channels=channels, loader_workers=loader_workers)
+            loaded[split] = Stream(
+                source, labels, image_size=image_size, channels=channels, loader_workers=loader_workers
             )
-    mean, std = _statistics(loaded[0], skipped)
-    reports = tuple(f"{path}: {reason}" for path, reason in skipped.items())
-    return Dataset(name, loaded[0], loaded[1], opened.classes, mean, std, reports, opened.content)
+    mean, std = _statistics(loaded["train"], skipped)
+    return Dataset(
+        name,
+        loaded["train"],
+        loaded["validation"],
+        opened.classes,
+        mean,
+        std,
+        skipped=tuple(f"{path}: {reason}" for path, reason in skipped.items()),
+        content=opened.content,
+        split=opened.split,
+        test=loaded.get("test"),
+    )
 
 
 def content_of(data: str) -> DataContent:
@@ -97,18 +127,29 @@ def content_of(data: str) -> DataContent:
 
 
 def open_data(name: str) -> OpenedData:
-    """Splits and numbered labels of a located data set; a fifth is held out where it has only a training split."""
+    """Splits and numbered labels of a located data set; a fifth of train is held out where it has no validation split.
+
+    What decides must be no test: only images that have decided nothing say what a model is worth.
+    """
     splits = open_splits(name)
-    train, validation = (splits.train, splits.validation) if splits.validation else hold_out(name, splits.train)
-    train_labels, validation_labels, classes = number_labels(name, train.labels, validation.labels, splits.classes)
-    prints = [split.fingerprint() if split else "none" for split in (splits.train, splits.validation)]
+    stored = {"train": splits.train, "validation": splits.validation}
+    sources = dict[str, Source]()
+    if splits.validation is not None:
+        sources = {"train": splits.train, "validation": splits.validation}
+    else:
+        sources["train"], sources["validation"] = hold_out(name, splits.train)
+        if splits.test is not None:
+            sources["test"] = stored["test"] = splits.test
+    labels, classes = number_labels(name, {split: source.labels for split, source in sources.items()}, splits.classes)
+    prints = [source.fingerprint() if source else "none" for source in stored.values()]
     content = DataContent(
-        train=len(train),
-        validation=len(validation),
+        train=len(sources["train"]),
+        validation=len(sources["validation"]),
         classes=None if classes is None else len(classes),
         fingerprint=hash_parts([*prints, *(classes or ())]),
+        test=len(sources["test"]) if "test" in sources else None,
     )
-    return OpenedData(train, validation, train_labels, validation_labels, classes, content)
+    return OpenedData(sources, labels, classes, content, HELD_OUT if splits.validation is None else VALIDATION)
 
 
 def _decode(

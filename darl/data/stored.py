@@ -24,7 +24,7 @@ class StoredImages:
     """Neighbouring images of one split, without those that cannot be decoded."""
 
     split: str
-    """`train` or `validation`."""
+    """`train`, `validation` or `test`."""
     names: list[str]
     """Each image's path, or `file#row`."""
     labels: list[int] | None
@@ -36,18 +36,15 @@ class StoredImages:
 
 
 def stored_images(data: str, *, image_size: int, channels: int, batch_size: int) -> Iterator[StoredImages]:
-    """The images of both splits, no more than `batch_size` at a time in memory. Raises UserError.
+    """The images of all splits, no more than `batch_size` at a time in memory. Raises UserError.
 
     They are resized and cut as for an evaluation (`darl.data.decode`).
     """
     from darl.data.decode import decode_many, decode_resized
 
     opened = open_data(locate(data))
-    splits = (
-        ("train", opened.train, opened.train_labels),
-        ("validation", opened.validation, opened.validation_labels),
-    )
-    for split, source, labels in splits:
+    for split, source in opened.sources.items():
+        labels = opened.labels[split]
         threads = max(torch.get_num_threads(), REMOTE_THREADS if source.remote else 1)
         for start in range(0, len(source), batch_size):
             indices = range(start, min(start + batch_size, len(source)))

@@ -9,17 +9,17 @@ which AIM's batch norm converges. There is no augmentation: each image is read o
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darl.evaluation.feature_protocol import held_out_tenth
+from darl.evaluation.once import data_key, once
 from darl.evaluation.protocol import Need, Pass, Protocol, Value
-from darl.evaluation.subject import Subject
+from darl.evaluation.subject import Split, Subject
 from darl.evaluation.token_source import ModelTokens, PixelTokens, TokenSource
 from darl.metrics import ATTENTIVE, Metric
 from darl.model.attentive_pooling import AttentivePooling, pooling_flops
@@ -36,9 +36,6 @@ __all__ = ["RATES", "AttentiveProbe", "AttentiveProtocol", "fit_probes"]
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 """The peak learning rates that are tried side by side."""
-
-_measured: "WeakKeyDictionary[Dataset, dict[tuple[int, ...], float]]" = WeakKeyDictionary()
-"""The figures for raw pixels by data set: a run evaluates many times, and the pixels stay the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +57,7 @@ class AttentiveProtocol(Protocol):
     gives: ClassVar[tuple[Metric, ...]] = (ATTENTIVE,)
     chooses: ClassVar[tuple[str, ...]] = ("attentive_readout",)
     needs: ClassVar[frozenset[Need]] = frozenset({Need.LABELS})
+    encoder_alone: ClassVar[bool] = True
     block: str = "last"
     mask: str = "kept"
     epochs: int = 30
@@ -96,20 +94,25 @@ class AttentiveProtocol(Protocol):
         if self.block not in ("best", "last"):
             require(1 <= int(self.block) <= depth, "protocol.block", f"be in 1 to {depth}, best or last", self.block)
         blocks = range(1, depth + 1) if self.block == "best" else [depth if self.block == "last" else int(self.block)]
-        best = (-1.0, 0.0, "")
-        for block in blocks:
-            held, top1, rate = self._judge(ModelTokens(subject, block, masked=self.mask == "kept"), subject)
-            if held > best[0]:
-                best = held, top1, f"block {block}, learning rate {rate:g}"
-        known = _measured.setdefault(subject.dataset, {})
-        patch_size, heads = subject.model.patch_size, encoder.size.heads
-        key = (patch_size, heads, self.epochs, self.batch_size)
-        if key not in known:
-            known[key] = self._judge(PixelTokens(subject, patch_size, heads), subject)[1]
-        return {ATTENTIVE.column: best[1], ATTENTIVE.pixels_column: known[key], "attentive_readout": best[2]}
+        judged = {
+            block: self._judge(ModelTokens(subject, block, masked=self.mask == "kept"), subject) for block in blocks
+        }
+        block = max(judged, key=lambda each: judged[each].held_out)
+        best = judged[block]
+        readout = f"block {block}, learning rate {best.rate:g}"
+        return {**best.columns, **self._of_pixels(subject), "attentive_readout": readout}
 
-    def _judge(self, source: TokenSource, subject: Subject) -> tuple[float, float, float]:
-        """Accuracy on the held-out tenth and on the validation images of the best probe, and its learning rate."""
+    def _of_pixels(self, subject: Subject) -> Mapping[str, Value]:
+        """The accuracy for raw pixels; measured once for a data set."""
+        patch_size, heads = subject.model.patch_size, subject.model.encoder.size.heads
+        subject = replace(subject, dataset=subject.dataset.deciding)
+        content = data_key(subject.dataset, subject.device)
+        key = content and ("attentive", patch_size, heads, self.epochs, self.batch_size, content)
+        tokens = PixelTokens(subject, patch_size, heads)
+        return once(key, lambda: {ATTENTIVE.pixels_column: self._judge(tokens, subject).validation})
+
+    def _judge(self, source: TokenSource, subject: Subject) -> "_Judged":
+        """The best probe's accuracies and its learning rate."""
         y, classes, device = subject.labels("train"), subject.classes, subject.device
         rest, held = held_out_tenth(y)
         kept = torch.zeros(len(y), dtype=torch.bool, device=device)
@@ -125,8 +128,30 @@ class AttentiveProtocol(Protocol):
         probes = fit_probes(epoch, source.width, classes, source.heads, self.epochs, len(y) // batch, device)
         scores = [right[held].mean().item() for right in _right(probes, source.ordered("train"), y)]
         best = scores.index(max(scores))
-        right = _right(probes[best : best + 1], source.ordered("validation"), subject.labels("validation"))
-        return scores[best], right[0].mean().item(), RATES[best]
+
+        def top1(split: Split) -> float:
+            return _right(probes[best : best + 1], source.ordered(split), subject.labels(split))[0].mean().item()
+
+        test = top1("test") if subject.is_tested else None
+        return _Judged(scores[best], top1("validation"), test, RATES[best])
+
+
+class _Judged(NamedTuple):
+    """The accuracies of a probe."""
+
+    held_out: float
+    """On the tenth of the training images that chooses."""
+    validation: float
+    test: float | None
+    """None where no final figures are due."""
+    rate: float
+    """The probe's learning rate."""
+
+    @property
+    def columns(self) -> dict[str, Value]:
+        """By column."""
+        test = {} if self.test is None else {ATTENTIVE.test_column: self.test}
+        return {ATTENTIVE.column: self.validation, **test}
 
 
 class AttentiveProbe(nn.Module):

@@ -6,6 +6,7 @@ pooling and with all tokens side by side, and chooses on training images alone: 
 final figure. Raw pixels are read whole, so they keep their places as well.
 """
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from darl.evaluation.pca import components_of
 from darl.evaluation.pixels import measure_pixels
 from darl.evaluation.protocol import Need, Pass, Protocol, Value
 from darl.evaluation.subject import LARGEST, TOKENS, FeatureSource, Readout, Subject, coarse_grid
@@ -32,27 +34,33 @@ __all__ = ["FeatureProtocol", "feature_widths", "held_out_tenth", "one_hot", "ri
 class FeatureProtocol(Protocol):
     """A protocol that reads features of labelled images.
 
-    block: after how many blocks the tokens are read: a number, `last`, or `best`. readout: `mean` or `last` (of the
-    patch tokens), `tokens` (side by side), or `best`, which is the model's own pooling or `tokens`. mask: `kept`, or
-    `removed` to read without the causal mask.
+    block: after how many blocks the tokens are read: a number, `last`, `lastK` (the last K side by side, as DINO's
+    linear probe has them), or `best` of all numbers. readout: `mean` or `last` (of the patch tokens), `tokens` (side by
+    side), `pca` or `pcaN` (at most 256 or N principal components of these, fitted on training images), or `best`, which
+    is the model's own pooling or `tokens`. Of raw pixels, `pca` takes the components, too. mask: `kept`, or `removed`
+    to read without the causal mask.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.LABELS})
+    encoder_alone: ClassVar[bool] = True
     block: str = "best"
     readout: str = "best"
     mask: str = "kept"
 
     def __post_init__(self) -> None:
-        known = self.block in ("best", "last") or self.block.isdecimal()
-        require(known, "protocol.block", "be the number of a block, last or best", self.block)
+        known = re.fullmatch(r"best|last\d*|\d+", self.block) is not None
+        require(known, "protocol.block", "be the number of a block, last, lastK (as last4) or best", self.block)
         poolings = ("mean", "last", TOKENS, "best")
-        require(self.readout in poolings, "protocol.readout", f"be one of {', '.join(poolings)}", self.readout)
+        is_known = self.readout in poolings or components_of(self.readout) is not None
+        names = ", ".join((*poolings, "pca", "pcaN (as pca64)"))
+        require(is_known, "protocol.readout", f"be one of {names}", self.readout)
         require(self.mask in ("kept", "removed"), "protocol.mask", "be kept or removed", self.mask)
 
     def passes(self) -> frozenset[Pass]:
-        """One pass over each split gives the features of all blocks."""
+        """One pass over each split gives the features of all blocks; the last evaluation reads the test images once."""
         output = f"features, mask {self.mask}"
-        return frozenset({Pass("train", output), Pass("validation", output)})
+        final = [Pass("test", f"{output}, as {self.kind} chose") for metric in self.gives if metric.tested]
+        return frozenset({Pass("train", output), Pass("validation", output), *final})
 
     def flops(self, dataset: "Dataset", config: "ModelConfig") -> float:
         """Of the classifiers on the model's features, and of those on raw pixels, fitted once for a data set."""
@@ -85,6 +93,12 @@ class FeatureProtocol(Protocol):
         train = source.features("train", readouts, masked=masked)
         validation = source.features("validation", readouts, masked=masked)
         return {readout: (train[readout], validation[readout]) for readout in readouts}
+
+    def test_features(self, source: FeatureSource, readout: Readout) -> "Float[Tensor, 'images width'] | None":
+        """The features of the test images by the readout that was chosen; None where no final figures are due."""
+        if not source.is_tested:
+            return None
+        return source.features("test", [readout], masked=self.mask == "kept")[readout]
 
 
 def feature_widths(config: "ModelConfig", block: str, readout: str) -> list[int]:

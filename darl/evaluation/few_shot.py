@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -62,27 +62,37 @@ class FewShotProtocol(FeatureProtocol):
         sets = {readout: standardize(*pair) for readout, pair in self.features(source).items()}
         result: dict[str, Value] = {}
         for labels, metric in ((5, FEW_SHOT_5), (10, FEW_SHOT_10)):
-            each, chosen = self._accuracies(source, sets, labels)
+            chosen = self._chosen(source, sets, labels)
+            each = _right(sets[chosen.readout][1], chosen.weights, source.labels("validation")).tolist()
             result[metric.column] = statistics.fmean(each)
             result[FEW_SHOT_WIDTHS[metric.column].column] = _half_width(each)
-            result[f"few_shot_{labels}_readout"] = chosen
+            result[f"few_shot_{labels}_readout"] = f"{chosen.readout}, penalty {chosen.penalty:g}"
+            if metric.tested and (final_x := self.test_features(source, chosen.readout)) is not None:
+                raw_x = source.features("train", [chosen.readout], masked=self.mask == "kept")[chosen.readout]
+                final = _right(standardize(raw_x, final_x)[1], chosen.weights, source.labels("test"))
+                result[metric.test_column] = final.mean().item()
         return result
 
-    def _accuracies(
-        self, source: FeatureSource, sets: Mapping[Readout, tuple[Tensor, ...]], labels: int
-    ) -> tuple[list[float], str]:
-        """On the validation images, for each draw; and what was chosen."""
-        y, test_y, classes = source.labels("train"), source.labels("validation"), source.classes
+    def _chosen(self, source: FeatureSource, sets: Mapping[Readout, tuple[Tensor, ...]], labels: int) -> "_Choice":
+        """What classifies the training images best that no draw has."""
+        y, classes = source.labels("train"), source.classes
         drawn = draw_labelled(y, classes, labels, self.draws)
         others, targets = _others(y, drawn), one_hot(y[drawn], classes)
-        best, result = -1.0, (list[float](), "")
-        for readout, (x, test_x) in sets.items():
+        best, choice = -1.0, None
+        for readout, (x, _) in sets.items():
             for penalty, weights in zip(PENALTIES, ridge(x[drawn], targets, PENALTIES), strict=True):
                 chosen_by = _right(x[others], weights, y[others]).mean().item()
                 if chosen_by > best:
-                    best = chosen_by
-                    result = _right(test_x, weights, test_y).tolist(), f"{readout}, penalty {penalty:g}"
-        return result
+                    best, choice = chosen_by, _Choice(readout, penalty, weights)
+        assert choice is not None
+        return choice
+
+
+class _Choice(NamedTuple):
+    readout: Readout
+    penalty: float
+    weights: Tensor
+    """(draws, width, classes)."""
 
 
 def draw_labelled(y: "Int[Tensor, ' images']", classes: int, labels: int, draws: int) -> "Int[Tensor, 'draws drawn']":

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darl.evaluation.accuracy import accuracies, best_classes
 from darl.evaluation.feature_protocol import FeatureProtocol
 from darl.evaluation.protocol import Value
 from darl.evaluation.subject import BATCH, FeatureSource
-from darl.metrics import KNN, KNN_10, Metric
+from darl.metrics import KNN, KNN_10, KNN_BALANCED, KNN_TOP5, KNN_WIDTH, Metric
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from darl.data import Dataset
 
-__all__ = ["KnnProtocol", "knn"]
+__all__ = ["KnnProtocol", "classify", "knn"]
 
 LARGEST_EXPONENT = 80.0
 """Thousands of weights exp(80) can be added in float32."""
@@ -35,6 +36,8 @@ QUERIES = 2_000
 class KnnProtocol(FeatureProtocol):
     """Top-1 of the weighted nearest training images by cosine, in [0, 1]. The defaults are DINO's.
 
+    With its 95 % interval over images, its mean over classes and, with more than 10 classes, top-5.
+
     Block and readout are the ones whose neighbours classify 2,000 training images best, each among all the others.
 
     neighbours: the number that vote; half as many for `knn10_top1`. temperature: each votes with weight
@@ -42,7 +45,7 @@ class KnnProtocol(FeatureProtocol):
     """
 
     kind: ClassVar[str] = "knn"
-    gives: ClassVar[tuple[Metric, ...]] = (KNN, KNN_10)
+    gives: ClassVar[tuple[Metric, ...]] = (KNN, KNN_10, KNN_WIDTH, KNN_BALANCED, KNN_TOP5)
     chooses: ClassVar[tuple[str, ...]] = ("knn_readout",)
     neighbours: int = 20
     temperature: float = 0.07
@@ -74,8 +77,12 @@ class KnnProtocol(FeatureProtocol):
 
             readout = max(features, key=lambda each: score(features[each][0]))
         x, test_x = features[readout]
-        top1 = knn(x, y, test_x, test_y, classes, neighbours=counts, temperature=self.temperature)
-        return {KNN.column: top1[0], KNN_10.column: top1[1], "knn_readout": str(readout)}
+        found = classify(x, y, test_x, classes, neighbours=counts, temperature=self.temperature)
+        usual, fewer = (accuracies(best, test_y, classes, "knn") for best in found)
+        if (final_x := self.test_features(source, readout)) is not None:
+            own = {"neighbours": counts[:1], "temperature": self.temperature}
+            usual[KNN.test_column] = knn(x, y, final_x, source.labels("test"), classes, **own)[0]
+        return {**usual, KNN_10.column: fewer[KNN.column], "knn_readout": str(readout)}
 
 
 def knn(
@@ -89,33 +96,52 @@ def knn(
     temperature: float = 0.07,
     own: "Int[Tensor, ' others'] | None" = None,
 ) -> list[float]:
-    """Top-1 of the weighted nearest neighbours by cosine, in [0, 1], for each number of neighbours.
+    """Top-1 of the weighted nearest neighbours by cosine, in [0, 1], for each number of neighbours: see `classify`."""
+    found = classify(train_x, train_y, test_x, classes, neighbours=neighbours, temperature=temperature, own=own)
+    return [(best[:, 0] == test_y).double().mean().item() for best in found]
 
-    Wu et al. 2018, with DINO's weights. Similarities are held for 512 test and 65,536 training images at a time.
+
+def classify(
+    train_x: "Float[Tensor, 'images width']",
+    train_y: "Int[Tensor, ' images']",
+    test_x: "Float[Tensor, 'others width']",
+    classes: int,
+    *,
+    neighbours: Sequence[int] = (20,),
+    temperature: float = 0.07,
+    own: "Int[Tensor, ' others'] | None" = None,
+) -> "list[Int[Tensor, 'others best']]":
+    """The classes with most votes of the nearest neighbours by cosine, for each number of neighbours.
+
+    Wu et al. 2018, with DINO's weights. The columns are those of `best_classes`; -1 where no other class has a vote.
+    Beside its arguments and this result it holds normalised copies of, and the similarities between, no more than 512
+    test and 65,536 training images at a time.
 
     own: for test images that are training images, their index there: no image is its own neighbour.
     """
-    train_x, test_x = F.normalize(train_x, dim=1), F.normalize(test_x, dim=1)
-    right = [0] * len(neighbours)
+    found: list[list[Tensor]] = [[] for _ in neighbours]
     for start in range(0, len(test_x), BATCH):
         rows = slice(start, start + BATCH)
-        similarity, index = _nearest(train_x, test_x[rows], max(neighbours), None if own is None else own[rows])
+        x = F.normalize(test_x[rows], dim=1)
+        similarity, index = _nearest(train_x, x, max(neighbours), None if own is None else own[rows])
         exponent = similarity / temperature
         # a common factor of an image's weights changes no vote: it keeps them finite, and is 1 wherever they are
         exponent = exponent - (exponent.amax(1, keepdim=True) - LARGEST_EXPONENT).clamp(min=0)
         votes = F.one_hot(train_y[index], classes) * exponent.exp().unsqueeze(-1)
-        for number, count in enumerate(neighbours):
-            right[number] += int((votes[:, :count].sum(1).argmax(1) == test_y[rows]).sum())
-    return [each / len(test_y) for each in right]
+        for each, count in zip(found, neighbours, strict=True):
+            scores = votes[:, :count].sum(1)
+            best = best_classes(scores)
+            each.append(best.where(scores.gather(1, best) > 0, -1))
+    return [torch.cat(each) for each in found]
 
 
 def _nearest(
     train_x: Tensor, x: "Float[Tensor, 'rows width']", count: int, own: Tensor | None
 ) -> "tuple[Float[Tensor, 'rows count'], Int[Tensor, 'rows count']]":
-    """The cosines of the nearest training images, largest first, and the images' indices."""
+    """The cosines of the nearest training images, largest first, and the images' indices. `x` is normalised."""
     best, index = x.new_empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.long, device=x.device)
     for start in range(0, len(train_x), CHUNK):
-        similarity = x @ train_x[start : start + CHUNK].T
+        similarity = x @ F.normalize(train_x[start : start + CHUNK], dim=1).T
         if own is not None:
             row = ((own >= start) & (own < start + CHUNK)).nonzero().flatten()
             similarity[row, own[row] - start] = -torch.inf

@@ -3,16 +3,17 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darl.evaluation.accuracy import accuracies, best_classes
 from darl.evaluation.feature_protocol import FeatureProtocol, held_out_tenth, one_hot, ridge, ridge_flops, standardize
 from darl.evaluation.protocol import Pass, Value
 from darl.evaluation.subject import FeatureSource, Readout, Subject
-from darl.metrics import ENLARGED_PROBE, PROBE, Metric
+from darl.metrics import ENLARGED_PROBE, PROBE, PROBE_BALANCED, PROBE_TOP5, PROBE_WIDTH, Metric
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from darl.data import Dataset
 
-__all__ = ["PENALTIES", "LinearProbe", "LinearProtocol", "best_penalty", "enlarged_size"]
+__all__ = ["PENALTIES", "LinearProbe", "LinearProtocol", "best_penalty", "enlarged_size", "held_out_ridge"]
 
 ENLARGEMENT = 1.5
 
@@ -48,6 +49,8 @@ def enlarged_size(image_size: int, patch_size: int) -> int:
 class LinearProtocol(FeatureProtocol):
     """Top-1 of a linear classifier on the frozen features, in [0, 1].
 
+    With its 95 % interval over images, its mean over classes and, with more than 10 classes, top-5.
+
     Block, readout and penalty are chosen on a held-out tenth of the training images: block and readout by a ridge
     regression's error, since it is solved in closed form, then the penalty by the probe's own cross-entropy. The
     probe with that penalty is then fitted to all training images.
@@ -57,7 +60,7 @@ class LinearProtocol(FeatureProtocol):
     """
 
     kind: ClassVar[str] = "linear"
-    gives: ClassVar[tuple[Metric, ...]] = (PROBE, ENLARGED_PROBE)
+    gives: ClassVar[tuple[Metric, ...]] = (PROBE, PROBE_WIDTH, PROBE_BALANCED, PROBE_TOP5, ENLARGED_PROBE)
     chooses: ClassVar[tuple[str, ...]] = ("probe_readout",)
     penalty: str = "best"
     iterations: int = 200
@@ -108,17 +111,18 @@ class LinearProtocol(FeatureProtocol):
     def _fit(self, source: FeatureSource) -> tuple[Readout, "LinearProbe", dict[str, Value]]:
         """The chosen readout, the probe on it, and the columns that they give."""
         y, classes, features = source.labels("train"), source.classes, self.features(source)
-        rest, held = held_out_tenth(y)
         errors = {
-            readout: _ridge_error(x, y, classes, rest, held) if len(features) > 1 else 0.0
+            readout: held_out_ridge(x, y, classes).error if len(features) > 1 else 0.0
             for readout, (x, _) in features.items()
         }
         readout = min(features, key=lambda each: errors[each])
         x, test_x = features[readout]
         penalty, start = best_penalty(x, y, classes) if self.penalty == "best" else (float(self.penalty), None)
         probe = LinearProbe.fit(x, y, classes, penalty=penalty, iterations=self.iterations, start=start)
-        top1 = probe.top1(test_x, source.labels("validation"))
-        return readout, probe, {PROBE.column: top1, "probe_readout": f"{readout}, penalty {penalty:.3g}"}
+        measured = accuracies(best_classes(probe.scores(test_x)), source.labels("validation"), classes, "probe")
+        if (final_x := self.test_features(source, readout)) is not None:
+            measured[PROBE.test_column] = probe.top1(final_x, source.labels("test"))
+        return readout, probe, {**measured, "probe_readout": f"{readout}, penalty {penalty:.3g}"}
 
 
 def best_penalty(
@@ -144,13 +148,23 @@ def best_penalty(
     return PENALTIES[best] * len(rest) / len(every), probes[best]
 
 
-def _ridge_error(x: Tensor, y: Tensor, classes: int, rest: Tensor, held: Tensor) -> float:
-    """The least squared error on the held-out images, over `RIDGE_PENALTIES`."""
-    rest, held = _thinned(rest), _thinned(held)
+class HeldOut(NamedTuple):
+    """What a ridge regression makes of the held-out images."""
+
+    error: float
+    """Its mean squared error on one-hot targets: what block and readout are chosen by."""
+    top1: float
+
+
+def held_out_ridge(x: "Float[Tensor, 'images width']", y: "Int[Tensor, ' images']", classes: int) -> HeldOut:
+    """The ridge regression with the least squared error on a held-out tenth, over `RIDGE_PENALTIES`."""
+    rest, held = map(_thinned, held_out_tenth(y))
     fit_x, held_x = standardize(x[rest], x[held])
     targets, held_targets = one_hot(y[rest], classes), one_hot(y[held], classes)
-    weights = ridge(fit_x, targets, RIDGE_PENALTIES)
-    return min((held_x @ each - held_targets).square().mean().item() for each in weights)
+    scores = [held_x @ weights for weights in ridge(fit_x, targets, RIDGE_PENALTIES)]
+    errors = [(each - held_targets).square().mean().item() for each in scores]
+    best = min(range(len(errors)), key=errors.__getitem__)
+    return HeldOut(errors[best], (scores[best].argmax(1) == y[held]).double().mean().item())
 
 
 def _thinned(indices: Tensor) -> Tensor:

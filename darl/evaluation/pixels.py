@@ -6,16 +6,16 @@ Features that are worse than the pixels that they were computed from are not wor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darl.evaluation.once import data_key, once
+from darl.evaluation.pca import Projection, components_of
 from darl.evaluation.subject import BATCH, LARGEST, FeatureSource, Readout, Split
-from darl.metrics import METRICS
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -28,9 +28,6 @@ __all__ = ["Pixels", "measure_pixels"]
 
 PIXELS = Readout(0, "pixels")
 
-_measured: WeakKeyDictionary[Dataset, dict[FeatureProtocol, Mapping[str, Value]]] = WeakKeyDictionary()
-"""The results by data set: a run evaluates many times, and the pixels stay the same."""
-
 
 @dataclass(frozen=True, eq=False)
 class Pixels(FeatureSource):
@@ -38,34 +35,46 @@ class Pixels(FeatureSource):
 
     dataset: Dataset
     device: torch.device
+    _projections: dict[Readout, Projection] = field(default_factory=dict[Readout, Projection], repr=False)
 
     def candidates(self, block: str, readout: str) -> list[Readout]:
-        """The pixels: there is nothing to choose."""
-        return [PIXELS]
+        """The pixels, or their principal components: there is nothing to choose."""
+        return [Readout(0, readout) if components_of(readout) else PIXELS]
 
     def features(
         self, split: Split, readouts: Sequence[Readout], *, masked: bool = True, size: int | None = None
     ) -> Mapping[Readout, Float[Tensor, "images width"]]:
         """See `FeatureSource.features`; there is no mask, and `size` changes nothing."""
+        return {readout: self._projected(readout, self._whole(split)) for readout in readouts}
+
+    def _whole(self, split: Split) -> Float[Tensor, "images width"]:
         from darl.data import evaluation_batches
 
         images = getattr(self.dataset, split)
         batches = evaluation_batches(self.dataset, images, batch_size=BATCH, device=self.device)
-        return {PIXELS: torch.cat([_flat(batch) for batch in batches])}
+        return torch.cat([_flat(batch) for batch in batches])
+
+    def _projected(self, readout: Readout, x: Tensor) -> Tensor:
+        """The pixels as they are, or their components; these are those of the training images."""
+        most = components_of(readout.pooling)
+        if most is None:
+            return x
+        if readout not in self._projections:
+            self._projections[readout] = Projection.fit(self._whole("train"), most)
+        return self._projections[readout](x)
 
 
 def measure_pixels(protocol: FeatureProtocol, dataset: Dataset, device: torch.device) -> Mapping[str, Value]:
     """What the protocol measures on the pixels, by the metrics' `pixels_column`; measured once for a data set."""
-    known = _measured.setdefault(dataset, {})
-    if protocol not in known:
+
+    def measure() -> Mapping[str, Value]:
         with torch.autocast(device.type, enabled=False):
-            result = protocol.judge(Pixels(dataset, device))
-        known[protocol] = {
-            METRICS[column].pixels_column: value
-            for column, value in result.items()
-            if column in METRICS and METRICS[column].has_pixels
-        }
-    return known[protocol]
+            result = protocol.judge(Pixels(dataset.deciding, device))
+        judged = [each for each in protocol.gives if each.has_pixels and each.column in result]
+        return {each.pixels_column: result[each.column] for each in judged}
+
+    key = data_key(dataset.deciding, device)
+    return once(None if key is None else (protocol, PIXELS, key), measure)
 
 
 def _flat(images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch numbers"]:

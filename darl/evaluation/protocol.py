@@ -11,12 +11,14 @@ take their columns from these), and what it costs (for `--dry-run`).
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeVar
 
 from darl.evaluation.dense.base import DenseProtocol, named_in
+from darl.evaluation.once import data_key, model_key, once
 from darl.evaluation.subject import Split, Subject, evaluating, labelled
 from darl.metrics import METRICS, Metric
 from darl.variants import Variant, require
@@ -28,10 +30,13 @@ if TYPE_CHECKING:
     from darl.model.config import ModelConfig
     from darl.model.darl import Darl
 
-__all__ = ["Need", "Pass", "Protocol", "Protocols", "Value", "chosen_columns", "measured", "space_evenly"]
+__all__ = ["SPLIT", "Need", "Pass", "Protocol", "Protocols", "Value", "chosen_columns", "measured", "space_evenly"]
 
 
 T = TypeVar("T")
+
+SPLIT = "split"
+"""The column that says which images decide."""
 
 Value = float | str | None
 """What a protocol gives for a column: a metric's value, the text of a choice, or None where it was not measured."""
@@ -67,6 +72,8 @@ class Protocol(Variant):
     chooses: ClassVar[tuple[str, ...]] = ()
     """Columns of text that say what it has chosen, such as the block that it reads."""
     needs: ClassVar[frozenset[Need]] = frozenset()
+    encoder_alone: ClassVar[bool] = False
+    """Whether it reads the encoder and nothing of the decoder or the objective."""
 
     @abstractmethod
     def passes(self) -> frozenset[Pass]:
@@ -154,14 +161,16 @@ class Protocols:
     def __call__(self, model: "Darl", dataset: "Dataset", device: "torch.device") -> dict[str, Value]:
         """The metrics of all known protocols by column: None for those that are not, or cannot be, measured.
 
-        Beside them are the choices that the protocols made, and the same metrics for raw pixels.
+        Beside them are the choices that the protocols made, the same metrics for raw pixels, `split` (which images
+        decide: `Dataset.split`) and, where the data set has a test split, final figures (`Metric.test_column`).
         """
         result: dict[str, Value] = dict.fromkeys(metric.column for metric in (*measured(), *self.gives))
-        subject = Subject(model, dataset, device)
+        result[SPLIT] = dataset.split
+        subject, keys = Subject(model, dataset, device), _Keys(model, data_key(dataset, device))
         with evaluating(model):
             for protocol in self.members:
                 if not protocol.missing(subject):
-                    result |= protocol.measure(_own(subject) if Need.TRAINING in protocol.needs else subject)
+                    result |= once(keys.of(protocol), partial(_measure, protocol, subject))
                     result |= protocol.yardsticks(dataset, device)
         return result
 
@@ -174,7 +183,7 @@ class Protocols:
     def forwards(self, dataset: "Dataset") -> float:
         """Its cost in forward passes of an image of the training's size; shared passes count once."""
         passes = frozenset[Pass]().union(*(protocol.passes() for protocol in self._served(dataset)))
-        return sum(each.forwards * len(getattr(dataset, each.split)) for each in passes)
+        return sum(each.forwards * len(getattr(dataset, each.split) or ()) for each in passes)
 
     def flops(self, dataset: "Dataset", config: "ModelConfig") -> float:
         """Its floating-point operations: forward passes that read every patch, classifiers, and training."""
@@ -207,6 +216,30 @@ def space_evenly(epochs: int, count: int, evaluation: T) -> dict[int, T]:
     return {math.ceil(epochs * (index + 1) / count): evaluation for index in range(count)}
 
 
-def _own(subject: Subject) -> Subject:
-    """The subject with a copy of the model, for a protocol that changes weights."""
-    return Subject(copy.deepcopy(subject.model), subject.dataset, subject.device)
+@dataclass(frozen=True)
+class _Keys:
+    """By what the measurements of one model are known; its weights are hashed once for all protocols."""
+
+    model: "Darl"
+    data: Hashable | None
+
+    def of(self, protocol: Protocol) -> Hashable | None:
+        """None where the data has no key."""
+        if self.data is None:
+            return None
+        return protocol, self._of_encoder if protocol.encoder_alone else self._of_model, self.data
+
+    @cached_property
+    def _of_encoder(self) -> Hashable:
+        return model_key(self.model, encoder_alone=True)
+
+    @cached_property
+    def _of_model(self) -> Hashable:
+        return model_key(self.model, encoder_alone=False)
+
+
+def _measure(protocol: Protocol, subject: Subject) -> Mapping[str, Value]:
+    """What the protocol measures; one that changes weights is given a copy of the model."""
+    if Need.TRAINING in protocol.needs:
+        subject = Subject(copy.deepcopy(subject.model), subject.dataset, subject.device)
+    return protocol.measure(subject)

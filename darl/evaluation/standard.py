@@ -7,17 +7,26 @@ from darl.evaluation.few_shot import FewShotProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
 from darl.evaluation.protocol import Protocol, Protocols
+from darl.evaluation.rankme import RankMeProtocol
 from darl.variants import require
 
 __all__ = ["evaluation_of", "standard_evaluation"]
 
 
 def standard_evaluation(*, enlarged: bool = False) -> Protocols:
-    """Linear probe, kNN, few labels, and a validation loss that does not depend on the noise schedule.
+    """Linear probe, kNN, few labels, RankMe, and a validation loss that does not depend on the noise schedule.
 
     enlarged: whether the linear probe is also tested on enlarged images.
     """
-    return Protocols((LinearProtocol(enlarged=enlarged), KnnProtocol(), FewShotProtocol(), DenoisingProtocol()))
+    return Protocols(
+        (
+            LinearProtocol(enlarged=enlarged),
+            KnnProtocol(),
+            FewShotProtocol(),
+            DenoisingProtocol(),
+            RankMeProtocol(),
+        )
+    )
 
 
 def evaluation_of(protocols: str | None, metric: str | None = None, *, enlarged: bool = False) -> Protocols:

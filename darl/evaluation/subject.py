@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darl.evaluation.pca import Projection, components_of
 from darl.model.patches import grid_of
 from darl.variants import require
 
@@ -37,7 +38,7 @@ neighbours are averaged to a coarser grid."""
 MEMORY = 3 * 2**30
 """Bytes up to which the features of all blocks and poolings are kept to choose among them."""
 
-Split = Literal["train", "validation"]
+Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,23 @@ class Readout:
     block: int
     """The number of blocks that the tokens have passed, from 1 on; after the last one they pass the last norm too."""
     pooling: str
-    """`mean` or `last` (of the patch tokens), or `tokens` (side by side)."""
+    """`mean` or `last` (of the patch tokens), `tokens` (side by side), or `pca` and `pcaN` (their N components)."""
+    blocks: int = 1
+    """How many blocks, up to that one, are read and put side by side."""
 
     def __str__(self) -> str:
-        return f"block {self.block}, {self.pooling}"
+        first = self.block - self.blocks + 1
+        return (
+            f"block {self.block}, {self.pooling}"
+            if self.blocks == 1
+            else f"blocks {first} to {self.block}, {self.pooling}"
+        )
+
+    @property
+    def parts(self) -> list[Readout]:
+        """The readouts of single blocks, without components, that this one is made of."""
+        pooling = TOKENS if components_of(self.pooling) else self.pooling
+        return [Readout(block, pooling) for block in range(self.block - self.blocks + 1, self.block + 1)]
 
 
 class FeatureSource(ABC):
@@ -79,6 +93,11 @@ class FeatureSource(ABC):
         return torch.tensor(labels, device=self.device)
 
     @property
+    def is_tested(self) -> bool:
+        """Whether final figures are due on the labelled test images (`Dataset.test`)."""
+        return False
+
+    @property
     def classes(self) -> int:
         """Number of classes: one more than the highest label of both splits."""
         return self.dataset.class_count
@@ -94,6 +113,14 @@ class Subject(FeatureSource):
     _kept: dict[tuple[Split, bool, int | None], dict[Readout, Tensor]] = field(
         default_factory=dict[tuple[Split, bool, int | None], dict[Readout, Tensor]], repr=False
     )
+    _projections: dict[tuple[Readout, bool], Projection] = field(
+        default_factory=dict[tuple[Readout, bool], Projection], repr=False
+    )
+
+    @property
+    def is_tested(self) -> bool:
+        """See `FeatureSource.is_tested`."""
+        return self.dataset.test is not None and self.dataset.test.labels is not None
 
     @property
     def labelled(self) -> bool:
@@ -107,25 +134,39 @@ class Subject(FeatureSource):
         Raises UserError for a block that the model does not have.
         """
         encoder = self.model.encoder
-        depth, own = len(encoder.blocks), encoder.readout
-        if block not in ("best", "last"):
-            require(1 <= int(block) <= depth, "protocol.block", f"be in 1 to {depth}, best or last", block)
-        blocks = range(1, depth + 1) if block == "best" else [depth if block == "last" else int(block)]
+        spans = _spans(block, len(encoder.blocks))
         rows, columns = coarse_grid(encoder.grid, encoder.embed_dim)
-        numbers = len(blocks) * encoder.embed_dim * (1 + rows * columns)
+        numbers = sum(blocks for _, blocks in spans) * encoder.embed_dim * (1 + rows * columns)
         images = len(self.dataset.train) + len(self.dataset.validation)
-        poolings = [own, TOKENS] if 4 * numbers * images <= MEMORY else [own]
+        poolings = [encoder.readout, TOKENS] if 4 * numbers * images <= MEMORY else [encoder.readout]
         chosen = poolings if readout == "best" else [readout]
-        return [Readout(number, pooling) for number in blocks for pooling in chosen]
+        return [Readout(number, pooling, blocks) for number, blocks in spans for pooling in chosen]
 
     def features(
         self, split: Split, readouts: Sequence[Readout], *, masked: bool = True, size: int | None = None
     ) -> Mapping[Readout, Float[Tensor, "images width"]]:
         """See `FeatureSource.features`. Raises ArithmeticError where a feature is not finite."""
         kept = self._kept.setdefault((split, masked, size), {})
-        if missing := [readout for readout in readouts if readout not in kept]:
+        derived = [readout for readout in readouts if readout not in kept]
+        parts = dict.fromkeys(part for readout in derived for part in readout.parts)
+        if missing := [part for part in parts if part not in kept]:
             kept |= self._read(getattr(self.dataset, split), missing, masked=masked, size=size)
+        for readout in derived:
+            whole = (
+                torch.cat([kept[part] for part in readout.parts], 1) if readout.blocks > 1 else kept[readout.parts[0]]
+            )
+            if most := components_of(readout.pooling):
+                whole = self._projection(readout, most, masked=masked)(whole)
+            kept[readout] = whole
         return {readout: kept[readout] for readout in readouts}
+
+    def _projection(self, readout: Readout, most: int, *, masked: bool) -> Projection:
+        """The components of the training images, at their own size."""
+        if (readout, masked) not in self._projections:
+            tokens = replace(readout, pooling=TOKENS)
+            x = self.features("train", [tokens], masked=masked)[tokens]
+            self._projections[readout, masked] = Projection.fit(x, most)
+        return self._projections[readout, masked]
 
     def _read(
         self, split: Images | Stream, readouts: Sequence[Readout], *, masked: bool, size: int | None
@@ -174,6 +215,18 @@ def read_features(
                     maps_BWRC = tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
                     features = F.adaptive_avg_pool2d(maps_BWRC, coarse).flatten(2).transpose(1, 2).flatten(1)
                 yield readout, features.float()
+
+
+def _spans(block: str, depth: int) -> list[tuple[int, int]]:
+    """For an option `block`: the last block that is read, and how many up to it are put side by side."""
+    if block == "best":
+        return [(number, 1) for number in range(1, depth + 1)]
+    if block.startswith("last"):
+        blocks = int(block.removeprefix("last") or 1)
+        require(1 <= blocks <= depth, "protocol.block", f"be last1 to last{depth}", block)
+        return [(depth, blocks)]
+    require(1 <= int(block) <= depth, "protocol.block", f"be in 1 to {depth}, best or last", block)
+    return [(int(block), 1)]
 
 
 def coarse_grid(grid: Grid, width: int) -> Grid:

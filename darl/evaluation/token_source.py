@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from timm.layers import build_sincos2d_pos_embed
 from torch import Tensor
 
-from darl.data import batches, evaluation_batches, steps_per_epoch
-from darl.data.augment import Augment
-from darl.data.shuffle import epoch_order
 from darl.evaluation.subject import BATCH, MEMORY, Split, Subject
 from darl.model.patches import grid_of, patchify
 
@@ -62,6 +58,10 @@ class TokenSource(ABC):
 
         The last, incomplete batch is left out.
         """
+        from darl.data import batches, steps_per_epoch
+        from darl.data.augment import Augment
+        from darl.data.shuffle import epoch_order
+
         dataset, kept = self.subject.dataset, self._kept
         if kept is None:
             every = batches(
@@ -114,6 +114,8 @@ class TokenSource(ABC):
         return mean.float().to(self.subject.device), std.float().clamp(min=1e-3).to(self.subject.device)
 
     def _images(self, split: Split) -> Iterator[Tensor]:
+        from darl.data import evaluation_batches
+
         dataset, device = self.subject.dataset, self.subject.device
         yield from evaluation_batches(dataset, getattr(dataset, split), batch_size=BATCH, device=device)
 
@@ -161,6 +163,8 @@ def place_coded_patches(
     images: Float[Tensor, "batch channels height width"], patch_size: int
 ) -> Float[Tensor, "batch patches numbers"]:
     """Pixel patches in raster order, each followed by a fixed sine-cosine code of its place (`PLACE` numbers)."""
+    from timm.layers import build_sincos2d_pos_embed  # takes seconds to import
+
     patches = patchify(images, patch_size)
     grid = grid_of((images.shape[2], images.shape[3]), patch_size)
     place = build_sincos2d_pos_embed(list(grid), dim=PLACE, device=images.device).expand(len(images), -1, -1)

@@ -91,9 +91,7 @@ class StockTimm(CardExport):
             lines.insert(1, "from safetensors.torch import load_file")
             lines.insert(3, f'mask = load_file("{folder}/{MASK_FILE}")["{MASK}"]  # the patch order')
         if more:
-            lines.append(
-                f"# without{more.replace(',', '')} it reads without the mask, as in the paper's fine-tuning"
-            )
+            lines.append(f"# without{more[1:]} it reads without the mask: the paper fine-tunes so")
         if stock.mask is not None or "rope.freqs" in stock.weights:
             lines.append("# for images of this size only: patch order or positions depend on it")
         return "\n".join(lines)

@@ -129,13 +129,15 @@ def checkpoint_path(function: Callable[..., Any]) -> str | Path | None:
 def encoder_weights(state: Mapping[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
     """Weights that `encoder` can load, from those of a pretraining run or of an encoder.
 
-    Of a pretraining run's, the decoder's are left out, and so are those of blocks that the encoder has no more; the
-    classifier, which pretraining lacks, stays as it is. A learned position table is resampled to the encoder's grid.
+    Of a pretraining run's, the decoder's are left out, and so are those of blocks that the encoder has no more. Where
+    the weights have no classifier, the encoder's stays as it is. A learned position table is resampled to the encoder's
+    grid.
     """
     own, weights = encoder.state_dict(), dict(state)
     if f"encoder.{_START}" in weights:
         shortened = {name.removeprefix("encoder."): value for name, value in state.items()}
         weights = {name: value for name, value in shortened.items() if name in own or not _is_needless(name)}
+    if _START in weights and not any(name.startswith("head.") for name in weights):
         weights |= {name: value for name, value in own.items() if name.startswith("head.")}
     table = weights.get(_TABLE)
     if table is not None and _TABLE in own and table.shape[1] != own[_TABLE].shape[1]:

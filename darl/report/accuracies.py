@@ -36,24 +36,30 @@ class Accuracies:
 
 
 def accuracies(findings: Findings) -> Accuracies:
-    """The means over the seeds that are compared, of finished trials; metrics without any value are left out."""
+    """The means over the seeds that are compared, of finished trials; metrics without any value are left out.
+
+    The metrics are those that a sweep may rank its trials by: kNN of 10 says nearly the same as kNN.
+    """
     rows = findings.trials
     rows = rows.loc[(rows["status"] == "finished") & rows["seed"].isin(findings.sweep.compared_seeds)]
     cells = [cell for cell in findings.table["cell"] if cell in set(rows["cell"])]
-    known = [metric for metric in METRICS.values() if metric.yardsticks and metric.column in rows]
-    metrics = [metric for metric in known if rows[metric.column].notna().any()]
-    parts = {metric.column: _of(rows, metric).reindex([*cells, UNTRAINED, PIXELS]) for metric in metrics}
+    known = [metric for metric in METRICS.values() if metric.yardsticks and metric.ranks_trials]
+    metrics = [metric for metric in known if metric.column in rows and rows[metric.column].notna().any()]
+    leader = findings.comparison.baseline if findings.comparison.rivals else None
+    parts = {metric.column: _of(rows, metric, leader).reindex([*cells, UNTRAINED, PIXELS]) for metric in metrics}
     table = pd.concat(parts, axis=1) if parts else pd.DataFrame(index=cells)
     return Accuracies(metrics, table.dropna(how="all"))
 
 
-def _of(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+def _of(rows: pd.DataFrame, metric: Metric, leader: str | None) -> pd.DataFrame:
     """`means` of one metric, by cell and yardstick.
 
-    Before training, cells that share a seed may share their weights: the mean of a seed's cells is one value.
+    Before training, cells that share a seed may share their weights: the mean of a seed's cells is one value. Beside
+    rivals, whose encoders may read otherwise, it is the leader's value.
     """
     values = rows.loc[:, ["cell", "seed"]].assign(value=rows[metric.column].astype("float64")).dropna()
     parts = [means(values)]
+    rows = rows if leader is None else rows.loc[rows["cell"] == leader]
     for name, column in ((UNTRAINED, metric.initial_column), (PIXELS, metric.pixels_column)):
         given = rows[column].astype("float64").dropna() if column in rows else pd.Series(dtype="float64")
         if len(given):

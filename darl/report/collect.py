@@ -7,6 +7,7 @@ import pandas as pd
 from darl.experiment import Experiment, read_experiments
 from darl.metrics import ENLARGED_PROBE
 from darl.records import flatten
+from darl.report.deciding import on_the_split
 from darl.report.findings import Findings, find
 from darl.results.tables import Results
 from darl.sweep.base import Sweep
@@ -81,8 +82,8 @@ def _other_data(base: Experiment, experiment: Experiment) -> Record:
 
 
 def _beside_the_answer(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
-    """Notes on the pilot if trials may be stopped early, and on enlarged images if they were measured."""
-    return [*_on_the_pilot(finding, trials, curves), *_on_enlarged_images(finding, trials)]
+    """Notes on the images that decided, on the pilot and on enlarged images, where there is something to say."""
+    return [*on_the_split(finding), *_on_the_pilot(finding, trials, curves), *_on_enlarged_images(finding, trials)]
 
 
 def _on_the_pilot(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from darl.evaluation.protocol import SPLIT, measured
 from darl.experiment import Experiment
-from darl.metrics import METRICS
 from darl.records import flatten
 
 __all__ = ["curve_row", "image_flops", "now", "provenance", "trial_row"]
@@ -34,14 +34,17 @@ def provenance() -> dict[str, Any]:
 
 def image_flops(experiment: Experiment) -> float:
     """Floating-point operations of one image's forward pass in training, computed without building the model."""
-    return experiment.model_config.flops()
+    config = experiment.model_config
+    return config.flops() if experiment.finetuning is None else config.trunk_flops(config.patches)
 
 
 def curve_row(evaluated: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `curves` from the fields of `darl.training.events.Evaluated`."""
     row = {name: value for name, value in evaluated.items() if name not in ("metrics", "images_per_second")}
-    constant = {metric.pixels_column for metric in METRICS.values()}  # stands once in the row of `trials`
-    return row | {column: value for column, value in evaluated["metrics"].items() if column not in constant}
+    once = {SPLIT}  # the columns that only the row of `trials` has
+    for metric in measured():
+        once |= {metric.pixels_column, metric.test_column}
+    return row | {column: value for column, value in evaluated["metrics"].items() if column not in once}
 
 
 def trial_row(
@@ -85,7 +88,7 @@ def _measured(evaluations: Sequence[Mapping[str, Any]], flops: float | None) -> 
     return row | {
         **last["metrics"],
         "epochs": last["epoch"],
-        **{metric.initial_column: first.get(metric.column) for metric in METRICS.values() if metric.yardsticks},
+        **{metric.initial_column: first.get(metric.column) for metric in measured() if metric.yardsticks},
         "flops": 3 * flops * last["images_seen"] if flops else None,
     }
 

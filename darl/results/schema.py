@@ -6,7 +6,7 @@
 
 import pyarrow as pa
 
-from darl.evaluation.protocol import chosen_columns, measured
+from darl.evaluation.protocol import SPLIT, chosen_columns, measured
 from darl.experiment import columns
 from darl.metrics import TRAINING_LOSS
 
@@ -51,8 +51,9 @@ def trials_schema() -> pa.Schema:
     judging, others = _metric_columns()
     initial = [metric.initial_column for metric in measured() if metric.yardsticks]
     pixels = [metric.pixels_column for metric in measured() if metric.has_pixels]
-    metrics = dict.fromkeys([*judging, TRAINING_LOSS.column, *initial, *pixels, *others], float)
-    chosen = dict.fromkeys(chosen_columns(), str)
+    test = [metric.test_column for metric in measured() if metric.tested]
+    metrics = dict.fromkeys([*judging, TRAINING_LOSS.column, *initial, *pixels, *test, *others], float)
+    chosen = dict.fromkeys([*chosen_columns(), SPLIT], str)
     whole = {**BEFORE_RECORD, **record, "config": str, **metrics, **chosen, **AFTER_METRICS}
     fields = [(name, ARROW[kind]) for name, kind in whole.items()]
     fields += [("started_at", pa.timestamp("us", "UTC"))]

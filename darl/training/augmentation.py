@@ -6,7 +6,7 @@ images at a time, rows 2k and 2k + 1: such a pair is on one worker, whatever the
 with neighbours as pairs instead of the first and the last row; MAE draws one mixture for a whole batch.
 
 RandAugment works on PIL images, one at a time, between the random crop and the normalisation; pixels are rounded to 8
-bits there. It takes about 0.1 ms an image of 32 pixels on one core, and 2 ms at 224.
+bits there. With erasing it takes 0.7 ms an image of 32 pixels on one core, and 5 ms at 224 (means of 192 images).
 """
 
 import random

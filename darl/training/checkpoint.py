@@ -134,9 +134,11 @@ def load_pretrained(path: str | Path) -> Pretrained:
     """The model of a checkpoint, of a run's folder (its newest checkpoint), or of a weights file.
 
     path: also at s3:// or gs://. The moving average is taken where there is one. Raises UserError where there is no
-    checkpoint, it cannot be read, or it holds an encoder alone.
+    checkpoint, it cannot be read, it is of a fine-tuning, or it holds an encoder alone.
     """
     weights, description = read_checkpoint(path)
+    tuned = description.experiment.finetuning is not None
+    require(not tuned, "checkpoint", "be of a pretraining (darl.load takes a fine-tuned one)", str(path))
     remedy = "hold the decoder too (darl.load takes an encoder alone)"
     require(any(name.startswith("encoder.") for name in weights), "checkpoint", remedy, str(path))
     model = description.experiment.build()
@@ -145,7 +147,7 @@ def load_pretrained(path: str | Path) -> Pretrained:
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], Description]:
-    """The weights that `load_pretrained` would load, or those of an encoder alone, and the run that they come from.
+    """The weights of a checkpoint, a run's folder or a weights file (also of an encoder alone), and their run.
 
     Raises UserError where there are none or they cannot be read. Nothing is unpickled.
     """

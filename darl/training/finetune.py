@@ -13,15 +13,13 @@ import torch.nn.functional as F
 from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
 
-from darl.data import Batch, Dataset, evaluation_batches
+from darl.data import Batch, Dataset, Images, Stream, evaluation_batches
 from darl.experiment import Experiment
 from darl.metrics import FINETUNE
 from darl.training.augmentation import StrongAugmentation
 from darl.training.classifier import Classifier, build_classifier
 from darl.training.loop import MicrobatchLoss
-from darl.training.parallel import World, microbatch_size
 from darl.training.task import Task
-from darl.variants import require
 
 __all__ = ["Accuracy", "FinetuningTask", "NoEvaluation", "top1"]
 
@@ -39,9 +37,6 @@ class FinetuningTask(Task):
         self.classes = dataset.class_count
         self.labels = torch.tensor(dataset.train.labels)
         self.augmentation = StrongAugmentation(config, dataset, self.classes)
-        images = microbatch_size(experiment, World.current().size)
-        remedy = "leave each worker an even number of images of each micro-batch: Mixup and CutMix take pairs"
-        require(not config.mixes or images % 2 == 0, "batch_size", remedy, experiment.batch_size)
 
     def build(self) -> Classifier:
         """See `Task.build`."""
@@ -49,6 +44,7 @@ class FinetuningTask(Task):
 
     def losses(self, model: nn.Module, batch: Batch, first: int, size: int, step: int) -> Iterator[MicrobatchLoss]:
         """See `Task.losses`. The whole batch is augmented at once."""
+        assert isinstance(model, Classifier)
         seed, labels = self.experiment.seed, self.labels[batch.indices].to(batch.images.device)
         images, targets = self.augmentation.images(batch.images, first, seed, step), labels
         if self.config.mixes:
@@ -72,11 +68,12 @@ class FinetuningTask(Task):
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The evaluation of a fine-tuning: top-1 on the validation images."""
+    """The evaluation of a fine-tuning: top-1 on the validation images, and on the test images where they are given."""
 
     def __call__(self, model: nn.Module, dataset: Dataset, device: torch.device) -> Mapping[str, float | str | None]:
         """See `darl.training.pretrain.Evaluation`."""
-        return {FINETUNE.column: top1(model, dataset, device)}
+        splits = {FINETUNE.column: dataset.validation, FINETUNE.test_column: dataset.test}
+        return {column: top1(model, dataset, split, device) for column, split in splits.items() if split is not None}
 
 
 @dataclass(frozen=True)
@@ -89,11 +86,11 @@ class NoEvaluation:
 
 
 @torch.no_grad()
-def top1(model: nn.Module, dataset: Dataset, device: torch.device) -> float:
-    """The fraction of validation images whose class has the highest score, in [0, 1]."""
-    labels, right, row, was_training = torch.tensor(dataset.validation.labels), 0, 0, model.training
+def top1(model: nn.Module, dataset: Dataset, split: Images | Stream, device: torch.device) -> float:
+    """The fraction of a split's images whose class has the highest score, in [0, 1]."""
+    labels, right, row, was_training = torch.tensor(split.labels), 0, 0, model.training
     model.eval()
-    for images in evaluation_batches(dataset, dataset.validation, batch_size=BATCH, device=device):
+    for images in evaluation_batches(dataset, split, batch_size=BATCH, device=device):
         predicted = model(images).argmax(1).cpu()
         right += int((predicted == labels[row : row + len(images)]).sum())
         row += len(images)

@@ -60,7 +60,10 @@ def no_sync(model: nn.Module) -> AbstractContextManager[None]:
 
 def microbatch_size(experiment: Experiment, workers: int) -> int:
     """Images per micro-batch of a worker; raises UserError where a batch cannot be divided evenly."""
-    images = len(World(size=workers).rows(experiment.batch_size))
+    images, tuning = len(World(size=workers).rows(experiment.batch_size)), experiment.finetuning
+    pairs = tuning is not None and tuning.mixes
+    remedy = "leave each worker an even number of images: Mixup and CutMix take pairs"
+    require(not pairs or images % 2 == 0, "batch_size", remedy, experiment.batch_size)
     remedy = f"divide a worker's {images} images of each batch"
     require(images % experiment.accumulate == 0, "accumulate", remedy, experiment.accumulate)
     return images // experiment.accumulate

@@ -75,7 +75,7 @@ def fit(
         resume: a checkpoint of the same experiment to go on from.
         initial: the weights that `experiment.init` is the hash of, by the model's parameter names; parameters that are
             missing are initialised from the seed.
-        full: the evaluation before the first epoch and after the last one.
+        full: the evaluation before the first epoch and after the last one, which alone is given the test split.
         first: the evaluation before the first epoch, if it is another one.
         evaluate_at: further evaluations, by the epoch after which each is made.
         save_every: steps between checkpoints.
@@ -204,9 +204,10 @@ class _Training:
         yield event
 
     def evaluate(self, epoch: int, measured_by: Evaluation) -> Evaluated:
-        """Evaluate the weights, or their moving average where there is one."""
+        """Evaluate the weights, or their moving average where there is one; only the end sees the test split."""
+        dataset = self.dataset if epoch == self.experiment.epochs else self.dataset.deciding
         with self.loop.autocast:
-            metrics = dict(measured_by(self.loop.evaluated_model, self.dataset, self.device))
+            metrics = dict(measured_by(self.loop.evaluated_model, dataset, self.device))
         progress, seen = self.progress, self.progress.step * self.experiment.batch_size
         event = Evaluated(
             epoch=epoch,

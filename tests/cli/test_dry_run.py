@@ -118,3 +118,21 @@ def test_a_dry_run_of_an_incomplete_grid(
     for more, words in (([], "trials: 14 = 7 cells"), (["--trials", "5"], "trials: the first 5 of 14 = 7 cells")):
         run(monkeypatch, "--dry-run", *flags, *more)
         assert f"{words} × seeds 0 to 1\n" in capsys.readouterr().out
+
+
+def test_a_dry_run_counts_the_yardsticks_and_those_that_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results(str(tmp_path), "patch_order")
+    results.prepare()
+    mae = Experiment().changed({"objective": "mae", "noise": None, "causal": False})
+    for epochs in (8, 27, 9):  # at equal passes, at equal FLOPs, and of another sweep
+        results.add_trial(row(mae.changed({"epochs": epochs}), 0.7))
+    flags = ("--dry-run", "--seeds", "2", "--epochs", "8", "--results", str(tmp_path))
+    run(monkeypatch, *flags, "--yardsticks", sweep="patch_order")
+    said = capsys.readouterr().out
+    assert "  MAE: mae:normalize_target=True,mask_ratio=0.75,decoder_depth=0,decoder_width=0; 0.29 times" in said
+    assert "8 epochs, and 27 epochs at equal FLOPs\n" in said
+    assert "trials: 16 trials (8 cells beside the leader, 2 seeds)\n" in said
+    assert "in all at most 32 trials," in said  # 16 of the sweep
+    assert "already finished or stopped and not run again: 2\n" in said

@@ -20,7 +20,7 @@ import darl
 from darl.cli import main
 from darl.errors import UserError
 from darl.experiment import Experiment
-from darl.model.encoder_config import SIZES
+from darl.model.encoder_config import size_of
 from darl.model.hub_encoder import HubEncoder
 from darl.results.tables import Results
 from darl.training.checkpoint import MODEL_FILE, TRAINER_FILE, load_pretrained, path_of
@@ -146,13 +146,16 @@ def test_a_push_that_fails_is_one_line_and_the_folder_stays(
 
 
 def test_the_weights_alone_are_loaded_by_darl_timm_and_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = Experiment(model=SIZES["nano"].__class__(width=64, depth=4, heads=4, patch_size=2))
+    experiment = Experiment(model=size_of("nano", patch_size=2))
     run = saved_run(tmp_path / "run", model=experiment.model)
     export(monkeypatch, run, "--to", "safetensors", "--output", tmp_path / "out")
     file, expected = tmp_path / "out" / MODEL_FILE, darl.load(run)(images())
     torch.testing.assert_close(darl.load(file)(images()), expected, rtol=0, atol=0)
     encoder = timm.create_model("darl_nano_patch16_224", num_classes=0, checkpoint_path=str(file)).eval()
     torch.testing.assert_close(encoder(images()), expected, rtol=0, atol=0)
+    tuned = timm.create_model("darl_nano_patch16_224", num_classes=3, checkpoint_path=str(file)).eval()
+    torch.testing.assert_close(tuned.forward_head(tuned.forward_features(images()), pre_logits=True), expected)
+    assert tuned(images()).shape == (5, 3)
     start = read_initialization(str(file), experiment)
     assert not start.unexpected
     assert {name.partition(".")[0] for name in start.missing} == {"decoder"}

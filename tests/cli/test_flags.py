@@ -43,6 +43,7 @@ def test_without_flags_it_is_the_default_experiment() -> None:
         ("channels", ["--channels", "3"], 3),
         ("augment.crop_min", ["--crop-scale", "0.5"], 0.5),
         ("augment.flip", ["--flip"], True),
+        ("augment.shift", ["--shift", "1"], 1),
         ("model.patch_size", ["--patch-size", "4"], 4),
         ("model.readout", ["--readout", "last"], "last"),
         ("causal", ["--no-causal"], False),
@@ -67,6 +68,20 @@ def test_a_flag_sets_its_field_and_set_wins(path: str, flags: list[str], value: 
     for name in path.split("."):
         whole = getattr(whole, name)
     assert whole == value
+
+
+def test_shifts_take_the_place_of_the_datas_crops(photos: str) -> None:
+    assert experiment("--data", photos, "--shift", "4").augment == Augment(flip=True, shift=4)
+    with pytest.raises(UserError, match=r"^augment\.shift must be none where augment\.crop_min 0\.5 crops"):
+        experiment("--data", photos, "--shift", "4", "--crop-scale", "0.5")
+
+
+def test_a_named_size_is_whole_on_the_digits() -> None:
+    parser = Parser()
+    add_experiment_flags(parser, on_digits={"model.depth": 2, "model.patch_size": 4})
+    assert Options(parser.parse_args([])).experiment().model.depth == 2
+    model = Options(parser.parse_args(["--model", "tiny"])).experiment().model
+    assert (model.depth, model.width, model.patch_size) == (SIZES["tiny"].depth, SIZES["tiny"].width, 4)
 
 
 def test_flags_override_the_datas_defaults(photos: str) -> None:

@@ -7,9 +7,11 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from darl.cli import main, pretraining
 from darl.results.tables import Results
@@ -55,6 +57,17 @@ def test_a_second_pretraining_in_a_folder_names_the_running_process(darl, tmp_pa
     assert f"(held by process {os.getpid()} on " in error
     assert error.count("\n") == 1
     assert not (tmp_path / "pretrain" / "trials").exists()
+
+
+def test_an_objective_that_learns_labels_needs_them(darl, tmp_path: Path) -> None:
+    (tmp_path / "flat").mkdir()
+    for index in range(40):
+        Image.fromarray(np.full((8, 8), index, "uint8")).save(tmp_path / "flat" / f"{index}.png")
+    flags = [*FLAGS[:2], "--data", tmp_path / "flat", "--batch-size", 8, "--results", tmp_path / "results"]
+    said, error, code = darl(*flags, "--objective", "supervised")
+    assert (said, code) == ("", 2)
+    assert error == f"error: --data must have labels for objective supervised, got '{tmp_path}/flat'\n"
+    assert not (tmp_path / "results").exists()
 
 
 def test_sigterm_saves_a_checkpoint_and_the_run_continues_bit_for_bit(darl, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from darl.cli.flags import Parser, add_sweep_flags
+from darl.cli.flags import Parser
 from darl.cli.parser import run_command
 from darl.cli.stages import with_flags
+from darl.cli.sweep_flags import add_sweep_flags
 from darl.experiment import Experiment
 from darl.sweep.samplers import GaussianProcess, Random
 from darl.sweep.search import Search

@@ -14,13 +14,14 @@ import torch
 
 from darl import metrics as metrics_module
 from darl.data import Dataset
+from darl.evaluation import once
 from darl.evaluation.attentive import AttentiveProtocol
 from darl.evaluation.denoising import DenoisingProtocol
 from darl.evaluation.few_shot import FewShotProtocol
 from darl.evaluation.finetune import FinetuneProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
-from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured
+from darl.evaluation.protocol import SPLIT, Need, Pass, Protocol, Protocols, measured
 from darl.evaluation.subject import Subject
 from darl.metrics import FEW_SHOT_WIDTHS, GAMMA_LOSSES, METRICS, RANKING_METRICS, TOP1, TRAINING_LOSS, Metric
 from darl.results.schema import curves_schema, trials_schema
@@ -62,6 +63,7 @@ def test_no_two_protocols_give_one_metric():
     assert sorted(columns) == sorted(metric.column for metric in measured())
 
 
+@pytest.mark.usefixtures("nothing_measured")
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
 def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_was(
     protocol: Protocol, digits: Dataset
@@ -70,9 +72,10 @@ def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     metrics = Protocols((protocol,))(model, digits, CPU)
     yardsticks = {metric.pixels_column for metric in protocol.gives if metric.has_pixels}
-    given = {column for column, value in metrics.items() if value is not None}
+    given = {column for column, value in metrics.items() if value is not None} - {SPLIT}
     assert given <= {one.column for one in protocol.gives} | yardsticks | set(protocol.chooses)
     assert isinstance(metrics[protocol.gives[0].column], float)
+    once._results.clear()  # else the second would be the first
     assert metrics == Protocols((protocol,))(model, digits, CPU)
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -80,6 +83,7 @@ def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.usefixtures("nothing_measured")
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
 def test_a_model_in_evaluation_mode_stays_there(protocol: Protocol, digits: Dataset):
     model = experiment().build().eval()
@@ -95,6 +99,19 @@ def test_a_protocol_that_needs_labels_gives_nothing_without_and_costs_nothing(pr
     assert all(metrics[metric.column] is None for metric in protocol.gives) == needs
     assert (evaluation.forwards(data) == 0) == needs
     assert evaluation.forwards(digits) > 0
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
+def test_a_protocol_has_its_cost(protocol: Protocol, digits: Dataset):
+    """Forward passes, and for protocols that fit classifiers or train, these as well: more for a wider model."""
+    evaluation, narrow = Protocols((protocol,)), experiment().model_config
+    wide = experiment().changed({"model.width": 32}).model_config
+    passes = narrow.flops() if Need.DENOISING in protocol.needs else narrow.trunk_flops(narrow.patches)
+    assert evaluation.flops(digits, narrow) >= passes * evaluation.forwards(digits)
+    assert evaluation.flops(digits, wide) > evaluation.flops(digits, narrow)
+    if Need.LABELS in protocol.needs:
+        assert protocol.flops(digits, wide) > protocol.flops(digits, narrow) > 0
+        assert evaluation.flops(unlabelled(digits), narrow) == 0
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
@@ -131,6 +148,8 @@ def test_a_metric_has_its_columns(metric: Metric):
     assert (metric.initial_column in trials.names) == metric.yardsticks
     assert (metric.pixels_column in trials.names) == metric.has_pixels
     assert metric.pixels_column not in curves.names  # it is the same in every row
+    assert (metric.test_column in trials.names) == metric.tested
+    assert metric.test_column not in curves.names  # the test split is used once
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from darl.data import Dataset
 from darl.evaluation import knn as knn_module
-from darl.evaluation.knn import KnnProtocol, knn
+from darl.evaluation.accuracy import accuracies
+from darl.evaluation.knn import KnnProtocol, classify, knn
 from darl.evaluation.subject import Readout, Subject
 from darl.metrics import KNN, KNN_10
 from tests.evaluation.example_features import blobs
@@ -61,7 +64,8 @@ def test_the_protocols_options_reach_the_vote(digits: Dataset) -> None:
     )
     expected = knn(x, y, test_x, test_y, 10, neighbours=(4, 2), temperature=1.0)
     measured = KnnProtocol(neighbours=4, temperature=1.0, readout="mean").measure(subject)
-    assert measured == {KNN.column: expected[0], KNN_10.column: expected[1], "knn_readout": "block 1, mean"}
+    own = {KNN.column: expected[0], KNN_10.column: expected[1], "knn_readout": "block 1, mean"}
+    assert {column: measured[column] for column in own} == own
     assert KnnProtocol(readout="mean").measure(subject) != measured
 
 
@@ -75,3 +79,46 @@ def test_the_readout_is_the_one_whose_neighbours_classify_training_images_best(d
 
     best = max(subject.candidates("best", "best"), key=left_out)
     assert KnnProtocol().measure(subject)["knn_readout"] == str(best)
+
+
+def test_the_memory_does_not_grow_with_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tensor is larger than a piece's similarities or normalised features, however many images there are."""
+
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            result = function(*args, **(kwargs or {}))
+            for tensor in filter(torch.is_tensor, result if isinstance(result, tuple | list) else [result]):
+                if tensor.untyped_storage().data_ptr() not in given:
+                    self.numbers = max(self.numbers, tensor.untyped_storage().nbytes() // tensor.itemsize)
+            return result
+
+    monkeypatch.setattr(knn_module, "CHUNK", 64)
+    monkeypatch.setattr(knn_module, "BATCH", 16)
+    largest = []
+    for count in (1_000, 4_000):
+        (x, y), (test_x, test_y) = blobs(count, 2.0, 1), blobs(count // 2, 2.0, 2)
+        given = {each.untyped_storage().data_ptr() for each in (x, y, test_x, test_y)}
+        with Largest() as seen:
+            found = classify(x, y, test_x, 3)
+        assert len(found[0]) == count // 2
+        largest.append(seen.numbers)
+    # the classes of all test images, the result, are the only thing that grows
+    assert max(largest[0], 2_000) == largest[1] == 2_000
+    assert largest[0] <= max(16 * 64, 64 * 8, 16 * 20 * 3)
+
+
+def test_many_classes_have_a_top5_of_classes_with_votes() -> None:
+    """Against scikit-learn's probabilities; a class without a neighbour is no guess."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(600, 4, generator=generator), torch.arange(600) % 12
+    test_x, test_y = torch.randn(200, 4, generator=generator), torch.arange(200) % 12
+    peer = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.07))
+    scores = peer.fit(x.numpy(), y.numpy()).predict_proba(test_x.numpy())
+    (best,) = classify(x, y, test_x, 12)
+    measured = accuracies(best, test_y, 12, "knn")
+    assert measured["knn_top5"] == pytest.approx(top_k_accuracy_score(test_y, scores, k=5), abs=0.006)
+    assert measured["knn_balanced_top1"] == pytest.approx(balanced_accuracy_score(test_y, scores.argmax(1)), abs=0.006)
+    (alone,) = classify(x, y, test_x, 12, neighbours=(2,))
+    assert (alone[:, 2:] == -1).all()

@@ -20,12 +20,12 @@ from tests.evaluation.example_subjects import CPU, experiment
 
 @pytest.mark.parametrize("spread", [0.5, 1.5])
 def test_the_linear_probe_is_logistic_regression(spread: float) -> None:
-    (x, y), (test_x, test_y) = blobs(400, spread, 1), blobs(1000, spread, 2)
+    (x, y), (test_x, test_y) = blobs(400, spread, 1), blobs(5000, spread, 2)
     mean, std = x.mean(0), x.std(0, correction=0)
     peer = LogisticRegression(C=1 / (2 * 1e-4 * len(x)), max_iter=1000).fit(((x - mean) / std).numpy(), y.numpy())
     expected = peer.score(((test_x - mean) / std).numpy(), test_y.numpy())
     score = LinearProbe.fit(x, y, 3).top1(test_x, test_y)
-    assert score == pytest.approx(expected, abs=0.004)
+    assert score == pytest.approx(expected, abs=0.002)
     assert score == LinearProbe.fit(x, y, 3).top1(test_x, test_y)
 
 
@@ -85,7 +85,8 @@ def test_the_protocols_options_reach_the_probe(digits: Dataset) -> None:
     probe = LinearProbe.fit(x, subject.labels("train"), 10, penalty=0.5, iterations=3)
     expected = probe.top1(test_x, subject.labels("validation"))
     measured = LinearProtocol(penalty="0.5", iterations=3, readout="mean").measure(subject)
-    assert measured == {PROBE.column: expected, "probe_readout": "block 1, mean, penalty 0.5"}
+    own = {PROBE.column: expected, "probe_readout": "block 1, mean, penalty 0.5"}
+    assert {column: measured[column] for column in own} == own
     assert LinearProtocol(readout="mean").measure(subject)[PROBE.column] != expected
 
 

@@ -13,10 +13,22 @@ from darl.errors import UserError
 from darl.evaluation.denoising import DenoisingProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
-from darl.evaluation.protocol import Need, Pass, Protocol, Protocols, measured, space_evenly
+from darl.evaluation.protocol import SPLIT, Need, Pass, Protocol, Protocols, measured, space_evenly
 from darl.evaluation.standard import standard_evaluation
 from darl.evaluation.subject import Subject
-from darl.metrics import ENLARGED_PROBE, KNN, KNN_10, METRICS, PROBE, VALIDATION_LOSS, Metric
+from darl.metrics import (
+    ENLARGED_PROBE,
+    KNN,
+    KNN_10,
+    KNN_BALANCED,
+    KNN_TOP5,
+    KNN_WIDTH,
+    METRICS,
+    PROBE,
+    PROBE_TOP5,
+    VALIDATION_LOSS,
+    Metric,
+)
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
 
@@ -47,15 +59,18 @@ class OnGpu(Shaken):
 def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
     model = experiment().build()
     metrics = standard_evaluation()(model, digits, CPU)
-    pixels = {metric.pixels_column for metric in standard_evaluation().gives if metric.has_pixels}
-    chosen = {column for protocol in standard_evaluation().members for column in protocol.chooses}
-    assert set(metrics) == {*(metric.column for metric in measured()), *pixels, *chosen}
+    evaluation = standard_evaluation()
+    pixels = {metric.pixels_column for metric in evaluation.gives if metric.has_pixels}
+    chosen = {column for protocol in evaluation.members for column in protocol.chooses}
+    assert set(metrics) == {*(metric.column for metric in measured()), *pixels, *chosen, SPLIT}
+    assert metrics[SPLIT] == "held out of train"
     assert 0 <= metrics["few_shot_5_top1"] <= metrics["probe_top1"] <= 1
     missing = {metric.column for metric in standard_evaluation().gives if metrics[metric.column] is None}
-    assert missing == {ENLARGED_PROBE.column}
+    assert missing == {ENLARGED_PROBE.column, PROBE_TOP5.column, KNN_TOP5.column}  # there are only ten classes
     assert standard_evaluation(enlarged=True)(model, digits, CPU)[ENLARGED_PROBE.column] is not None
 
 
+@pytest.mark.usefixtures("nothing_measured")
 def test_protocols_share_their_features(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
     plain = Subject._read
@@ -72,7 +87,7 @@ def test_protocols_share_their_features(digits: Dataset, monkeypatch: pytest.Mon
 def test_metrics_that_are_not_measured_are_none(digits: Dataset) -> None:
     metrics = Protocols.only(KNN.column)(experiment().build(), digits, CPU)
     given = {column for column, value in metrics.items() if value is not None and column in METRICS}
-    assert given == {KNN.column, KNN_10.column}
+    assert given == {KNN.column, KNN_10.column, KNN_WIDTH.column, KNN_BALANCED.column}
 
 
 def test_without_labels_there_is_a_validation_loss(digits: Dataset) -> None:
@@ -106,7 +121,7 @@ def test_the_cost_counts_shared_passes_once(digits: Dataset) -> None:
     assert standard_evaluation(enlarged=True).forwards(digits) == train + (2 + 1.5**2) * validation
     assert Protocols((KnnProtocol(),)).forwards(digits) == train + validation
     assert Protocols((Shaken(),)).forwards(digits) == 3 * train
-    assert standard_evaluation().forwards(unlabelled(digits)) == validation
+    assert standard_evaluation().forwards(unlabelled(digits)) == 2 * validation  # denoising and RankMe
 
 
 @pytest.mark.parametrize(
@@ -120,6 +135,7 @@ def test_the_cost_counts_shared_passes_once(digits: Dataset) -> None:
         ),
         ("linear:last,mean,knn:2", (LinearProtocol(block="last", readout="mean"), KnnProtocol(block="2"))),
         ("linear:penalty=0.01,knn:mask=removed", (LinearProtocol(penalty="0.01"), KnnProtocol(mask="removed"))),
+        ("knn:block=last4,readout=pca64", (KnnProtocol(block="last4", readout="pca64"),)),
         (" linear:enlarged=true , knn ", (LinearProtocol(enlarged=True), KnnProtocol())),
     ],
 )
@@ -133,13 +149,15 @@ def test_protocols_are_parsed_with_their_options(text: str, protocols: tuple[Pro
     [
         ("linear,neighbors", r"^protocol must be one of .*knn.*, got 'neighbors'$"),
         ("", "^protocols must be some of .*knn.*, got ''$"),
-        ("knn,knn:5", "^protocols must give each metric once, got 'knn_top1,knn10_top1,knn_top1,knn10_top1'$"),
+        ("knn,knn:5", "^protocols must give each metric once, got 'knn_top1,knn10_top1,.*'$"),
         ("knn:neighbours=0", "^protocol.neighbours must be at least 1, got 0$"),
         ("knn:temperature=0", "^protocol.temperature must be positive, got 0.0$"),
         ("linear:penalty=-1", "^protocol.penalty must be 0 or more, or best, got '-1'$"),
         ("linear:penalty=weak", "^protocol.penalty must be 0 or more, or best, got 'weak'$"),
-        ("linear:block=first", "^protocol.block must be the number of a block, last or best, got 'first'$"),
-        ("knn:readout=max", "^protocol.readout must be one of mean, last, tokens, best, got 'max'$"),
+        ("linear:block=first", "^protocol.block must be the number of a block, last, lastK .* or best, got 'first'$"),
+        ("linear:block=last-1", "^protocol.block must be .*, got 'last-1'$"),
+        ("linear:readout=pca0", "^protocol.readout must be .*, got 'pca0'$"),
+        ("knn:readout=max", "^protocol.readout must be one of mean, last, tokens, best, pca, pcaN .*, got 'max'$"),
         ("few_shot:mask=half", "^protocol.mask must be kept or removed, got 'half'$"),
         ("few_shot:draws=1", "^protocol.draws must be at least 2, got 1$"),
         ("linear:iterations=0", "^protocol.iterations must be at least 1, got 0$"),

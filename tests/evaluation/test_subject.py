@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
 from darl.data import Dataset
 from darl.errors import UserError
@@ -80,6 +81,33 @@ def test_many_tokens_are_averaged_to_a_coarser_grid() -> None:
 def test_tokens_are_not_tried_where_they_do_not_fit_in_memory(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subject_module, "MEMORY", 2**20)
     assert Subject(experiment().build(), digits, CPU).candidates("best", "best") == [MEAN]
+
+
+def test_the_last_blocks_are_put_side_by_side(digits: Dataset) -> None:
+    subject = Subject(experiment(depth=3).build(), digits, CPU)
+    assert subject.candidates("last", "mean") == subject.candidates("last1", "mean") == [Readout(3, "mean")]
+    both = subject.candidates("last2", "best")
+    assert [str(each) for each in both] == ["blocks 2 to 3, mean", "blocks 2 to 3, tokens"]
+    for readout in both:
+        parts = [Readout(block, readout.pooling) for block in (2, 3)]
+        single = subject.features("validation", parts)
+        whole = subject.features("validation", [readout])[readout]
+        assert torch.equal(whole, torch.cat([single[part] for part in parts], 1))
+    with pytest.raises(UserError, match=r"^protocol.block must be last1 to last3, got 'last4'$"):
+        subject.candidates("last4", "best")
+
+
+def test_components_are_those_of_the_training_images(digits: Dataset) -> None:
+    """Against scikit-learn's PCA; enlarged images are projected as the others."""
+    subject = Subject(experiment().build(), digits, CPU)
+    readout = Readout(1, "pca20")
+    validation = subject.features("validation", [readout])[readout]
+    tokens = [subject.features(split, [SIDE_BY_SIDE])[SIDE_BY_SIDE] for split in ("train", "validation")]  # type: ignore[arg-type]
+    peer = PCA(20, svd_solver="full").fit(tokens[0].numpy())
+    torch.testing.assert_close(validation, torch.tensor(peer.transform(tokens[1].numpy())), rtol=1e-3, atol=1e-4)
+    larger = subject.features("validation", [readout, SIDE_BY_SIDE], size=12)
+    expected = torch.tensor(peer.transform(larger[SIDE_BY_SIDE].numpy()))
+    torch.testing.assert_close(larger[readout], expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("block", ["0", "2"])

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -29,6 +30,7 @@ VALUES = {
 """Means of the cells; each seed is 0.01 above the one before, and 0.0002 more for each letter of the cell's name."""
 
 
+@cache
 def design(seeds: int = 3) -> Yardsticks:
     return yardsticks(replace(ORDERS, seeds=seeds), [HILBERT])
 
@@ -54,8 +56,12 @@ def finding_of(own: Yardsticks, rows: list[Row] | None = None) -> Findings:
     return finding
 
 
-def test_every_yardstick_has_a_row_with_both_comparisons_and_its_cost() -> None:
-    finding = finding_of(design())
+@pytest.fixture(scope="module")
+def finding() -> Findings:
+    return finding_of(design())
+
+
+def test_every_yardstick_has_a_row_with_both_comparisons_and_its_cost(finding: Findings) -> None:
     rows = {row["cell"]: row for row in yardstick_rows(finding)}
     assert list(rows) == [
         "hilbert, the leader", "MAE", "masked regression", "MSE", "supervised (with labels)", "raw pixels",
@@ -71,8 +77,7 @@ def test_every_yardstick_has_a_row_with_both_comparisons_and_its_cost() -> None:
     assert texts(rows["hilbert, the leader"], "probe_top1")["difference to the leader"] == ""
 
 
-def test_raw_pixels_and_random_weights_are_compared_with_the_leader_seed_by_seed() -> None:
-    finding = finding_of(design())
+def test_raw_pixels_and_random_weights_are_compared_with_the_leader_seed_by_seed(finding: Findings) -> None:
     rows = {row["cell"]: row for row in yardstick_rows(finding)}
     leader = sorted(finding.trials.loc[finding.trials["cell"] == "hilbert", "probe_top1"])
     for name, own in (("raw pixels", [0.5, 0.5, 0.5]), ("random initialisation", [0.29, 0.3, 0.31])):
@@ -86,8 +91,8 @@ def test_raw_pixels_and_random_weights_are_compared_with_the_leader_seed_by_seed
     assert texts(rows["raw pixels"], "probe_top1")["equal image passes"] == "50.0 %"
 
 
-def test_the_sentence_names_the_best_rival_and_calls_nothing_significant_under_six_seeds() -> None:
-    assert finding_of(design()).sentence == (
+def test_the_sentence_names_the_best_rival_and_calls_nothing_significant_under_six_seeds(finding: Findings) -> None:
+    assert finding.sentence == (
         "At equal image passes the leader is 2.0 points above MAE (95 % interval 1.8 to 2.2), the best of 3 rivals, "
         "and at equal FLOPs 1.0 points below it (95 % interval -1.4 to -0.6). An image costs the leader 3.40 times the "
         "FLOPs of MAE. The leader is 27.0 points below training from scratch with all labels (95 % interval -27.1 to "
@@ -122,8 +127,7 @@ def test_before_a_rival_has_run_the_report_says_so() -> None:
     assert texts(yardstick_rows(finding)[1], "probe_top1")["equal image passes"] == ""
 
 
-def test_terminal_and_page_show_the_table_and_the_cells_folded() -> None:
-    finding = finding_of(design())
+def test_terminal_and_page_show_the_table_and_the_cells_folded(finding: Findings) -> None:
     said = shown(yardsticks_summary(finding))
     assert "Yardsticks by linear probe" in said
     assert "supervised (with labels)" in said

@@ -62,10 +62,11 @@ class ImageFiles(FileFormat):
         named = {split_of(top) for top in tops}
         # a class may be called `train` too: CIFAR-100 has one
         if "train" not in named or (len(tops) > 1 and not named & {"validation", "test"}):
-            return Splits(Folder(files, depth=0), None)
+            return Splits(Folder(files, depth=0))
 
         def split(chosen: list[str]) -> Folder:
             return Folder(files.where(lambda path: "/" in path and path.split("/")[0] in chosen), depth=1)
 
-        train, validation = by_split(tuple(tops))
-        return Splits(split(train), split(validation) if validation else None)
+        train, validation, test = by_split(tuple(tops))
+        others = [split(folders) if folders else None for folders in (validation, test)]
+        return Splits(split(train), validation=others[0], test=others[1])

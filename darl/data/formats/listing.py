@@ -148,14 +148,14 @@ def split_of(path: str) -> str:
     return next((SPLITS[word] for word in words if word in SPLITS), "")
 
 
-def by_split(paths: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Training and validation files, by the names of files and folders (`train-00000.parquet`, `test/0.tar`).
+def by_split(paths: tuple[str, ...]) -> tuple[list[str], list[str], list[str]]:
+    """Training, validation and test files, by the names of files and folders (`train-00000.parquet`, `test/0.tar`).
 
-    Validation is `validation*` (`val*`), else `test*`. Where no file says `train`, those that name no split are the
-    training set; where every file names another split, all of them are.
+    Validation is `validation*` or `val*`. Where no file says `train`, those that name no split are the training set;
+    where every file names another split, all of them are.
     """
     named: dict[str, list[str]] = {"train": [], "validation": [], "test": [], "": []}
     for path in paths:
         named[split_of(path)].append(path)
     train = named["train"] or named[""]
-    return (train, named["validation"] or named["test"]) if train else (list(paths), [])
+    return (train, named["validation"], named["test"]) if train else (list(paths), [], [])

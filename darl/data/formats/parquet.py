@@ -136,11 +136,13 @@ class ParquetFiles(FileFormat):
         column, features = image_column(schema, first), _features(schema)
         label = label_column(schema, features, first)
         names = features.get(label, {}).get("names") if label else None
-        train, validation = by_split(files.paths)
+        train, validation, test = by_split(files.paths)
+        others = [ParquetImages(files, paths, column, label) if paths else None for paths in (validation, test)]
         return Splits(
             ParquetImages(files, train, column, label),
-            ParquetImages(files, validation, column, label) if validation else None,
-            None if names is None else tuple(map(str, names)),
+            validation=others[0],
+            test=others[1],
+            classes=None if names is None else tuple(map(str, names)),
         )
 
 

@@ -106,7 +106,8 @@ class TarShards(FileFormat):
     @classmethod
     def open(cls, files: Listing) -> Splits:
         """Splits by the shards' names."""
-        train, validation = by_split(files.paths)
-        splits = Splits(Shards(files, train), Shards(files, validation) if validation else None)
+        train, validation, test = by_split(files.paths)
+        others = [Shards(files, paths) if paths else None for paths in (validation, test)]
+        splits = Splits(Shards(files, train), validation=others[0], test=others[1])
         require(len(splits.train) > 0, "data", f"hold images ({', '.join(IMAGES)}) in its tar shards", files.root)
         return splits

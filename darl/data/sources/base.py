@@ -7,7 +7,7 @@ images and label numbers are decided here, in the same way for all sources.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ RawLabels = Sequence[int | str | None] | None
 WINDOW = 128 * 2**20
 """Bytes of groups (as stored) among which the rows of a stream are shuffled; twice that is kept in memory."""
 
-HELD_OUT = 5  # one image in five is held out when the data has no validation or test split
+HELD_OUT = 5  # one image in five is held out when the data has no validation split
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class Splits:
     """The splits of a data set; `classes` where the data names its classes."""
 
     train: Source
-    validation: Source | None
+    validation: Source | None = None
+    test: Source | None = None
     classes: tuple[str, ...] | None = None
 
 
@@ -109,7 +110,7 @@ class Subset(Source):
 
 
 def hold_out(data: str, source: Source) -> tuple[Source, Source]:
-    """Training and validation split for data without one: a fifth of the images, stratified by class, is held out.
+    """Training and validation split for data without the latter: a fifth, stratified by class, is held out.
 
     The choice depends on the data alone, so that all experiments on it validate on the same images.
     """
@@ -147,22 +148,25 @@ def checked_labels(data: str, split: str, raw: RawLabels) -> np.ndarray | None:
 
 
 def number_labels(
-    data: str, train: RawLabels, validation: RawLabels, classes: tuple[str, ...] | None
-) -> tuple[Int64[np.ndarray, " train"] | None, Int64[np.ndarray, " validation"] | None, tuple[str, ...] | None]:
-    """Labels of both splits as class numbers, and the classes' names.
+    data: str, raw: Mapping[str, RawLabels], classes: tuple[str, ...] | None
+) -> tuple[dict[str, Int64[np.ndarray, " images"] | None], tuple[str, ...] | None]:
+    """Labels as class numbers, by split, and the classes' names.
 
-    Integer labels of data that names its classes are kept; all others are numbered in the sorted order of both splits.
+    Integer labels of data that names its classes are kept; all others are numbered in the sorted order of all splits.
     """
-    splits = [checked_labels(data, "train", train), checked_labels(data, "validation", validation)]
-    given = [labels for labels in splits if labels is not None]
+    splits = {split: checked_labels(data, split, labels) for split, labels in raw.items()}
+    given = [labels for labels in splits.values() if labels is not None]
     if not given:
-        return None, None, None
+        return splits, None
     kinds = {labels.dtype.kind for labels in given}
-    require(len(kinds) == 1, "data", "have labels of one type in both splits", data)
+    require(len(kinds) == 1, "data", "have labels of one type in all splits", data)
     if classes is not None and kinds == {"i"}:
         top = max(int(labels.max()) for labels in given)
         require(top < len(classes), "data", f"have labels below its {len(classes)} named classes (one is {top})", data)
-        return splits[0], splits[1], classes
+        return splits, classes
     values = np.unique(np.concatenate(given))
-    numbered = [None if labels is None else np.searchsorted(values, labels).astype(np.int64) for labels in splits]
-    return numbered[0], numbered[1], tuple(str(value) for value in values)
+    numbered = {
+        split: None if labels is None else np.searchsorted(values, labels).astype(np.int64)
+        for split, labels in splits.items()
+    }
+    return numbered, tuple(str(value) for value in values)

@@ -74,7 +74,7 @@ class EmbeddedDigits(DataKind):
     @classmethod
     def open(cls, name: str) -> Splits:
         """The digits of the named classes, not split."""
-        return Splits(Digits(_classes(name) or range(10)), None)
+        return Splits(Digits(_classes(name) or range(10)))
 
     @classmethod
     def defaults(cls, name: str) -> Defaults | None:

@@ -64,8 +64,9 @@ class HubSet(DataKind):
         """The data set's splits, by their names; the first image column, and `label` or the first class column."""
         hub, splits = _downloaded(name)
         train = next((split for split in ("train", *splits) if split in splits), "train")
-        others = [split for split in ("validation", "val", "valid", "dev", "test") if split in splits]
+        others = [split for split in ("validation", "val", "valid", "dev") if split in splits]
         validation = next((split for split in others if split != train), None)
+        test = "test" if "test" in splits and train != "test" else None
         features = splits[train].features
         column = next((field for field, feature in features.items() if isinstance(feature, hub.Image)), None)
         if column is None:
@@ -81,7 +82,8 @@ class HubSet(DataKind):
             return HubImages(name, encoded, column, label, version=getattr(splits[split], "_fingerprint", ""))
 
         names = tuple(features[label].names) if label in classes else None
-        return Splits(rows(train), rows(validation) if validation else None, names)
+        others = [rows(split) if split else None for split in (validation, test)]
+        return Splits(rows(train), validation=others[0], test=others[1], classes=names)
 
 
 def _downloaded(name: str) -> tuple[Any, Any]:

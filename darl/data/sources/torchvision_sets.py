@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +25,7 @@ LABELS = ("targets", "labels", "_labels", "y")  # where torchvision's sets keep 
 
 TRAIN = ("train", "trainval", "train-standard")  # names of their splits
 
-VALIDATION = ("val", "valid", "validation", "test")
+VALIDATION = ("val", "valid", "validation")
 
 
 class Items(Source):
@@ -89,7 +90,7 @@ class TorchvisionSet(DataKind):
         root = Path(os.environ.get("DARL_DATA_ROOT", "~/.cache/darl")).expanduser()
         try:
             root.mkdir(parents=True, exist_ok=True)
-            train, validation = _splits(kind, root)
+            train, validation, test = _splits(kind, root)
         except Exception as error:  # each set has errors of its own for a missing network, file or package
             raise UserError(
                 f"must be a torchvision data set that is in or can be downloaded to DARL_DATA_ROOT={root}, "
@@ -98,7 +99,8 @@ class TorchvisionSet(DataKind):
             ) from None
         classes = getattr(train, "classes", None)
         names = tuple(map(str, classes)) if isinstance(classes, list) else None
-        return Splits(Items(name, train), None if validation is None else Items(name, validation), names)
+        others = [None if items is None else Items(name, items) for items in (validation, test)]
+        return Splits(Items(name, train), validation=others[0], test=others[1], classes=names)
 
 
 def _class(name: str) -> type[Any] | None:
@@ -111,22 +113,23 @@ def _class(name: str) -> type[Any] | None:
     return kind if "root" in inspect.signature(kind).parameters else None
 
 
-def _splits(kind: type[Any], root: Path) -> tuple[Any, Any | None]:
-    """torchvision's objects for training and validation."""
+def _splits(kind: type[Any], root: Path) -> tuple[Any, Any | None, Any | None]:
+    """torchvision's objects for training, validation and test; a test split is opened only where it is needed."""
     fields = inspect.signature(kind).parameters
     options: dict[str, Any] = {"root": str(root)} | ({"download": True} if "download" in fields else {})
     if "train" in fields:
-        return kind(train=True, **options), kind(train=False, **options)
+        return kind(train=True, **options), None, kind(train=False, **options)  # torchvision's `train=False` is `test`
     if "split" in fields:
-        return _split(kind, TRAIN, options), _split(kind, VALIDATION, options)
-    return kind(**options), None
+        train, validation = _split(kind, TRAIN, options), _split(kind, VALIDATION, options)
+        if train is None:
+            raise ValueError(f"it has none of the splits {', '.join(TRAIN)}")
+        return train, validation, None if validation is not None else kind(split="test", **options)
+    return kind(**options), None, None
 
 
-def _split(kind: type[Any], names: tuple[str, ...], options: dict[str, Any]) -> Any:
-    """The first of these splits that the data set has; torchvision raises ValueError for an unknown name."""
-    for name in names[:-1]:
-        try:
+def _split(kind: type[Any], names: tuple[str, ...], options: dict[str, Any]) -> Any | None:
+    """The first of these splits that the data set has, if any; torchvision raises ValueError for an unknown name."""
+    for name in names:
+        with suppress(ValueError):
             return kind(split=name, **options)
-        except ValueError:
-            continue
-    return kind(split=names[-1], **options)
+    return None

@@ -64,6 +64,8 @@ def _draw_panel(axes: Axes, measured: Accuracies, metric: Metric, colors: dict[s
     axes.set(ylim=(len(measured.cells) - 0.4, -0.6), title=f"{metric.name} (%)")
     axes.grid(axis="x")
     axes.margins(x=0.1)
+    low, high = axes.get_xlim()  # an interval of few seeds may reach beyond what an accuracy can be
+    axes.set_xlim(max(low, 0), min(high, factor * metric.unit.highest))
 
 
 def _alt(measured: Accuracies) -> str:

@@ -1,6 +1,7 @@
 """Supervised training from scratch: what the loss is, which label belongs to which image, and who needs labels."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from darl.model.darl import Darl
 from darl.model.encoder_config import EncoderConfig
 from darl.model.objectives.base import LABELS
 from darl.model.objectives.supervised import Supervised
-from darl.training.events import Evaluated
+from darl.training.events import Evaluated, Stepped
 from darl.training.pretrain import fit
 from tests.model.small_models import SMALL, images, small
 
@@ -93,6 +94,25 @@ def test_it_learns_the_labels_of_the_images(digits: Dataset) -> None:
     judged = Protocols.parse("knn,denoising")(trained[-1], digits, CPU)
     assert judged["val_loss"] is None
     assert judged["knn_top1"] > judged["pixels_knn_top1"] - 0.2
+
+
+def test_a_run_resumes_bit_for_bit_and_microbatches_give_the_step_of_the_whole(digits: Dataset, tmp_path: Path) -> None:
+    size = EncoderConfig(width=16, depth=1, heads=2, patch_size=4)
+    experiment = Experiment(
+        objective=Supervised(), noise=None, causal=False, content=digits.content, model=size, epochs=2, batch_size=128
+    )
+
+    def losses(own: Experiment, **options: Any) -> list[float]:
+        events = fit(own, digits, device=CPU, full=lambda *_: {}, **options)
+        return [event.loss for event in events if isinstance(event, Stepped)]
+
+    whole = losses(experiment, folder=tmp_path, save_every=5)
+    steps = sorted(tmp_path.glob("step-*"))
+    assert len(whole) == 22
+    assert steps[0].name == "step-00000020"
+    assert losses(experiment, resume=steps[0]) == whole[20:]
+    parts = losses(dataclasses.replace(experiment, accumulate=4))
+    torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), rtol=1e-5, atol=0)
 
 
 def test_data_without_labels_is_refused(digits: Dataset) -> None:
