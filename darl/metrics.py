@@ -13,6 +13,7 @@ from darl.aspects import Aspect
 
 __all__ = [
     "ATTENTIVE",
+    "DENSE_METRICS",
     "ENLARGED_PROBE",
     "FEW_SHOT_5",
     "FEW_SHOT_10",
@@ -68,6 +69,7 @@ TOP1 = Unit(
 """Accuracies: fractions in the tables, percent in texts, and their differences in points."""
 
 TOP5 = replace(TOP1, label=", top-5 (%)")
+PERCENT = replace(TOP1, label=" (%)")
 
 MSE = Unit(
     label=" (MSE)", factor=1, value_format="{:.4g}", aligned_format="{:.4f}", difference_format="{:.3g}",
@@ -284,3 +286,13 @@ METRICS: Mapping[str, Metric] = {
 
 RANKING_METRICS = tuple(metric.column for metric in METRICS.values() if metric.ranks_trials)
 """The columns that a sweep may rank its trials by, without the training loss: see its `why_not_comparable`."""
+
+DENSE_METRICS: Mapping[str, Metric] = {
+    metric.column: metric
+    for metric in (
+        Metric(column="segmentation_miou", name="segmentation mIoU", direction="max", unit=PERCENT, yardsticks=True),
+        Metric(column="detection_box_ap", name="detection, box AP", direction="max", unit=PERCENT, pixels=False),
+        Metric(column="detection_mask_ap", name="detection, mask AP", direction="max", unit=PERCENT, pixels=False),
+    )
+}  # fmt: skip
+"""Metrics of dense protocols (`darl.evaluation.dense`) by column: they need data of their own, so no sweep has them."""

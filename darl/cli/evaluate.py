@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from darl.data import Dataset
     from darl.evaluation.protocol import Protocols
     from darl.model.darl import Darl
+    from darl.training.checkpoint import Pretrained
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="evaluation protocols with options, as linear:enlarged=true,attentive,finetune:epochs=10 (default: "
         "linear,knn,few_shot,denoising,rankme; an unknown name lists all of them). Those that read features choose the "
         "block and the pooling on training images, or as given: block=last (last4: the last 4 side by side), "
-        "readout=mean (tokens: side by side; pca64: their components), mask=removed",
+        "readout=mean (tokens: side by side; pca64: their components), mask=removed. segmentation (images with masks) "
+        "and detection (COCO) read --data of their own kind",
     )
     once = "also the final figures on the test split, where data without a validation split has one"
     parser.add_argument("--test", action="store_true", help=once)
@@ -48,50 +50,71 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", help="folder for tables and figures (default: transfer, layers or robustness, as what is written)"
     )
+    parser.add_argument("--dry-run", action="store_true", help="print the cost and measure nothing")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
 
 
 def run(flags: argparse.Namespace) -> None:
     """Print the metrics of a checkpoint and of its yardsticks, or write a table of several."""
-    for instead in ("layers", "robustness"):
-        alone = not (getattr(flags, instead) and flags.protocols)
-        require(alone, "protocols", f"be left out with --{instead}", flags.protocols)
-    for other in ("robustness", "test"):
-        require(not (flags.layers and getattr(flags, other)), other, "be left out with --layers", True)
-    device = device_of(flags.device)
+    from darl.evaluation.dense.base import named_in
 
-    from darl.cli.layers import write_layers
-    from darl.cli.load import load_data
+    for instead in ("layers", "robustness"):
+        for other in ("protocols", "test", "dry_run"):
+            both = getattr(flags, instead) and getattr(flags, other)
+            require(not both, other, f"be left out with --{instead}", getattr(flags, other))
+    require(not (flags.layers and flags.robustness), "robustness", "be left out with --layers", True)
+    given = ",".join(flags.protocols or [])
+    if named_in(given):
+        from darl.cli.dense import evaluate_dense
+
+        return evaluate_dense(given, flags.checkpoint, flags.data or [], flags)
+    return _evaluate(given, flags)
+
+
+def _evaluate(given: str, flags: argparse.Namespace) -> None:
+    """Protocols of whole images. given: those of the command, as text."""
+    device = device_of(flags.device)
     from darl.cli.robustness import write_robustness
     from darl.cli.transfer import targets_of, trained_on, write_transfer
-    from darl.data import locate
     from darl.evaluation.protocol import Protocols
     from darl.evaluation.standard import standard_evaluation
-    from darl.evaluation.subject import Subject
     from darl.training import checkpoint
 
-    given = flags.protocols and ",".join(flags.protocols)
-    protocols = standard_evaluation() if given is None else Protocols.parse(given)
+    protocols = Protocols.parse(given) if given else standard_evaluation()
     targets = targets_of(flags.data or [])
     runs = {name: checkpoint.load_pretrained(name) for name in flags.checkpoint}
     if flags.robustness:
-        write_robustness(runs, targets or trained_on(runs), device, flags)
-        return
+        return write_robustness(runs, targets or trained_on(runs), device, flags)
     if len(runs) > 1 or len(targets) > 1 or any(target.group for target in targets):
-        require(not flags.layers, "layers", "be left out with several runs or data sets", flags.layers)
-        write_transfer(runs, targets or trained_on(runs), protocols, device, flags)
-        return
+        for other in ("layers", "dry_run"):
+            require(not getattr(flags, other), other, "be left out with several runs or data sets", True)
+        return write_transfer(runs, targets or trained_on(runs), protocols, device, flags)
     ((name, pretrained),) = runs.items()
-    experiment = pretrained.experiment.changed({"data": locate(targets[0].name)} if targets else {})
+    return _evaluate_one(name, pretrained, targets[0].name if targets else None, protocols, flags)
+
+
+def _evaluate_one(
+    name: str, pretrained: "Pretrained", data: str | None, protocols: "Protocols", flags: argparse.Namespace
+) -> None:
+    """One run on one data set."""
+    from darl.cli.layers import write_layers
+    from darl.cli.load import load_data
+    from darl.data import locate
+    from darl.evaluation.subject import Subject
+
+    device = device_of(flags.device)
+    experiment = pretrained.experiment.changed({"data": locate(data)} if data else {})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
     dataset = dataset if flags.test else dataset.deciding
+    if flags.dry_run:
+        cost = 2 * protocols.flops(dataset, pretrained.model.config)
+        return print(f"{protocols} on {experiment.data}: {cost / 1e15:.3g} PFLOPs, of which random weights take half")
     model = pretrained.model.to(device)
     if flags.layers:
-        write_layers(Subject(model.eval(), dataset, device), flags.output or "layers")
-        return
+        return write_layers(Subject(model.eval(), dataset, device), flags.output or "layers")
     print(f"{name} on {experiment.data}")  # not the table's title, which would break a long path
-    _print_metrics(protocols, (model, experiment.build().to(device)), dataset, device)
+    return _print_metrics(protocols, (model, experiment.build().to(device)), dataset, device)
 
 
 def _print_metrics(

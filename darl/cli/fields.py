@@ -66,6 +66,9 @@ FLAGS = RECORD_FLAGS | {
     "push": "--push",
     "protocols": "--protocols",
     "test": "--test",
+    "layers": "--layers",
+    "robustness": "--robustness",
+    "dry_run": "--dry-run",
 }
 """The flags of all fields: the record's, those outside the record, and other names by which errors call a field."""
 

@@ -17,6 +17,7 @@ from enum import Enum
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeVar
 
+from darl.evaluation.dense.base import DenseProtocol, named_in
 from darl.evaluation.once import data_key, model_key, once
 from darl.evaluation.subject import Split, Subject, evaluating, labelled
 from darl.metrics import METRICS, Metric
@@ -132,6 +133,9 @@ class Protocols:
     @classmethod
     def parse(cls, text: str) -> Self:
         """`linear,knn:neighbours=10,temperature=0.1,denoising`; raises UserError."""
+        if (dense := named_in(text)) is not None:
+            own = f"{dense} reads {DenseProtocol.of(dense).reads}, by `darl evaluate` alone"
+            require(False, "protocols", f"be of labelled images here: {own}", text)
         texts: list[str] = []
         for part in filter(None, text.split(",")):
             if texts and ":" in texts[-1] and part.partition(":")[0].strip() not in Protocol.kinds():

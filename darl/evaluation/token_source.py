@@ -21,7 +21,7 @@ from darl.model.patches import grid_of, patchify
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
-__all__ = ["ModelTokens", "PixelTokens", "TokenSource"]
+__all__ = ["PLACE", "ModelTokens", "PixelTokens", "TokenSource", "place_coded_patches"]
 
 PLACE = 64
 """Numbers of the code of a pixel patch's place."""
@@ -156,9 +156,16 @@ class PixelTokens(TokenSource):
 
     def read(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens width"]:
         """See `TokenSource.read`."""
-        from timm.layers import build_sincos2d_pos_embed  # takes seconds to import
+        return F.pad(place_coded_patches(images, self.patch_size), (0, self.padding))
 
-        patches = patchify(images, self.patch_size)
-        grid = grid_of((images.shape[2], images.shape[3]), self.patch_size)
-        place = build_sincos2d_pos_embed(list(grid), dim=PLACE, device=images.device).expand(len(images), -1, -1)
-        return F.pad(torch.cat([patches, place.to(patches)], 2), (0, self.padding))
+
+def place_coded_patches(
+    images: Float[Tensor, "batch channels height width"], patch_size: int
+) -> Float[Tensor, "batch patches numbers"]:
+    """Pixel patches in raster order, each followed by a fixed sine-cosine code of its place (`PLACE` numbers)."""
+    from timm.layers import build_sincos2d_pos_embed  # takes seconds to import
+
+    patches = patchify(images, patch_size)
+    grid = grid_of((images.shape[2], images.shape[3]), patch_size)
+    place = build_sincos2d_pos_embed(list(grid), dim=PLACE, device=images.device).expand(len(images), -1, -1)
+    return torch.cat([patches, place.to(patches)], 2)

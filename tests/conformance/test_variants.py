@@ -17,6 +17,7 @@ from torch import Tensor
 
 from darl.errors import UserError
 from darl.evaluation.corruptions.base import Corruption
+from darl.evaluation.dense.base import DenseProtocol
 from darl.evaluation.protocol import Protocol
 from darl.export.base import Export
 from darl.model.noise import Beta, Noise
@@ -47,7 +48,7 @@ def every(family: type[Variant]) -> list[Any]:
     return [variant() for variant in family.kinds().values()]
 
 
-FAMILIES = [Corruption, Export, Noise, Objective, Order, Position, Protocol, Sampler, Tracker]
+FAMILIES = [Corruption, DenseProtocol, Export, Noise, Objective, Order, Position, Protocol, Sampler, Tracker]
 VARIANTS = [variant for family in FAMILIES for variant in every(family)]
 ORDERS = [*every(Order), *(Order.parse(text) for text in ("nested_raster:3", "round_robin:3", "random:7"))]
 NOISES = [*every(Noise), *(Beta(a=a, b=b) for a, b in [(1.0, 1.0), (0.001, 0.001), (2.0, 5.0)])]

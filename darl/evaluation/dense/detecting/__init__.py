@@ -1,0 +1,1 @@
+"""What detection is made of. Imported only where it is measured."""

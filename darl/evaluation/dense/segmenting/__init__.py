@@ -1,0 +1,1 @@
+"""What linear segmentation is made of. Imported only where it is measured."""
