@@ -169,7 +169,9 @@ def _with_test(task: Task, splits: Splits) -> tuple[Splits, list[str]]:
 
 
 def _thousand(task: Task, splits: Splits) -> tuple[Source, list[str]]:
-    """The training images, and what is to be said of them."""
+    """The training images, and what is to be said of them. A train split of 1,000 is VTAB-1k's: 200 of it are val."""
+    if len(splits.train) == TRAIN + VALIDATION:
+        return splits.train, []
     parts = [splits.train] if splits.validation is None else [splits.train, splits.validation]
     every = sum(map(len, parts))
     if every <= TRAIN + VALIDATION:

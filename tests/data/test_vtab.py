@@ -92,6 +92,14 @@ def test_a_copy_of_vtab_1k_is_used_as_it_is() -> None:
     np.testing.assert_array_equal(data.train.labels, [*(n % 4 for n in range(800)), *(n % 4 for n in range(200))])
 
 
+def test_a_train_split_of_a_thousand_holds_its_validation_images_already() -> None:
+    task = task_named("svhn")
+    local_copy(task, train=1000, val=200, test=20)
+    data, note = load_task(task, image_size=4, channels=1)
+    assert (len(data.train), note) == (1000, "4 of its 10 classes occur")
+    np.testing.assert_array_equal(data.train.labels, [n % 4 for n in range(1000)])
+
+
 def test_a_larger_source_gives_a_drawn_thousand_always_the_same() -> None:
     task = task_named("svhn")
     local_copy(task, train=1500, val=300, test=20)
