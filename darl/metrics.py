@@ -290,7 +290,7 @@ RANKING_METRICS = tuple(metric.column for metric in METRICS.values() if metric.r
 DENSE_METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
-        Metric(column="segmentation_miou", name="segmentation mIoU", direction="max", unit=PERCENT, yardsticks=True),
+        Metric(column="segmentation_miou", name="segmentation, mIoU", direction="max", unit=PERCENT, yardsticks=True),
         Metric(column="detection_box_ap", name="detection, box AP", direction="max", unit=PERCENT, pixels=False),
         Metric(column="detection_mask_ap", name="detection, mask AP", direction="max", unit=PERCENT, pixels=False),
     )

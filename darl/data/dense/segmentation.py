@@ -142,8 +142,9 @@ def _parquet_splits(files: Listing) -> tuple[MaskedImages, MaskedImages | None]:
     def pairs(paths: list[str]) -> MaskedImages:
         return MaskedImages(ParquetImages(files, paths, image, None), ParquetImages(files, paths, mask, None))
 
-    train, validation = by_split(files.paths)
-    return pairs(train), pairs(validation) if validation else None
+    train, validation, test = by_split(files.paths)
+    held = validation or test
+    return pairs(train), pairs(held) if held else None
 
 
 def _mask_column(schema: pa.Schema, image: str, path: str) -> str:

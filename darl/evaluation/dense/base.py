@@ -49,7 +49,7 @@ class DenseProtocol(Variant):
     chooses: ClassVar[tuple[str, ...]] = ()
     """Columns of text that say what it has chosen."""
     reads: ClassVar[str]
-    """Its data in words, with the form of its name: `images with masks (--data FOLDER)`."""
+    """Its data in words, with the form of its name: `images with boxes (coco:FOLDER)`."""
 
     def check(self) -> None:
         """Raise UserError, naming the extra, where a package that it needs is not installed. By default none is."""

@@ -55,7 +55,7 @@ class DetectionProtocol(DenseProtocol):
 
     kind: ClassVar[str] = "detection"
     gives: ClassVar[tuple[Metric, ...]] = (BOX_AP, MASK_AP)
-    reads: ClassVar[str] = "images with boxes (--data coco:FOLDER, in COCO's layout)"
+    reads: ClassVar[str] = "images with boxes (coco:FOLDER, in COCO's layout)"
     epochs: str = USUAL
     batch_size: str = USUAL
     learning_rate: str = USUAL

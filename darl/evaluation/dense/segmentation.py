@@ -47,7 +47,7 @@ class SegmentationProtocol(DenseProtocol):
     kind: ClassVar[str] = "segmentation"
     gives: ClassVar[tuple[Metric, ...]] = (MIOU,)
     chooses: ClassVar[tuple[str, ...]] = ("segmentation_readout",)
-    reads: ClassVar[str] = "images with masks (--data FOLDER, with images/ and masks/, or Parquet)"
+    reads: ClassVar[str] = "images with masks (a folder with images/ and masks/, or Parquet)"
     block: str = "last"
     mask: str = "kept"
     size: int = 0
