@@ -151,8 +151,9 @@ def _training(source: Source) -> str:
     if tuned and experiment.init is None:
         return "trained with labels from random weights, by the recipe of fine-tuning; its classifier is left out"
     what = (type(objective).__doc__ or "").splitlines()[0].rstrip(".")
-    text = f"{'trained with' if objective.needs_labels else 'pretrained without'} labels by the objective `{objective.kind}`"
-    text = _DARL if isinstance(objective, NextPatch) else f"{text} ({what[:1].lower()}{what[1:]})"
+    how = "trained with" if objective.needs_labels else "pretrained without"
+    text = f"{how} labels by the objective `{objective.kind}` ({what[:1].lower()}{what[1:]})"
+    text = _DARL if isinstance(objective, NextPatch) else text
     return f"{text}, and then fine-tuned with labels; its classifier is left out" if tuned else text
 
 
