@@ -152,8 +152,8 @@ def _training(source: Source) -> str:
         return "trained with labels from random weights, by the recipe of fine-tuning; its classifier is left out"
     what = (type(objective).__doc__ or "").splitlines()[0].rstrip(".")
     how = "trained with" if objective.needs_labels else "pretrained without"
-    text = f"{how} labels by the objective `{objective.kind}`"
-    text = _DARL if isinstance(objective, NextPatch) else f"{text} ({what[:1].lower()}{what[1:]})"
+    text = f"{how} labels by the objective `{objective.kind}` ({what[:1].lower()}{what[1:]})"
+    text = _DARL if isinstance(objective, NextPatch) else text
     return f"{text}, and then fine-tuned with labels; its classifier is left out" if tuned else text
 
 
