@@ -75,6 +75,6 @@ def _hash(dataset: "Dataset") -> str | None:
         if not isinstance(split, Images):
             return None
         digest.update(repr(split.pixels.shape).encode())
-        digest.update(np.ascontiguousarray(split.pixels))  # not a copy: all trials of a host share the pixels
-        digest.update(b"none" if split.labels is None else np.ascontiguousarray(split.labels))
+        digest.update(np.ascontiguousarray(split.pixels).data)  # not a copy: all trials of a host share the pixels
+        digest.update(b"none" if split.labels is None else np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()

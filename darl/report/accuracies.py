@@ -61,9 +61,8 @@ def _of(rows: pd.DataFrame, metric: Metric, leader: str | None) -> pd.DataFrame:
     parts = [means(values)]
     rows = rows if leader is None else rows.loc[rows["cell"] == leader]
     for name, column in ((UNTRAINED, metric.initial_column), (PIXELS, metric.pixels_column)):
-        given = rows[column].astype("float64").dropna() if column in rows else pd.Series(dtype="float64")
-        if len(given):
-            by_seed = given.groupby(rows.loc[given.index, "seed"]).mean()
-            by_seed = by_seed.head(1) if name == PIXELS else by_seed  # pixels have no seed
-            parts.append(means(pd.DataFrame({"cell": name, "seed": by_seed.index, "value": by_seed.to_numpy()})))
+        if column in rows:
+            given = rows.loc[:, ["seed"]].assign(value=rows[column].astype("float64")).dropna()
+            by_seed = given.groupby("seed")[["value"]].mean().reset_index().assign(cell=name)
+            parts.append(means(by_seed.head(1) if name == PIXELS else by_seed))  # pixels have no seed
     return pd.concat([part for part in parts if len(part)]) if any(map(len, parts)) else parts[0]

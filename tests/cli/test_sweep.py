@@ -200,7 +200,8 @@ def test_losses_of_different_targets_are_refused_as_the_metric(
         ("position_encoding", ("--causal",), "--causal must be false for objective mae, got True"),
         (
             "position_encoding", ("--objective-metric", "val_loss"),
-            "--objective-metric must be one of probe_top1, knn_top1, few_shot_5_top1, few_shot_10_top1 for objective "
+            "--objective-metric must be one of probe_top1, knn_top1, few_shot_5_top1, few_shot_10_top1, "
+            "attentive_top1, finetune_top1 for objective "
             "mae, got 'val_loss'",
         ),
     ],

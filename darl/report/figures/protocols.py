@@ -1,6 +1,6 @@
 """Every accuracy of every cell, a panel for each, with lines at raw pixels and at random initialisation."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ def _draw_panel(axes: Axes, measured: Accuracies, metric: Metric, colors: dict[s
 def _alt(measured: Accuracies) -> str:
     parts: list[str] = []
     for name, row in measured.table.iterrows():
-        each = [(metric, row[(metric.column, "mean")]) for metric in measured.metrics]
+        each: list[tuple[Metric, Any]] = [(metric, row[(metric.column, "mean")]) for metric in measured.metrics]
         values = [f"{metric.name} {metric.format_value(value)}" for metric, value in each if pd.notna(value)]
         parts.append(f"{name}: {', '.join(values)}")
     return f"Accuracies of each cell and of the yardsticks. {'; '.join(parts)}."
