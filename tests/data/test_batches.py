@@ -53,7 +53,7 @@ def stream(tmp_path) -> Dataset:
     """60 training images of several sizes as a stream of Parquet rows in groups of seven."""
     files = [encoded(picture(i, 14 + i % 5, 20 - i % 7)) for i in range(60)]
     write_parquet(tmp_path / "train.parquet", files, [i % 4 for i in range(60)], rows_per_group=7)
-    write_parquet(tmp_path / "test.parquet", files[:25], [i % 4 for i in range(25)])
+    write_parquet(tmp_path / "validation.parquet", files[:25], [i % 4 for i in range(25)])
     return load(str(tmp_path), image_size=SIZE, channels=3, memory_limit=0)
 
 

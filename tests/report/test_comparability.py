@@ -27,7 +27,8 @@ class TestMetric:
             assert str(caught.value) == (
                 "metric must be comparable between trials, got 'train_loss' where noise_a differ: raw pretraining "
                 "losses of different noise schedules, targets or orders say how hard the task is, not what the model "
-                "has learned; rank by probe_top1, knn_top1, few_shot_5_top1, few_shot_10_top1 or val_loss"
+                "has learned; rank by probe_top1, knn_top1, few_shot_5_top1, few_shot_10_top1, attentive_top1, "
+                "finetune_top1 or val_loss"
             )
 
     @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ class TestMetric:
         field = next(iter(change)).replace(".", "_")
         with pytest.raises(
             UserError,
-            match=f"where {field} differ: .*; rank by probe_top1, .* or few_shot_10_top1$",
+            match=f"where {field} differ: .*; rank by probe_top1, .* or finetune_top1$",
         ):
             find(design, trials, metric)
 
@@ -74,7 +75,7 @@ class TestMetric:
         for metric in ("val_loss", "train_loss"):
             with pytest.raises(
                 UserError,
-                match=r"where .*objective.* differ: .*; rank by probe_top1, .* or few_shot_10_top1$",
+                match=r"where .*objective.* differ: .*; rank by probe_top1, .* or finetune_top1$",
             ):
                 find(design, trials, metric)
 
