@@ -20,7 +20,7 @@ from darl.variants import Variant
 SEEN = {
     "data", "image_size", "channels", "model_patch_size", "causal", "order", "order_block", "order_seed",
     "objective_mask_ratio",
-    "content_train", "content_validation", "content_classes", "content_fingerprint",
+    "content_train", "content_validation", "content_classes", "content_fingerprint", "content_test",
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}
 IN_THE_LOSS = {
