@@ -7,7 +7,7 @@ Design     One cell, the model that the flags describe, and its yardsticks: each
            passes and at equal floating-point operations, on the same seeds.
 Objective  The linear probe's accuracy decides; every protocol of --protocols is in the tables and in one figure. With
            finetune among them, `init_finetune_top1` is training from scratch with the same fine-tuning budget.
-Cost       27 trials by default (digits, 9 cells × 3 seeds of 36 epochs or as many operations); `--dry-run` estimates it.
+Cost       27 trials by default (digits, 9 cells × 3 seeds; 36 epochs or as many operations): see `--dry-run`.
 Result     RESULTS/features/trials and curves; figures/protocols.png has every accuracy beside the yardsticks.
 """
 

@@ -12,7 +12,7 @@ Search     Optuna's TPE. The first trials run all their epochs. If their early p
            trials that are not in the best third after about 1/9 (by kNN) and 1/3 of the epochs are stopped. Then the
            best three and the known points run again on the same fresh seeds, and those that fall behind are dropped.
 Map        --design grid runs every cell of an a × b grid with the same seeds instead, into RESULTS/noise_grid.
-Cost       The default (digits, a nano model of two blocks, 10 trials of 36 epochs, 3 fresh seeds): 6 to 7 minutes on 2 cores.
+Cost       The default (digits, two blocks, 10 trials of 36 epochs, 3 fresh seeds): 6 to 7 minutes on 2 cores.
 Result     RESULTS/noise_schedule/trials and curves, Parquet tables for pandas. The same command continues where it
            stopped; with more --trials it searches further.
 """

@@ -103,7 +103,8 @@ def test_a_new_kind_of_sweep_is_reported_like_the_others() -> None:
     (findings,) = find(VERSUS, trials)
     assert findings.sentence.startswith("changed leads with 60.5 % ± 6.4 (2 seeds), 10.5 points above base")
     assert "Both by linear probe" in shown(summary(findings))
-    assert [figure.name for figure in draw_all([findings], curves(trials))] == ["cells", "protocols", "orders", "learning"]
+    drawn = [figure.name for figure in draw_all([findings], curves(trials))]
+    assert drawn == ["cells", "protocols", "orders", "learning"]
     page = html.render([findings], curves(trials), ())
     assert "The change" in page
     assert Versus.from_record(VERSUS.to_record()) == VERSUS
