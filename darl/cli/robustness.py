@@ -110,20 +110,21 @@ def _rows(measured: "Sequence[Robustness]", pair: "Pair") -> list[RobustnessRow]
 
 def _print(measured: "Sequence[Robustness]", pair: "Pair") -> None:
     """A line for each corruption: its five severities, and the means beside those of the yardsticks."""
-    from rich.console import Console
     from rich.table import Table
 
     from darl.evaluation.robustness import CLEAN, accuracy_of, summary, unchanged
+    from darl.report.terminal import wide_console
 
     print(f"{pair.run} on {pair.target.name}")
     own = [each for each in measured if each.source == MODEL]
-    table = Table("corruption", *(f"severity {n}" for n in range(1, 6)), "mean", PIXELS, RANDOM)
+    caption = "top-1 (%) at severity 1 to 5, and means over these"
+    table = Table("corruption", *map(str, range(1, 6)), "mean", PIXELS, RANDOM, caption=caption)
     for corruption in dict.fromkeys(each.corruption for each in own):
-        cells = [f"{each.top1:.4f}" for each in own if each.corruption == corruption]
+        cells = [f"{100 * each.top1:.1f}" for each in own if each.corruption == corruption]
         cells = [""] * 5 if corruption == CLEAN else cells
-        means = (f"{accuracy_of(measured, source, corruption):.4f}" for source in (MODEL, PIXELS, RANDOM))
+        means = (f"{100 * accuracy_of(measured, source, corruption):.1f}" for source in (MODEL, PIXELS, RANDOM))
         table.add_row(corruption, *cells, *means)
-    Console().print(table)
+    wide_console().print(table)
     for source in (MODEL, PIXELS, RANDOM):
         print(f"{source}: {summary(measured, source)}")
     if same := unchanged(measured):

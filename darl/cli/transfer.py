@@ -150,10 +150,10 @@ def table_bytes(rows: Sequence[Any]) -> bytes:
 
 def _print(rows: "Sequence[Row]", protocols: "Protocols") -> None:
     """A line for each data set and run, with a column for each protocol's first metric and one for raw pixels."""
-    from rich.console import Console
     from rich.table import Table
 
     from darl.evaluation.transfer import main_metric, means
+    from darl.report.terminal import wide_console
 
     runs = list(dict.fromkeys(row.run for row in rows))
     metrics = [main_metric(protocol) for protocol in protocols.members]
@@ -165,7 +165,7 @@ def _print(rows: "Sequence[Row]", protocols: "Protocols") -> None:
         where = next((f"{row.images:,}, {row.split}" for row in own if row.images is not None), "-")
         cells = [cell for row in own for cell in (_value(row), "-" if row.pixels is None else f"{row.pixels:.4f}")]
         table.add_row(data, *([run] if len(runs) > 1 else []), *cells, where)
-    Console().print(table)
+    wide_console().print(table)
     print("± half of the 95 % interval")
     for run in runs:
         for protocol in protocols.members:
