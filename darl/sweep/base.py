@@ -91,7 +91,7 @@ class Sweep(ABC):
         require(self.seeds >= 1, "seeds", "be at least 1", self.seeds)
         require(self.evaluations >= 1, "evaluations", "be at least 1", self.evaluations)
         require(self.metric in RANKING_METRICS, "metric", f"be one of {', '.join(RANKING_METRICS)}", self.metric)
-        _ = self.full
+        _ = self.full  # raises UserError for protocols that cannot be read
 
     @property
     def mode(self) -> str:

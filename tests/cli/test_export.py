@@ -35,7 +35,8 @@ from darl.training.initialization import read_initialization
 from tests.export.example_runs import SIZE, images, saved_run, tuned_run
 from tests.results.example_tables import row
 
-ADDRESS = "/home/me/private/flowers"
+ADDRESS = "/private/flowers"
+"""A data path that tells of its owner: only its last name may be exported."""
 
 CONTENT = DataContent(train=8, validation=2, classes=3, fingerprint="0")
 
