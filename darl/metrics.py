@@ -23,14 +23,9 @@ __all__ = [
     "GAMMA_LOSSES",
     "KNN",
     "KNN_10",
-    "KNN_BALANCED",
-    "KNN_TOP5",
-    "KNN_WIDTH",
     "METRICS",
+    "OVER_IMAGES",
     "PROBE",
-    "PROBE_BALANCED",
-    "PROBE_TOP5",
-    "PROBE_WIDTH",
     "RANKING_METRICS",
     "RANKME",
     "TRAINING_LOSS",
@@ -174,34 +169,11 @@ PROBE = Metric(
 )  # fmt: skip
 """The accuracy of a linear classifier on the frozen features."""
 
-PROBE_BALANCED = Metric(column="probe_balanced_top1", name="linear probe, balanced", direction="max", unit=TOP1)
-"""Its mean over classes of each class's accuracy: every class counts the same, however many images it has."""
-
-PROBE_TOP5 = Metric(
-    column="probe_top5", name="linear probe, five guesses", direction="max", unit=TOP5, gain_by=PROBE.column
-)
-"""The fraction of images whose class is among its five best; None with up to 10 classes."""
-
-PROBE_WIDTH = Metric(
-    column="probe_half_width", name="linear probe, half width of the interval over images", direction="min", unit=TOP1,
-    gain_by=PROBE.column,
-)  # fmt: skip
-"""Half the 95 % interval of its accuracy over test images."""
-
 KNN = Metric(
     column="knn_top1", name="kNN", short="kNN", direction="max", unit=TOP1, ranks_trials=True, yardsticks=True,
     half_width="knn_half_width", tested=True,
 )  # fmt: skip
 """The accuracy of the 20 nearest training images."""
-
-KNN_BALANCED = Metric(column="knn_balanced_top1", name="kNN, balanced", direction="max", unit=TOP1)
-
-KNN_TOP5 = Metric(column="knn_top5", name="kNN, five guesses", direction="max", unit=TOP5, gain_by=KNN.column)
-
-KNN_WIDTH = Metric(
-    column="knn_half_width", name="kNN, half width of the interval over images", direction="min", unit=TOP1,
-    gain_by=KNN.column,
-)  # fmt: skip
 
 KNN_10 = Metric(column="knn10_top1", name="kNN of 10", direction="max", unit=TOP1, yardsticks=True)
 """The same of the 10 nearest."""
@@ -219,15 +191,36 @@ FEW_SHOT_10 = Metric(
 
 ATTENTIVE = Metric(
     column="attentive_top1", name="attentive probe", short="attentive", direction="max", unit=TOP1, ranks_trials=True,
-    yardsticks=True, proxy="knn_top1", tested=True,
+    yardsticks=True, proxy="knn_top1", half_width="attentive_half_width", tested=True,
 )  # fmt: skip
 """The accuracy of a classifier that reads all frozen patch tokens by attention."""
 
 FINETUNE = Metric(
     column="finetune_top1", name="fine-tuning", short="fine-tuned", direction="max", unit=TOP1, ranks_trials=True,
-    yardsticks=True, pixels=False, proxy="knn_top1", tested=True,
+    yardsticks=True, pixels=False, proxy="knn_top1", half_width="finetune_half_width", tested=True,
 )  # fmt: skip
 """The accuracy of a classifier whose encoder is trained too. Before training: supervised from random weights."""
+
+
+def _over_images(metric: Metric) -> tuple[Metric, Metric, Metric]:
+    prefix, by = metric.column.removesuffix("_top1"), metric.column
+    width = f"{metric.name}, half width of the interval over images"
+    return (
+        Metric(column=f"{prefix}_balanced_top1", name=f"{metric.name}, balanced", direction="max", unit=TOP1),
+        Metric(column=f"{prefix}_top5", name=f"{metric.name}, five guesses", direction="max", unit=TOP5, gain_by=by),
+        Metric(column=metric.half_width, name=width, direction="min", unit=TOP1, gain_by=by),
+    )
+
+
+OVER_IMAGES: Mapping[str, tuple[Metric, ...]] = {
+    metric.column: _over_images(metric) for metric in (PROBE, KNN, ATTENTIVE, FINETUNE)
+}
+"""What `darl.evaluation.accuracy.accuracies` gives beside an accuracy, by the accuracy's column.
+
+Balanced accuracy, the mean over classes of each class's: every class counts the same, however many images it has.
+Top-5, the fraction of images whose class is among the five best; None with up to 10 classes. Half its 95 % interval
+over test images.
+"""
 
 FEW_SHOT_WIDTHS: Mapping[str, Metric] = {
     metric.column: Metric(
@@ -278,7 +271,7 @@ METRICS: Mapping[str, Metric] = {
     for metric in (
         *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, ATTENTIVE, FINETUNE),
         *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME),
-        *(PROBE_BALANCED, PROBE_TOP5, PROBE_WIDTH, KNN_BALANCED, KNN_TOP5, KNN_WIDTH),
+        *(metric for beside in OVER_IMAGES.values() for metric in beside),
         *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values()),
     )
 }

@@ -72,8 +72,8 @@ def _finetune(flags: argparse.Namespace) -> None:
     from darl.cli.pretraining import Evaluations, train_and_record
     from darl.data import locate
     from darl.evaluation.finetune import FinetuneProtocol
+    from darl.evaluation.finetuned import Accuracy, NoEvaluation
     from darl.training import checkpoint
-    from darl.training.finetune import Accuracy, NoEvaluation
     from darl.training.initialization import weights_fingerprint
 
     given = {name: getattr(flags, name) for name in OPTIONS if getattr(flags, name) is not None}

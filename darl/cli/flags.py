@@ -1,7 +1,7 @@
 """The flags that all sweeps and `darl pretrain` share, and the experiment that they describe.
 
-Values come from four sources, later ones winning: the defaults of the record (`Experiment` and its parts), the defaults
-that suit the data, the flags that are given, and `--set`.
+Values come from five sources, later ones winning: the defaults of the record (`Experiment` and its parts), the defaults
+that suit the data, the recipe, the flags that are given, and `--set`.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import Any
 from darl import data
 from darl.cli.fields import RECORD_FLAGS, dest, overlapping, read_assignments
 from darl.cli.parser import Parser, add_memory_flags, count, nonnegative, run_command, whole
+from darl.cli.recipes import RECIPES, recipe_for
 from darl.experiment import Experiment
 from darl.model.encoder_config import SIZES, size_of
 from darl.model.noise import Noise
@@ -83,11 +84,15 @@ class Options:
             if value is not None
         }
 
-    @property
-    def _on_digits(self) -> dict[str, Any]:
-        """The script's defaults on the digits, by path; `--model` gives a whole size, and so replaces those of one."""
-        of_size = ("model.width", "model.depth", "model.heads") if self.flags.model else ()
-        return {path: value for path, value in self.flags.on_digits.items() if path not in of_size}
+    def _advised(self, image_size: int) -> dict[str, Any]:
+        """The recipe's settings, or else the script's defaults on images as small as the digits, by path.
+
+        `--model` gives a whole size, and so replaces the settings of one.
+        """
+        on_digits = self.flags.on_digits if image_size <= SMALL else {}
+        advised = recipe_for(self.flags.recipe, image_size) if self.flags.recipe else on_digits
+        of_size = ("model", "model.width", "model.depth", "model.heads") if self.flags.model else ()
+        return {path: value for path, value in advised.items() if path not in of_size}
 
     def experiment(self, name: str | None = None) -> Experiment:
         """The experiment that the flags describe. Raises UserError.
@@ -102,15 +107,16 @@ class Options:
         objective = Objective.parse(str({**given, **assigned}.get("objective", default_of("objective"))))
         name = data.locate(name or str(flags.data))
         usual = data.defaults(name)
-        small = usual.image_size <= SMALL
+        advised = self._advised(given.get("image_size", usual.image_size))
+        size = flags.model or advised.pop("model", "nano" if usual.image_size <= SMALL else "tiny")
         changes = {
             "data": name,
             "image_size": usual.image_size,
             "channels": usual.channels,
             "augment": usual.augment,
-            "model": size_of(flags.model or ("nano" if small else "tiny"), patch_size=usual.patch_size),
+            "model": size_of(size, patch_size=usual.patch_size),
             "epochs": EPOCHS,
-            **(self._on_digits if small else {}),
+            **advised,
             **given,
             **assigned,
         }
@@ -167,6 +173,12 @@ def add_experiment_flags(
         group.add_argument("--data", default=default_of("data"), help=DATA_HELP)
     else:
         group.add_argument("--data", nargs="+", default=data_sets, help=f"two or more of: {DATA_HELP}")
+    group.add_argument(
+        "--recipe",
+        choices=list(RECIPES),
+        help="defaults that were chosen together: quick (minutes on one core) or paper (ImageNet on many GPUs); the "
+        "flags below win (default: each flag's own)",
+    )
     own = {"epochs": default_of("epochs"), **(on_digits or {})}
     parser.set_defaults(on_digits=own)
     fields = _FieldFlags(group, {"model.patch_size": default_of("model.patch_size"), **own})

@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darl.evaluation.accuracy import accuracies, best_classes
 from darl.evaluation.feature_protocol import held_out_tenth
 from darl.evaluation.once import data_key, once
 from darl.evaluation.protocol import Need, Pass, Protocol, Value
 from darl.evaluation.subject import Split, Subject
 from darl.evaluation.token_source import ModelTokens, PixelTokens, TokenSource
-from darl.metrics import ATTENTIVE, Metric
+from darl.metrics import ATTENTIVE, OVER_IMAGES, Metric
 from darl.model.attentive_pooling import AttentivePooling, pooling_flops
 from darl.model.config import ModelConfig
 from darl.randomness import seed_of
@@ -42,6 +43,8 @@ RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 class AttentiveProtocol(Protocol):
     """Top-1 of an attentive probe on the frozen patch tokens, in [0, 1].
 
+    With its 95 % interval over images, its mean over classes and, with more than 10 classes, top-5.
+
     Probes with four learning rates are trained side by side on nine tenths of the training images. The one that is best
     on the other tenth is tested on the validation images. With block `best`, it is the best of all blocks' probes.
 
@@ -54,7 +57,7 @@ class AttentiveProtocol(Protocol):
     """
 
     kind: ClassVar[str] = "attentive"
-    gives: ClassVar[tuple[Metric, ...]] = (ATTENTIVE,)
+    gives: ClassVar[tuple[Metric, ...]] = (ATTENTIVE, *OVER_IMAGES[ATTENTIVE.column])
     chooses: ClassVar[tuple[str, ...]] = ("attentive_readout",)
     needs: ClassVar[frozenset[Need]] = frozenset({Need.LABELS})
     encoder_alone: ClassVar[bool] = True
@@ -112,7 +115,7 @@ class AttentiveProtocol(Protocol):
         content = data_key(subject.dataset, subject.device)
         key = content and ("attentive", patch_size, heads, self.epochs, self.batch_size, content)
         tokens = PixelTokens(subject, patch_size, heads)
-        return once(key, lambda: {ATTENTIVE.pixels_column: self._judge(tokens, subject).validation})
+        return once(key, lambda: {ATTENTIVE.pixels_column: self._judge(tokens, subject).columns[ATTENTIVE.column]})
 
     def _judge(self, source: TokenSource, subject: Subject) -> "_Judged":
         """The best probe's accuracies and its learning rate."""
@@ -129,14 +132,16 @@ class AttentiveProtocol(Protocol):
                     yield tokens.to(device)[own], y[indices.to(device)][own]
 
         probes = fit_probes(epoch, source.width, classes, source.heads, self.epochs, len(y) // batch, device)
-        scores = [right[held].mean().item() for right in _right(probes, source.ordered("train"), y)]
-        best = scores.index(max(scores))
+        scores = [_top1(best[held], y[held]) for best in _best(probes, source.ordered("train"))]
+        chosen = scores.index(max(scores))
 
-        def top1(split: Split) -> float:
-            return _right(probes[best : best + 1], source.ordered(split), subject.labels(split))[0].mean().item()
+        def best_of(split: Split) -> Tensor:
+            return _best(probes[chosen : chosen + 1], source.ordered(split))[0]
 
-        test = top1("test") if subject.is_tested else None
-        return _Judged(scores[best], top1("validation"), test, RATES[best])
+        columns = accuracies(best_of("validation"), subject.labels("validation"), classes, "attentive")
+        if subject.is_tested:
+            columns[ATTENTIVE.test_column] = _top1(best_of("test"), subject.labels("test"))
+        return _Judged(scores[chosen], columns, RATES[chosen])
 
 
 class _Judged(NamedTuple):
@@ -144,17 +149,10 @@ class _Judged(NamedTuple):
 
     held_out: float
     """On the tenth of the training images that chooses."""
-    validation: float
-    test: float | None
-    """None where no final figures are due."""
+    columns: dict[str, Value]
+    """On the validation images and, where final figures are due, on the test images, by column."""
     rate: float
     """The probe's learning rate."""
-
-    @property
-    def columns(self) -> dict[str, Value]:
-        """By column."""
-        test = {} if self.test is None else {ATTENTIVE.test_column: self.test}
-        return {ATTENTIVE.column: self.validation, **test}
 
 
 class AttentiveProbe(nn.Module):
@@ -213,15 +211,15 @@ def fit_probes(
 
 
 @torch.no_grad()
-def _right(
-    probes: Sequence[AttentiveProbe], batches: "Iterable[Tensor]", y: "Int[Tensor, ' images']"
-) -> "list[Float[Tensor, ' images']]":
-    """1 for each image whose class has the highest score, else 0, by each probe."""
-    parts, row = [list[Tensor]() for _ in probes], 0
+def _best(probes: Sequence[AttentiveProbe], batches: "Iterable[Tensor]") -> "list[Int[Tensor, 'images best']]":
+    """See `best_classes`; of each probe."""
+    parts = [list[Tensor]() for _ in probes]
     for tokens in batches:
-        with torch.autocast(y.device.type, enabled=False):
-            labels = y[row : row + len(tokens)]
+        with torch.autocast(tokens.device.type, enabled=False):
             for part, probe in zip(parts, probes, strict=True):
-                part.append((probe(tokens).argmax(1) == labels).double())
-        row += len(tokens)
+                part.append(best_classes(probe(tokens)))
     return [torch.cat(part) for part in parts]
+
+
+def _top1(best: "Int[Tensor, 'images best']", y: "Int[Tensor, ' images']") -> float:
+    return (best[:, 0] == y).double().mean().item()

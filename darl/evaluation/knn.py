@@ -12,7 +12,7 @@ from darl.evaluation.accuracy import accuracies, best_classes
 from darl.evaluation.feature_protocol import FeatureProtocol
 from darl.evaluation.protocol import Value
 from darl.evaluation.subject import BATCH, FeatureSource
-from darl.metrics import KNN, KNN_10, KNN_BALANCED, KNN_TOP5, KNN_WIDTH, Metric
+from darl.metrics import KNN, KNN_10, OVER_IMAGES, Metric
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class KnnProtocol(FeatureProtocol):
     """
 
     kind: ClassVar[str] = "knn"
-    gives: ClassVar[tuple[Metric, ...]] = (KNN, KNN_10, KNN_WIDTH, KNN_BALANCED, KNN_TOP5)
+    gives: ClassVar[tuple[Metric, ...]] = (KNN, KNN_10, *OVER_IMAGES[KNN.column])
     chooses: ClassVar[tuple[str, ...]] = ("knn_readout",)
     neighbours: int = 20
     temperature: float = 0.07

@@ -13,7 +13,7 @@ from darl.evaluation.accuracy import accuracies, best_classes
 from darl.evaluation.feature_protocol import FeatureProtocol, held_out_tenth, one_hot, ridge, ridge_flops, standardize
 from darl.evaluation.protocol import Pass, Value
 from darl.evaluation.subject import FeatureSource, Readout, Subject
-from darl.metrics import ENLARGED_PROBE, PROBE, PROBE_BALANCED, PROBE_TOP5, PROBE_WIDTH, Metric
+from darl.metrics import ENLARGED_PROBE, OVER_IMAGES, PROBE, Metric
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LinearProtocol(FeatureProtocol):
     """
 
     kind: ClassVar[str] = "linear"
-    gives: ClassVar[tuple[Metric, ...]] = (PROBE, PROBE_WIDTH, PROBE_BALANCED, PROBE_TOP5, ENLARGED_PROBE)
+    gives: ClassVar[tuple[Metric, ...]] = (PROBE, *OVER_IMAGES[PROBE.column], ENLARGED_PROBE)
     chooses: ClassVar[tuple[str, ...]] = ("probe_readout",)
     penalty: str = "best"
     iterations: int = 200

@@ -69,7 +69,7 @@ WORTH = {
     Significance.NO_COMMON_SEED: "{rival} and {baseline} have no seed in common, so they are not compared.",
     Significance.NO_BASELINE: "There is no baseline, so the differences are not tested.",
     Significance.BASELINE_WITHOUT_RESULT: "{baseline}, the baseline, has no result, so the differences are not tested.",
-    Significance.NO_RIVAL: "There is nothing to compare it with.",
+    Significance.NO_RIVAL: "No other setting was run.",
     Significance.RIVALS_WITHOUT_RESULT: "No other cell has a result to compare it with.",
 }
 """Whether the difference is significant, except with too few seeds (`TOO_FEW`)."""
@@ -119,9 +119,7 @@ def _(verdict: Selected) -> str:
     texts = {"cell": verdict.cell, "points": verdict.points, "metric": METRICS[verdict.metric].name}
     has = score(verdict.value, verdict.metric)
     if verdict.points == 1:
-        return _joined(
-            f"{verdict.cell} has {has} (one seed). There is nothing to compare it with.", _worthwhile(verdict)
-        )
+        return _joined(f"{verdict.cell} has {has} (one seed). No other setting was run.", _worthwhile(verdict))
     first = SELECTED.format(**texts, value=has)
     if verdict.is_baseline:
         first += ", which is the baseline"
@@ -142,7 +140,7 @@ def _(verdict: Compared) -> str:
 def _(verdict: Ranked) -> str:
     has = f"{score(verdict.value, verdict.metric)} ({several(verdict.seeds, 'seeds')})"
     if verdict.configurations == 1:
-        return _joined(f"The only configuration has {has}. There is nothing to compare it with.", _worthwhile(verdict))
+        return _joined(f"The only configuration has {has}. No other setting was run.", _worthwhile(verdict))
     named = ", ".join(f"{name} {value(setting)}" for name, setting in verdict.settings)
     first = f"Best of {verdict.configurations} by {METRICS[verdict.metric].name}: {named} with {has}."
     worth = f"{ONE_SEED}." if verdict.one_seed_each else "The differences are not tested."

@@ -4,8 +4,7 @@ The step, the checkpoints and the workers are those of pretraining (`darl.traini
 resumes exactly, and gives the same result over any number of workers, up to rounding.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -13,18 +12,14 @@ import torch.nn.functional as F
 from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
 
-from darl.data import Batch, Dataset, Images, Stream, evaluation_batches
+from darl.data import Batch, Dataset
 from darl.experiment import Experiment
-from darl.metrics import FINETUNE
 from darl.training.augmentation import StrongAugmentation
 from darl.training.classifier import Classifier, build_classifier
 from darl.training.loop import MicrobatchLoss
 from darl.training.task import Task
 
-__all__ = ["Accuracy", "FinetuningTask", "NoEvaluation", "top1"]
-
-BATCH = 512
-"""Images per batch of an evaluation."""
+__all__ = ["FinetuningTask"]
 
 
 class FinetuningTask(Task):
@@ -64,40 +59,3 @@ class FinetuningTask(Task):
         if targets.ndim == 2:
             return SoftTargetCrossEntropy()(scores, targets)
         return F.cross_entropy(scores, targets, label_smoothing=self.config.smoothing)
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """The evaluation of a fine-tuning: top-1 on the validation images, and on labelled test images where given.
-
-    Column `split` says what the validation images are (`Dataset.split`), as in a pretraining's evaluation.
-    """
-
-    def __call__(self, model: nn.Module, dataset: Dataset, device: torch.device) -> Mapping[str, float | str | None]:
-        """See `darl.training.pretrain.Evaluation`."""
-        splits = {FINETUNE.column: dataset.validation, FINETUNE.test_column: dataset.test}
-        labelled = {column: split for column, split in splits.items() if split is not None and split.labels is not None}
-        tops = {column: top1(model, dataset, split, device) for column, split in labelled.items()}
-        return {**tops, "split": dataset.split}
-
-
-@dataclass(frozen=True)
-class NoEvaluation:
-    """The evaluation of a classifier before training: none."""
-
-    def __call__(self, model: nn.Module, dataset: Dataset, device: torch.device) -> Mapping[str, float | str | None]:
-        """See `darl.training.pretrain.Evaluation`."""
-        return {FINETUNE.column: None}
-
-
-@torch.no_grad()
-def top1(model: nn.Module, dataset: Dataset, split: Images | Stream, device: torch.device) -> float:
-    """The fraction of a split's images whose class has the highest score, in [0, 1]."""
-    labels, right, row, was_training = torch.tensor(split.labels), 0, 0, model.training
-    model.eval()
-    for images in evaluation_batches(dataset, split, batch_size=BATCH, device=device):
-        predicted = model(images).argmax(1).cpu()
-        right += int((predicted == labels[row : row + len(images)]).sum())
-        row += len(images)
-    model.train(was_training)
-    return right / row

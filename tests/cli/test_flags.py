@@ -9,10 +9,11 @@ from PIL import Image
 
 from darl.cli.fields import RECORD_FLAGS
 from darl.cli.flags import Options, Parser, add_experiment_flags, default_of
+from darl.cli.recipes import DIGITS
 from darl.data import Augment
 from darl.errors import UserError
 from darl.experiment import Experiment
-from darl.model.encoder_config import SIZES
+from darl.model.encoder_config import SIZES, size_of
 from darl.model.noise import Beta, Cosine
 from darl.model.objectives.mse import Mse
 
@@ -82,6 +83,27 @@ def test_a_named_size_is_whole_on_the_digits() -> None:
     assert Options(parser.parse_args([])).experiment().model.depth == 2
     model = Options(parser.parse_args(["--model", "tiny"])).experiment().model
     assert (model.depth, model.width, model.patch_size) == (SIZES["tiny"].depth, SIZES["tiny"].width, 4)
+
+
+def test_a_recipe_suits_the_images_and_flags_win(photos: str) -> None:
+    quick = experiment("--data", photos, "--recipe", "quick")
+    assert (quick.model.width, quick.model.patch_size, quick.epochs) == (SIZES["nano"].width, 8, 6)
+    assert (quick.augment, quick.optim.ema) == (Augment(crop_min=0.6, flip=True), 0.999)
+    own = ["--model", "small", "--epochs", "9", "--set", "optim.ema=0.5"]
+    other = experiment("--data", photos, "--recipe", "quick", *own)
+    assert (other.model, other.epochs, other.optim.ema) == (size_of("small", patch_size=8), 9, 0.5)
+    assert (other.learning_rate, other.batch_size) == (quick.learning_rate, quick.batch_size)
+    larger = experiment("--data", photos, "--recipe", "quick", "--image-size", "96")
+    assert (larger.image_size, larger.model.patch_size, larger.epochs) == (96, 16, 60)
+    parser = Parser()
+    add_experiment_flags(parser, on_digits=DIGITS)
+    assert experiment("--recipe", "quick") == Options(parser.parse_args([])).experiment()
+
+
+def test_the_papers_recipe_is_the_same_for_all_images(photos: str) -> None:
+    paper = experiment("--data", photos, "--recipe", "paper", "--model", "huge", "--patch-size", "14")
+    assert paper.model == SIZES["huge"]
+    assert (paper.image_size, paper.batch_size, paper.epochs * paper.optim.warmup) == (224, 4096, 40)
 
 
 def test_flags_override_the_datas_defaults(photos: str) -> None:

@@ -118,8 +118,7 @@ class TestSentence:
     def test_one_cell(self):
         alone = replace(ORDERS, cells={"raster": {}}, seeds=1)
         assert self.of(frame(cell("raster", 0.2, sweep=alone)), alone) == (
-            "raster has 20.0 % (one seed). There is nothing to compare it with. "
-            "It is 10.0 points below random initialisation."
+            "raster has 20.0 % (one seed). No other setting was run. It is 10.0 points below random initialisation."
         )
         assert "(3 seeds). No other cell has a result to compare it with." in self.of(frame(THREE[0]))
 

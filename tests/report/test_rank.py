@@ -78,12 +78,12 @@ class TestPlain:
 
     def test_one_configuration(self, make: Make):
         answer = ranking(make(cell("raster", 0.6)))[1]
-        assert answer.startswith("The only configuration has 60.0 % (one seed). There is nothing to compare it with.")
+        assert answer.startswith("The only configuration has 60.0 % (one seed). No other setting was run.")
 
     def test_by_loss_without_labels(self, make: Make):
         rows = cell("raster", None, init_probe_top1=None, knn_top1=None)
         table, answer = ranking(make(rows), "val_loss")
-        assert answer == "The only configuration has 0.2 (one seed). There is nothing to compare it with."
+        assert answer == "The only configuration has 0.2 (one seed). No other setting was run."
         assert "nan" not in shown(table).lower()
 
     def test_nothing_finished(self, make: Make):

@@ -15,6 +15,7 @@ import darl
 from darl.data import Dataset, Images
 from darl.data.augment import normalize
 from darl.errors import UserError
+from darl.evaluation.finetuned import Accuracy, NoEvaluation
 from darl.evaluation.protocol import SPLIT
 from darl.experiment import Experiment
 from darl.finetuning import Finetuning
@@ -24,12 +25,13 @@ from darl.training import checkpoint
 from darl.training.augmentation import StrongAugmentation
 from darl.training.classifier import build_classifier
 from darl.training.events import Evaluated, Event, Saved, Stepped
-from darl.training.finetune import Accuracy, FinetuningTask, NoEvaluation
+from darl.training.finetune import FinetuningTask
 from darl.training.initialization import weights_fingerprint
 from darl.training.pretrain import fit
 
 CPU = torch.device("cpu")
 SIZE = EncoderConfig(width=16, depth=2, heads=2, patch_size=2)
+BESIDE = ("finetune_balanced_top1", "finetune_top5", "finetune_half_width")
 MEASURED: Any = {"full": Accuracy(), "first": NoEvaluation()}
 
 
@@ -73,7 +75,7 @@ def test_a_fine_tuning_that_is_cut_off_is_resumed_bit_for_bit(small: Dataset, tm
         assert (last[0] / name).read_bytes() == (last[1] / name).read_bytes()
     ends = [[e.metrics for e in events if isinstance(e, Evaluated)] for events in (whole, rest)]
     assert ends[0] == ends[1]
-    assert ends[0][0] == {"finetune_top1": None}
+    assert ends[0][0] == dict.fromkeys(("finetune_top1", *BESIDE))
 
 
 def test_a_rows_draws_do_not_depend_on_the_workers(small: Dataset) -> None:
@@ -204,7 +206,7 @@ def test_final_figures_need_the_labels_of_the_test_images(small: Dataset) -> Non
         data = dataclasses.replace(small, test=test, split="held out of train")
         *_, last = fit(experiment(epochs=1), data, device=CPU, **MEASURED)
         assert isinstance(last, Evaluated)
-        assert set(last.metrics) == {"finetune_top1", *more, SPLIT}
+        assert set(last.metrics) == {"finetune_top1", *BESIDE, *more, SPLIT}
         assert last.metrics[SPLIT] == "held out of train"
         assert last.metrics.get("test_finetune_top1", last.metrics["finetune_top1"]) == last.metrics["finetune_top1"]
 
