@@ -58,6 +58,8 @@ FLAGS = RECORD_FLAGS | {
     "init": "--init",
     "init_resample": "--init-resample",
     "figures": "--figures",
+    "claims": "--claims",
+    "markdown": "--markdown",
     "html": "--html",
     "protocol": "--protocols",
     "export": "--to",

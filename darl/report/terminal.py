@@ -20,6 +20,7 @@ __all__ = [
     "WIDE",
     "print_findings",
     "print_ranking",
+    "print_rows",
     "ranking",
     "search_summary",
     "summary",
@@ -116,6 +117,16 @@ def ranking(trials: pd.DataFrame, metric: str = PROBE.column, top: int = 10) -> 
     nothing = Nothing(failed=number["failed"], stopped=number["stopped"])
     verdict: Verdict = rank_best(rows, fields, metric) if rows else nothing
     return table, answer.sentences(verdict)
+
+
+def print_rows(console: Console, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of texts, whose lines may break."""
+    table = Table(title=escape(title), show_lines=True)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
 
 
 def _empty(title: str, caption: str, headers: Sequence[str]) -> Table:
