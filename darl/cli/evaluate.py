@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from darl.data import Dataset
     from darl.evaluation.protocol import Protocols
+    from darl.evaluation.transfer import Target
     from darl.model.darl import Darl
     from darl.training.checkpoint import Pretrained
 
@@ -51,6 +52,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--output", help="folder for tables and figures (default: transfer, layers or robustness, as what is written)"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the cost and measure nothing")
+    precise = "of the models' passes and of fine-tuning; auto is bfloat16 on GPUs, as in training"
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"], help=precise)
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     add_memory_flags(parser.add_argument)
 
@@ -75,15 +78,29 @@ def run(flags: argparse.Namespace) -> None:
 def _evaluate(given: str, flags: argparse.Namespace) -> None:
     """Protocols of whole images. given: those of the command, as text."""
     device = device_of(flags.device)
-    from darl.cli.robustness import write_robustness
-    from darl.cli.transfer import targets_of, trained_on, write_transfer
+    from darl.cli.transfer import targets_of
     from darl.evaluation.protocol import Protocols
     from darl.evaluation.standard import standard_evaluation
     from darl.training import checkpoint
+    from darl.training.loop import autocast_to
 
     protocols = Protocols.parse(given) if given else standard_evaluation()
     targets = targets_of(flags.data or [])
     runs = {name: checkpoint.load_pretrained(name) for name in flags.checkpoint}
+    with autocast_to(flags.precision, device):
+        return _judge(runs, targets, protocols, device, flags)
+
+
+def _judge(
+    runs: "dict[str, Pretrained]",
+    targets: "list[Target]",
+    protocols: "Protocols",
+    device: "torch.device",
+    flags: argparse.Namespace,
+) -> None:
+    from darl.cli.robustness import write_robustness
+    from darl.cli.transfer import trained_on, write_transfer
+
     if flags.robustness:
         return write_robustness(runs, targets or trained_on(runs), device, flags)
     if len(runs) > 1 or len(targets) > 1 or any(target.group for target in targets):
@@ -114,7 +131,7 @@ def _evaluate_one(
     if flags.layers:
         return write_layers(Subject(model.eval(), dataset, device), flags.output or "layers")
     print(f"{name} on {experiment.data}")  # not the table's title, which would break a long path
-    return _print_metrics(protocols, (model, experiment.build().to(device)), dataset, device)
+    return _print_metrics(protocols, (model, pretrained.experiment.build().to(device)), dataset, device)
 
 
 def _print_metrics(

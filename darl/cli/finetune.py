@@ -80,7 +80,9 @@ def _finetune(flags: argparse.Namespace) -> None:
     protocol = FinetuneProtocol.from_record({"kind": FinetuneProtocol.kind, "seed": flags.seed, **given})
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     source = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
-    dataset = replace(load_data(source, flags), mean=pretrained.mean, std=pretrained.std)
+    dataset = load_data(source, flags)
+    if not flags.scratch:  # random weights have seen no data, whose mean and deviation would be no part of the record
+        dataset = replace(dataset, mean=pretrained.mean, std=pretrained.std)
     weights = None if flags.scratch else pretrained.model.state_dict()
     settings: dict[str, Any] = {"data": source.data, "accumulate": flags.accumulate, "precision": flags.precision}
     if weights is not None:

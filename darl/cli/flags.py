@@ -26,7 +26,7 @@ from darl.model.positions import Position
 from darl.storage.address import normalized
 from darl.training.parallel import Workers
 from darl.training.trackers.base import Tracker
-from darl.variants import Variant, require
+from darl.variants import Variant, convert, require
 
 __all__ = [
     "Options",
@@ -107,7 +107,8 @@ class Options:
         objective = Objective.parse(str({**given, **assigned}.get("objective", default_of("objective"))))
         name = data.locate(name or str(flags.data))
         usual = data.defaults(name)
-        advised = self._advised(given.get("image_size", usual.image_size))
+        image_size = assigned.get("image_size", given.get("image_size", usual.image_size))
+        advised = self._advised(convert("image_size", int, str(image_size)))
         size = flags.model or advised.pop("model", "nano" if usual.image_size <= SMALL else "tiny")
         changes = {
             "data": name,
@@ -120,7 +121,8 @@ class Options:
             **given,
             **assigned,
         }
-        if "augment.shift" in changes and not overlapping({**given, **assigned}, "augment.crop_min"):
+        shifts = str(changes.get("augment.shift")).lower() != "none"
+        if shifts and not overlapping({**given, **assigned}, "augment.crop_min"):
             changes["augment.crop_min"] = 1.0
         if not objective.uses_noise and not overlapping(assigned, "noise"):
             changes["noise"] = None

@@ -51,17 +51,19 @@ def check_labels(experiment: Experiment, dataset: "Dataset") -> None:
 def check_protocols(
     protocols: "Protocols", experiment: Experiment, dataset: "Dataset", flags: argparse.Namespace
 ) -> None:
-    """Raise UserError if the batches of a fine-tuning that is measured do not fit the data and the workers.
+    """Raise UserError if a protocol does not fit the model, or a fine-tuning's batches the data and the workers.
 
-    It is trained on all workers of the run. Without labels it is not measured.
+    A fine-tuning is trained on all workers of the run. Without labels it is not measured.
     """
     from darl.evaluation.finetune import FinetuneProtocol
     from darl.evaluation.subject import labelled
 
+    config = experiment.knowing({} if dataset.content is None else {experiment.data: dataset.content}).model_config
     for protocol in protocols.members:
+        protocol.check(config)
         if isinstance(protocol, FinetuneProtocol) and labelled(dataset):
             try:
-                check_batch(protocol.experiment(experiment.model_config, len(dataset.train)), dataset, flags)
+                check_batch(protocol.experiment(config, len(dataset.train)), dataset, flags)
             except UserError as error:
                 remedy = f"; its value is set by --protocols {protocol.kind}:{error.field}=N"
                 raise UserError(error.message + remedy, field=f"protocol.{error.field}") from None

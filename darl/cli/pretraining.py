@@ -87,12 +87,12 @@ class _Run:
 
 def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
     """Load the data, train, and write the rows; does nothing if the run has finished before. Raises UserError."""
-    initial = None
+    dataset, initial = load_data(experiment, flags), None
     if flags.init is not None:
-        start = read_initialization(flags.init, experiment, resample=flags.init_resample)
+        known = experiment.knowing({} if dataset.content is None else {experiment.data: dataset.content})
+        start = read_initialization(flags.init, known, resample=flags.init_resample)
         experiment, initial = experiment.changed({"init": start.fingerprint}), start.weights
         print(f"starting from {flags.init}: " + "\n  ".join(start.describe()), flush=True)
-    dataset = load_data(experiment, flags)
     full = evaluation_of(flags.protocols)
     check_protocols(full, experiment, dataset, flags)
     cheap = full.without_training()

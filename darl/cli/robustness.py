@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from darl.cli.layers import writable
 from darl.cli.transfer import exit_for, pairs, table_bytes
-from darl.errors import UserError
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def write_robustness(
     for number, pair in enumerate(pairs(runs, targets, flags), start=1):
         try:
             measured = _measure(pair, device)
-        except (UserError, ArithmeticError) as error:
+        except Exception as error:  # whatever one pair lacks, the others go on
             error_row = RobustnessRow(run=pair.run, data=pair.target.name, corruption=CLEAN, severity=0)
             rows.append(replace(error_row, error=pair.said(error)))
         else:

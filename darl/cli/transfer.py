@@ -68,7 +68,7 @@ def write_transfer(
         try:
             models = pair.pretrained.model, pair.pretrained.experiment.build()
             rows += transfer(protocols, run, models, target, pair.dataset(), device, pair.note)
-        except (UserError, ArithmeticError) as error:
+        except Exception as error:  # whatever one pair lacks, as memory or a file, the others go on
             rows += failure(protocols, run, target, pair.said(error))
         folder.put("transfer.parquet", table_bytes(rows))
     _print(rows, protocols)
@@ -83,13 +83,13 @@ class Pair:
     run: str
     pretrained: "Pretrained"
     target: "Target"
-    loaded: "Dataset | UserError"
+    loaded: "Dataset | Exception"
     """The data set, or why it could not be loaded."""
     note: str | None
 
     def dataset(self) -> "Dataset":
-        """The data set, normalised as in pretraining; raises UserError where it could not be loaded."""
-        if isinstance(self.loaded, UserError):
+        """The data set, normalised as in pretraining; raises the error where it could not be loaded."""
+        if isinstance(self.loaded, Exception):
             raise self.loaded
         return replace(self.loaded, mean=self.pretrained.mean, std=self.pretrained.std)
 
@@ -103,13 +103,13 @@ class Pair:
 def pairs(runs: "dict[str, Pretrained]", targets: "list[Target]", flags: argparse.Namespace) -> Iterator[Pair]:
     """Every run on every data set, which is loaded once for all models of one size."""
     for target in targets:
-        loaded: dict[tuple[int, int], tuple[Dataset | UserError, str | None]] = {}
+        loaded: dict[tuple[int, int], tuple[Dataset | Exception, str | None]] = {}
         for run, pretrained in runs.items():
             form = pretrained.experiment.image_size, pretrained.experiment.channels
             if form not in loaded:
                 try:
                     loaded[form] = load_target(target, pretrained, flags)
-                except UserError as error:
+                except Exception as error:  # data sets of other libraries raise anything
                     loaded[form] = error, None
             yield Pair(run, pretrained, target, *loaded[form])
 

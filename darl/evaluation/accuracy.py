@@ -56,6 +56,7 @@ def half_width(right: int, images: int) -> float:
 
 
 def _balanced(right: Tensor, y: Tensor, classes: int) -> float:
-    every, hits = y.bincount(minlength=classes), y[right].bincount(minlength=classes)
+    known = max(classes, int(y.max()) + 1)  # of test images there may be a class that no other split has
+    every, hits = y.bincount(minlength=known), y[right].bincount(minlength=known)
     occurs = every > 0
     return (hits[occurs].double() / every[occurs]).mean().item()

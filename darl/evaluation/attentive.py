@@ -20,7 +20,7 @@ from darl.evaluation.accuracy import accuracies, best_classes
 from darl.evaluation.feature_protocol import held_out_tenth
 from darl.evaluation.once import data_key, once
 from darl.evaluation.protocol import Need, Pass, Protocol, Value
-from darl.evaluation.subject import Split, Subject
+from darl.evaluation.subject import Split, Subject, spans
 from darl.evaluation.token_source import ModelTokens, PixelTokens, TokenSource
 from darl.metrics import ATTENTIVE, OVER_IMAGES, Metric
 from darl.model.attentive_pooling import AttentivePooling, pooling_flops
@@ -73,6 +73,10 @@ class AttentiveProtocol(Protocol):
         for name in ("epochs", "batch_size"):
             require(getattr(self, name) >= 1, f"protocol.{name}", "be at least 1", getattr(self, name))
 
+    def check(self, config: ModelConfig) -> None:
+        """See `Protocol.check`."""
+        spans(self.block, config.size.depth)
+
     def passes(self) -> frozenset[Pass]:
         """Of the training images one for the mean and deviation of the tokens, and one for the tokens.
 
@@ -97,9 +101,7 @@ class AttentiveProtocol(Protocol):
         """The model's passes follow autocast; probes are float32 in any case."""
         encoder = subject.model.encoder
         depth = len(encoder.blocks)
-        if self.block not in ("best", "last"):
-            require(1 <= int(self.block) <= depth, "protocol.block", f"be in 1 to {depth}, best or last", self.block)
-        blocks = range(1, depth + 1) if self.block == "best" else [depth if self.block == "last" else int(self.block)]
+        blocks = [block for block, _ in spans(self.block, depth)]
         judged = {
             block: self._judge(ModelTokens(subject, block, masked=self.mask == "kept"), subject) for block in blocks
         }

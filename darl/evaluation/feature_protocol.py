@@ -18,7 +18,7 @@ from torch import Tensor
 from darl.evaluation.pca import components_of
 from darl.evaluation.pixels import measure_pixels
 from darl.evaluation.protocol import Need, Pass, Protocol, Value
-from darl.evaluation.subject import LARGEST, TOKENS, FeatureSource, Readout, Subject, coarse_grid
+from darl.evaluation.subject import LARGEST, TOKENS, FeatureSource, Readout, Split, Subject, coarse_grid, spans
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ class FeatureProtocol(Protocol):
         final = [Pass("test", f"{output}, as {self.kind} chose") for metric in self.gives if metric.tested]
         return frozenset({Pass("train", output), Pass("validation", output), *final})
 
+    def check(self, config: "ModelConfig") -> None:
+        """See `Protocol.check`."""
+        spans(self.block, config.size.depth)
+
     def flops(self, dataset: "Dataset", config: "ModelConfig") -> float:
         """Of the classifiers on the model's features, and of those on raw pixels, fitted once for a data set."""
         pixels = min(LARGEST, config.channels * config.image_size[0] * config.image_size[1])
@@ -76,13 +80,20 @@ class FeatureProtocol(Protocol):
 
     def measure(self, subject: Subject) -> Mapping[str, Value]:
         """The model's passes follow autocast; classifiers are float32 in any case."""
-        self.features(subject)  # the model's only passes
+        self.read(subject)  # the model's only passes
         with torch.autocast(subject.device.type, enabled=False):
             return self.judge(subject)
 
     def yardsticks(self, dataset: "Dataset", device: torch.device) -> Mapping[str, Value]:
         """See `Protocol.yardsticks`."""
         return measure_pixels(self, dataset, device)
+
+    def read(self, subject: Subject) -> None:
+        """Have the subject keep the features of all splits that `judge` reads."""
+        readouts, masked = subject.candidates(self.block, self.readout), self.mask == "kept"
+        splits: tuple[Split, ...] = ("train", "validation", "test") if subject.is_tested else ("train", "validation")
+        for split in splits:
+            subject.features(split, readouts, masked=masked)
 
     @abstractmethod
     def judge(self, source: FeatureSource) -> Mapping[str, Value]:

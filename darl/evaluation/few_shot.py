@@ -59,18 +59,20 @@ class FewShotProtocol(FeatureProtocol):
 
     def judge(self, source: FeatureSource) -> Mapping[str, Value]:
         """The mean over the draws, and half the width of its 95 % interval."""
-        sets = {readout: standardize(*pair) for readout, pair in self.features(source).items()}
+        sets = self.features(source)
         result: dict[str, Value] = {}
         for labels, metric in ((5, FEW_SHOT_5), (10, FEW_SHOT_10)):
             chosen = self._chosen(source, sets, labels)
-            each = _right(sets[chosen.readout][1], chosen.weights, source.labels("validation")).tolist()
+            x, *others = sets[chosen.readout]
+            if metric.tested and (final_x := self.test_features(source, chosen.readout)) is not None:
+                others.append(final_x)
+            _, test_x, *final = standardize(x, *others)
+            each = _right(test_x, chosen.weights, source.labels("validation")).tolist()
             result[metric.column] = statistics.fmean(each)
             result[FEW_SHOT_WIDTHS[metric.column].column] = _half_width(each)
             result[f"few_shot_{labels}_readout"] = f"{chosen.readout}, penalty {chosen.penalty:g}"
-            if metric.tested and (final_x := self.test_features(source, chosen.readout)) is not None:
-                raw_x = source.features("train", [chosen.readout], masked=self.mask == "kept")[chosen.readout]
-                final = _right(standardize(raw_x, final_x)[1], chosen.weights, source.labels("test"))
-                result[metric.test_column] = final.mean().item()
+            if final:
+                result[metric.test_column] = _right(final[0], chosen.weights, source.labels("test")).mean().item()
         return result
 
     def _chosen(self, source: FeatureSource, sets: Mapping[Readout, tuple[Tensor, ...]], labels: int) -> "_Choice":
@@ -79,7 +81,8 @@ class FewShotProtocol(FeatureProtocol):
         drawn = draw_labelled(y, classes, labels, self.draws)
         others, targets = _others(y, drawn), one_hot(y[drawn], classes)
         best, choice = -1.0, None
-        for readout, (x, _) in sets.items():
+        for readout, (raw_x, _) in sets.items():
+            (x,) = standardize(raw_x)
             for penalty, weights in zip(PENALTIES, ridge(x[drawn], targets, PENALTIES), strict=True):
                 chosen_by = _right(x[others], weights, y[others]).mean().item()
                 if chosen_by > best:

@@ -33,6 +33,9 @@ AUGMENTATIONS: Mapping[str, Mapping[str, Any]] = {
 }
 """The strengths of augmentation, as changes of `Finetuning`, whose defaults are MAE's."""
 
+CROP_MIN = 0.08
+"""Smallest part of an image's area that a random crop keeps, in MAE as in timm's `create_transform`."""
+
 TINY = 16
 """Pixels up to which images are too small for augmentation."""
 
@@ -158,7 +161,7 @@ class FinetuneProtocol(Protocol):
             **_read_as(config, "mean" if self.readout == "attentive" else self.readout, self.mask == "kept"),
             "objective": config.objective if settings.get("init") else Objective.parse("supervised"),
             "noise": config.noise if settings.get("init") else None,
-            "augment": Augment() if plain else Augment(crop_min=0.2, flip=config.channels == 3),
+            "augment": Augment() if plain else Augment(crop_min=CROP_MIN, flip=config.channels == 3),
             "finetuning": self._finetuning(recipe, settings.pop("source", None)),
         }
         warmup = min(5 / recipe["epochs"], 0.1)  # MAE's 5 epochs, of fewer than 50 a tenth

@@ -97,7 +97,7 @@ class LinearProtocol(FeatureProtocol):
             size = enlarged_size(subject.model.image_size[0], subject.model.patch_size)
             readouts = subject.candidates(self.block, self.readout)
             larger = subject.features("validation", readouts, masked=self.mask == "kept", size=size)
-        self.features(subject)
+        self.read(subject)
         with torch.autocast(subject.device.type, enabled=False):
             readout, probe, result = self.fit(subject)
             if larger is not None:

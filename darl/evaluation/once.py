@@ -2,7 +2,7 @@
 
 A protocol is deterministic, so its result is a function of weights, data, device and precision. The trials of a search
 begin from the same initial weights, and all trials have the same raw pixels: these are measured for the first trial.
-Data that is streamed is not hashed, and so measured each time.
+Data that is streamed is known by its content's fingerprint (`darl.data.content`), not by its pixels.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ def once(key: Hashable | None, measure: Callable[[], Result]) -> Result:
 
 
 def data_key(dataset: "Dataset", device: torch.device) -> Hashable | None:
-    """The pixels and labels by hash, the device, and the precision; None for data that is streamed."""
+    """The pixels and labels by hash, the device, and the precision; None for streamed data of unknown content."""
     if dataset not in _hashes:
         _hashes[dataset] = _hash(dataset)
     content = _hashes[dataset]
@@ -72,9 +72,12 @@ def model_key(model: "Darl", *, encoder_alone: bool) -> Hashable:
 def _hash(dataset: "Dataset") -> str | None:
     digest = hashlib.sha256(repr((dataset.mean, dataset.std)).encode())
     for split in filter(None, (dataset.train, dataset.validation, dataset.test)):
-        if not isinstance(split, Images):
+        if isinstance(split, Images):
+            digest.update(repr(split.pixels.shape).encode())
+            digest.update(np.ascontiguousarray(split.pixels).data)  # no copy: all trials of a host share the pixels
+        elif dataset.content is None:
             return None
-        digest.update(repr(split.pixels.shape).encode())
-        digest.update(np.ascontiguousarray(split.pixels).data)  # not a copy: all trials of a host share the pixels
+        else:
+            digest.update(repr((dataset.content, split.image_size, split.channels, len(split))).encode())
         digest.update(b"none" if split.labels is None else np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()

@@ -51,8 +51,14 @@ class Pixels(FeatureSource):
         from darl.data import evaluation_batches
 
         images = getattr(self.dataset, split)
-        batches = evaluation_batches(self.dataset, images, batch_size=BATCH, device=self.device)
-        return torch.cat([_flat(batch) for batch in batches])
+        whole, row = None, 0
+        for batch in evaluation_batches(self.dataset, images, batch_size=BATCH, device=self.device):
+            flat = _flat(batch)
+            whole = flat.new_empty(len(images), flat.shape[1]) if whole is None else whole
+            whole[row : row + len(flat)] = flat
+            row += len(flat)
+        assert whole is not None
+        return whole
 
     def _projected(self, readout: Readout, x: Tensor) -> Tensor:
         """The pixels as they are, or their components; these are those of the training images."""

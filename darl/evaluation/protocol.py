@@ -86,6 +86,9 @@ class Protocol(Variant):
         It may run under autocast. It must draw random numbers only from generators of its own.
         """
 
+    def check(self, config: "ModelConfig") -> None:
+        """Raise UserError where an option does not fit the model, as a block that it does not have."""
+
     def flops(self, dataset: "Dataset", config: "ModelConfig") -> float:
         """Floating-point operations beside `passes`: of classifiers that are fitted, and of training the model.
 

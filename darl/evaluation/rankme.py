@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from darl.evaluation.protocol import Pass, Protocol
-from darl.evaluation.subject import Subject
+from darl.evaluation.subject import Subject, spans
 from darl.metrics import RANKME, Metric
 from darl.randomness import generator
 from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+    from darl.model.config import ModelConfig
 
 __all__ = ["RankMeProtocol", "effective_rank"]
 
@@ -43,6 +45,10 @@ class RankMeProtocol(Protocol):
         known = self.block == "last" or self.block.isdecimal()
         require(known, "protocol.block", "be the number of a block, or last", self.block)
         require(self.mask in ("kept", "removed"), "protocol.mask", "be kept or removed", self.mask)
+
+    def check(self, config: "ModelConfig") -> None:
+        """See `Protocol.check`."""
+        spans(self.block, config.size.depth)
 
     def passes(self) -> frozenset[Pass]:
         """The pass that protocols which read features make as well."""

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from darl.model.darl import Darl
     from darl.model.patches import Grid
 
-__all__ = ["BATCH", "TOKENS", "FeatureSource", "Readout", "Split", "Subject", "evaluating", "labelled", "read_features"]
+__all__ = [
+    "BATCH", "TOKENS", "FeatureSource", "Readout", "Split", "Subject", "coarse_grid", "evaluating", "labelled",
+    "read_features", "spans",
+]  # fmt: skip
 
 BATCH = 512
 """Images per batch."""
@@ -134,13 +137,13 @@ class Subject(FeatureSource):
         Raises UserError for a block that the model does not have.
         """
         encoder = self.model.encoder
-        spans = _spans(block, len(encoder.blocks))
+        read = spans(block, len(encoder.blocks))
         rows, columns = coarse_grid(encoder.grid, encoder.embed_dim)
-        numbers = sum(blocks for _, blocks in spans) * encoder.embed_dim * (1 + rows * columns)
+        numbers = sum(blocks for _, blocks in read) * encoder.embed_dim * (1 + rows * columns)
         images = len(self.dataset.train) + len(self.dataset.validation)
         poolings = [encoder.readout, TOKENS] if 4 * numbers * images <= MEMORY else [encoder.readout]
         chosen = poolings if readout == "best" else [readout]
-        return [Readout(number, pooling, blocks) for number, blocks in spans for pooling in chosen]
+        return [Readout(number, pooling, blocks) for number, blocks in read for pooling in chosen]
 
     def features(
         self, split: Split, readouts: Sequence[Readout], *, masked: bool = True, size: int | None = None
@@ -217,7 +220,7 @@ def read_features(
                 yield readout, features.float()
 
 
-def _spans(block: str, depth: int) -> list[tuple[int, int]]:
+def spans(block: str, depth: int) -> list[tuple[int, int]]:
     """For an option `block`: the last block that is read, and how many up to it are put side by side."""
     if block == "best":
         return [(number, 1) for number in range(1, depth + 1)]

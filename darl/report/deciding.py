@@ -16,7 +16,7 @@ DECIDED = {
     HELD_OUT: "decided on {validation:,} images held out of the training split",
 }
 
-TEST = "; the test split's {test:,} images were used once, for the final figures"
+TEST = "; the test split's {test:,} images gave each finished trial's final figures, and decided nothing"
 
 
 def on_the_split(finding: Findings) -> list[str]:

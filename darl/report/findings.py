@@ -287,4 +287,8 @@ def _require_known(metric: str, trials: pd.DataFrame) -> None:
 def _require_values(metric: str, rows: pd.DataFrame) -> None:
     done = rows.loc[rows["status"] == "finished", metric]
     given = len(done) == 0 or done.notna().any()
-    require(bool(given), "metric", f"have values; without labels there is {VALIDATION_LOSS.column} to rank by", metric)
+    remedy = (
+        f"have values: without labels there is {VALIDATION_LOSS.column} to rank by, and trials that have finished are "
+        "not measured again (take another --name, or `darl evaluate` on their checkpoints)"
+    )
+    require(bool(given), "metric", remedy, metric)

@@ -154,6 +154,8 @@ def yardsticks(sweep: Sweep, leaders: Sequence[Leader]) -> Yardsticks:
         baselines={own.data: own.leader for own in built} if len(built) > 1 else {},
         groups=groups,
         evaluations=1,
+        protocols=sweep.protocols,
+        enlarged=sweep.enlarged,
         contents=sweep.contents,
         cells={label: point for own in built for label, point in own.cells.items()},
         rivals=[rival for own in built for rival in own.rivals],

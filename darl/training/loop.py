@@ -7,7 +7,7 @@ device until several are read together, since reading one waits for the GPU.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -18,7 +18,7 @@ from darl.optim import Optimizer, build_optimizer, build_schedule
 from darl.training.events import Stepped
 from darl.training.parallel import World, data_parallel, no_sync
 
-__all__ = ["Loop", "MicrobatchLoss", "NonFiniteLossError"]
+__all__ = ["Loop", "MicrobatchLoss", "NonFiniteLossError", "autocast_to"]
 
 MicrobatchLoss = Callable[[nn.Module], Tensor]
 """model → scalar loss of one micro-batch; the model is wrapped for several workers (`data_parallel`)."""
@@ -29,6 +29,12 @@ _READ_EVERY = 20
 
 class NonFiniteLossError(ArithmeticError):
     """The loss of a step is not finite. No checkpoint has been saved since that step."""
+
+
+def autocast_to(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Within, models run in this precision: float32, bfloat16 (autocast), or auto: bfloat16 on a GPU."""
+    bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16) if bfloat16 else nullcontext()
 
 
 class Loop:
@@ -68,8 +74,7 @@ class Loop:
         self.optimizer = build_optimizer(model, config, learning_rate, layer_decay)
         self.schedule = build_schedule(self.optimizer, config, steps)
         self.parallel = data_parallel(cast("nn.Module", torch.compile(model) if compiled else model), world)
-        bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-        self.autocast = torch.autocast(device.type, torch.bfloat16) if bfloat16 else nullcontext()
+        self.autocast = autocast_to(precision, device)
         self.seconds = 0.0
         """Seconds spent on training steps."""
         self._unread: list[tuple[Stepped, Tensor, Tensor]] = []
@@ -121,6 +126,7 @@ class Loop:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        torch.clear_autocast_cache()  # within another autocast the cached casts would outlive this step's weights
         if self.ema is not None:
             self.ema.update(self.model, number)
         event = Stepped(number, number / self.steps_per_epoch, math.nan, self.learning_rate)

@@ -58,6 +58,7 @@ def test_mistakes_are_told_before_anything_is_written(
         (("--layers", "--protocols", "knn"), "--protocols must be left out with --layers"),
         (("--layers", "--test"), "--test must be left out with --layers"),
         (("--layers", "--output", file), "--output must be"),
+        (("--protocols", "attentive:block=3"), "block must be in 1 to 2"),
     ):
         with pytest.raises(SystemExit) as stopped:
             evaluate(monkeypatch, checkpoint, *flags, "--device", "cpu")

@@ -75,6 +75,7 @@ def test_shifts_take_the_place_of_the_datas_crops(photos: str) -> None:
     assert experiment("--data", photos, "--shift", "4").augment == Augment(flip=True, shift=4)
     with pytest.raises(UserError, match=r"^augment\.shift must be none where augment\.crop_min 0\.5 crops"):
         experiment("--data", photos, "--shift", "4", "--crop-scale", "0.5")
+    assert experiment("--data", photos, "--set", "augment.shift=none").augment == Augment(crop_min=0.2, flip=True)
 
 
 def test_a_named_size_is_whole_on_the_digits() -> None:
@@ -94,6 +95,7 @@ def test_a_recipe_suits_the_images_and_flags_win(photos: str) -> None:
     assert (other.model, other.epochs, other.optim.ema) == (size_of("small", patch_size=8), 9, 0.5)
     assert (other.learning_rate, other.batch_size) == (quick.learning_rate, quick.batch_size)
     larger = experiment("--data", photos, "--recipe", "quick", "--image-size", "96")
+    assert larger == experiment("--data", photos, "--recipe", "quick", "--set", "image_size=96")
     assert (larger.image_size, larger.model.patch_size, larger.epochs) == (96, 16, 60)
     parser = Parser()
     add_experiment_flags(parser, on_digits=DIGITS)

@@ -34,6 +34,13 @@ def test_accuracies_are_scikit_learns(classes: int) -> None:
         assert measured["probe_top5"] is None
 
 
+def test_a_class_that_no_other_split_has_is_wrong() -> None:
+    best, y = torch.tensor([[0], [1], [1], [0]]), torch.tensor([0, 1, 1, 2])
+    measured = accuracies(best, y, 2, "probe")
+    assert measured["probe_top1"] == 0.75
+    assert measured["probe_balanced_top1"] == pytest.approx(2 / 3)
+
+
 @pytest.mark.parametrize("classes", [5, 20])
 def test_of_equal_scores_the_first_class_counts(classes: int) -> None:
     scores = torch.zeros(2, classes)

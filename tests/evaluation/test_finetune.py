@@ -10,14 +10,16 @@ import torch
 from darl.data import Dataset, Images
 from darl.errors import UserError
 from darl.evaluation.finetune import FinetuneProtocol, usual_recipe
+from darl.evaluation.finetuned import NoEvaluation
 from darl.evaluation.protocol import Protocols
 from darl.evaluation.subject import Subject
 from darl.experiment import Experiment
+from darl.finetuning import Finetuning
 from darl.model.encoder_config import SIZES, EncoderConfig
 from darl.model.objectives.mse import Mse
 from darl.optim import Optimizer
 from darl.training import pretrain as pretrain_module
-from darl.training.events import Evaluated, Event
+from darl.training.events import Evaluated, Event, Stepped
 from darl.training.initialization import weights_fingerprint
 from darl.training.loop import NonFiniteLossError
 from darl.training.pretrain import fit
@@ -96,6 +98,18 @@ def test_it_trains_in_the_precision_of_the_run(
     with torch.autocast("cpu", torch.bfloat16, enabled=lowered):
         FinetuneProtocol().measure(Subject(experiment().build(), digits, CPU))
     assert seen == [precision]
+
+
+def test_within_a_pretrainings_autocast_each_step_casts_its_own_weights(digits: Dataset) -> None:
+    """The outer autocast's cache outlives the inner one's steps, so that all would use the weights of the first."""
+    few = replace(digits, train=Images(digits.train.pixels[:64], digits.train.labels[:64]))  # type: ignore[union-attr,index]
+    tuned = replace(experiment(), precision="bfloat16", finetuning=Finetuning(drop_path=0.0), epochs=3, batch_size=32)
+    own: dict[str, Any] = {"device": CPU, "full": NoEvaluation(), "first": NoEvaluation()}
+    alone = [event.loss for event in fit(tuned, few, **own) if isinstance(event, Stepped)]
+    with torch.autocast("cpu", torch.bfloat16), torch.autocast("cpu", enabled=False):
+        nested = [event.loss for event in fit(tuned, few, **own) if isinstance(event, Stepped)]
+    assert nested == alone
+    assert len(set(alone)) == 6
 
 
 @pytest.mark.usefixtures("nothing_measured")

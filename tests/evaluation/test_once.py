@@ -1,13 +1,16 @@
 """Equal measurements are made once, and different ones are told apart."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import darl
-from darl.data import Dataset
+from darl.data import Dataset, Stream, load
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.once import data_key, once
 from darl.evaluation.protocol import Protocols, Value
@@ -66,6 +69,24 @@ def test_models_that_read_otherwise_are_measured_again(
     Protocols((KnnProtocol(block="1"),))(model(), few, CPU)
     Protocols((KnnProtocol(block="1"),))(model(**other), few, CPU)
     assert calls.count("Subject") == 2
+
+
+def test_streamed_images_are_known_by_their_content(calls: list[str], tmp_path: Path) -> None:
+    """Their pixels are not read to compare them; other labels of the same images are other data."""
+    for name in ("a/0", "a/1", "a/2", "b/3", "b/4", "b/5"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((8, 8), 40 * int(path.stem), np.uint8)).save(path)
+    trained, protocols = model(), Protocols((KnnProtocol(),))
+    loaded = [load(str(tmp_path), image_size=8, channels=1, memory_limit=0) for _ in range(2)]
+    assert all(isinstance(each.train, Stream) for each in loaded)
+    for same in loaded:
+        protocols(trained, same, CPU)
+    assert calls == ["Subject", "Pixels"]
+    loaded[0].train.labels = 1 - loaded[0].train.labels  # type: ignore[operator,misc]
+    protocols(trained, replace(loaded[0]), CPU)
+    assert calls == 2 * ["Subject", "Pixels"]
+    assert data_key(replace(loaded[1], content=None), CPU) is None
 
 
 def test_weights_that_have_changed_are_measured_again(digits: Dataset, calls: list[str]) -> None:

@@ -52,6 +52,13 @@ class OnGpu(Shaken):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GPU})
 
 
+@pytest.mark.parametrize("text", ["linear:block=last9", "knn:block=3", "attentive:block=3", "rankme:block=3"])
+def test_a_block_that_a_model_lacks_is_found_before_anything_is_measured(text: str) -> None:
+    (protocol,) = Protocols.parse(text).members
+    with pytest.raises(UserError, match=r"^protocol\.block must be"):
+        protocol.check(experiment(depth=2).model_config)
+
+
 def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
     model = experiment().build()
     metrics = standard_evaluation()(model, digits, CPU)

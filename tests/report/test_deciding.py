@@ -13,8 +13,8 @@ from tests.report.figures.example_figures import table
 HELD_OUT = {"split": "held out of train", "content_validation": 10_000}
 
 FINAL = (
-    "decided on 10,000 images held out of the training split; the test split's 5,000 images were used once, for the "
-    "final figures"
+    "decided on 10,000 images held out of the training split; the test split's 5,000 images gave each "
+    "finished trial's final figures, and decided nothing"
 )
 
 

@@ -107,6 +107,7 @@ def mask_batches(
         views,  # pyright: ignore[reportArgumentType]  # of a Dataset it needs these two methods
         batch_size,
         num_workers=workers,
+        multiprocessing_context="spawn" if workers and split.images.remote else None,  # as in `darl.data.loader`
         collate_fn=_collate,
         generator=torch.Generator(),  # else each pass would draw from the global one
     )

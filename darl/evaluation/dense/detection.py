@@ -175,7 +175,12 @@ class DetectionProtocol(DenseProtocol):
         chosen = [(index, self.flip and bool(mirrored[index])) for index in order]
         rows: Any = _Rows(data, chosen, len(setting.mean))
         yield from DataLoader(
-            rows, batch, num_workers=setting.loader_workers, collate_fn=list, generator=torch.Generator()
+            rows,
+            batch,
+            num_workers=setting.loader_workers,
+            multiprocessing_context="spawn" if setting.loader_workers and data.train.files.storage.remote else None,
+            collate_fn=list,
+            generator=torch.Generator(),
         )
 
 
