@@ -15,7 +15,7 @@ from torch import Tensor
 
 from darl.evaluation.once import data_key, once
 from darl.evaluation.pca import Projection, components_of
-from darl.evaluation.subject import BATCH, LARGEST, FeatureSource, Readout, Split
+from darl.evaluation.subject import BATCH, LARGEST, MEMORY, FeatureSource, Readout, Split
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -31,7 +31,11 @@ PIXELS = Readout(0, "pixels")
 
 @dataclass(frozen=True, eq=False)
 class Pixels(FeatureSource):
-    """Normalised pixels as features. Images of more than 3,072 numbers are averaged to a smaller size first."""
+    """Normalised pixels as features.
+
+    Images of more than 3,072 numbers are averaged to a smaller size first, and so are images that are too many for 3
+    GiB: ImageNet's are read at 14 pixels.
+    """
 
     dataset: Dataset
     device: torch.device
@@ -51,9 +55,10 @@ class Pixels(FeatureSource):
         from darl.data import evaluation_batches
 
         images = getattr(self.dataset, split)
+        most = min(LARGEST, MEMORY // (4 * (len(self.dataset.train) + len(self.dataset.validation))))
         whole, row = None, 0
         for batch in evaluation_batches(self.dataset, images, batch_size=BATCH, device=self.device):
-            flat = _flat(batch)
+            flat = _flat(batch, most)
             whole = flat.new_empty(len(images), flat.shape[1]) if whole is None else whole
             whole[row : row + len(flat)] = flat
             row += len(flat)
@@ -83,10 +88,10 @@ def measure_pixels(protocol: FeatureProtocol, dataset: Dataset, device: torch.de
     return once(None if key is None else (protocol, PIXELS, key), measure)
 
 
-def _flat(images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch numbers"]:
+def _flat(images: Float[Tensor, "batch channels height width"], most: int) -> Float[Tensor, "batch numbers"]:
     numbers = images[0].numel()
-    if numbers > LARGEST:
-        shrink = (LARGEST / numbers) ** 0.5
+    if numbers > most:
+        shrink = (most / numbers) ** 0.5
         size = max(1, int(images.shape[2] * shrink)), max(1, int(images.shape[3] * shrink))
         images = F.adaptive_avg_pool2d(images, size)
     return images.flatten(1)

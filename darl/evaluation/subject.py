@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,9 @@ neighbours are averaged to a coarser grid."""
 
 MEMORY = 3 * 2**30
 """Bytes up to which the features of all blocks and poolings are kept to choose among them."""
+
+POOLED_MEMORY = 12 * 2**30
+"""Bytes up to which the pooled features of all blocks are kept, as those of a tiny model are for ImageNet."""
 
 Split = Literal["train", "validation", "test"]
 
@@ -133,15 +137,19 @@ class Subject(FeatureSource):
     def candidates(self, block: str, readout: str) -> list[Readout]:
         """Blocks from the first to the last, each with the model's own pooling and with its tokens side by side.
 
-        Where the features of all of them would take more than 3 GiB, tokens side by side are left out of `best`.
-        Raises UserError for a block that the model does not have.
+        Where the features of all of them would take more than 3 GiB, tokens side by side are left out of `best`; where
+        the pooled ones take more than 12 GiB, blocks are, evenly over the depth, the last one never. Raises UserError
+        for a block that the model does not have.
         """
         encoder = self.model.encoder
         read = spans(block, len(encoder.blocks))
         rows, columns = coarse_grid(encoder.grid, encoder.embed_dim)
-        numbers = sum(blocks for _, blocks in read) * encoder.embed_dim * (1 + rows * columns)
         images = len(self.dataset.train) + len(self.dataset.validation)
-        poolings = [encoder.readout, TOKENS] if 4 * numbers * images <= MEMORY else [encoder.readout]
+        pooled = 4 * images * encoder.embed_dim * sum(blocks for _, blocks in read)
+        poolings = [encoder.readout, TOKENS] if pooled * (1 + rows * columns) <= MEMORY else [encoder.readout]
+        if block == "best" and pooled > POOLED_MEMORY:
+            step = math.ceil(pooled / POOLED_MEMORY)
+            read = read[::-1][::step][::-1]
         chosen = poolings if readout == "best" else [readout]
         return [Readout(number, pooling, blocks) for number, blocks in read for pooling in chosen]
 

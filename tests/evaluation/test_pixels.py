@@ -26,8 +26,11 @@ def test_pixels_are_normalised_and_whole(digits: Dataset) -> None:
     torch.testing.assert_close(features, flat(digits, "validation"), rtol=1e-5, atol=1e-6)
 
 
-def test_large_images_are_averaged_to_fewer_pixels(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels_module, "LARGEST", 16)
+@pytest.mark.parametrize(("limit", "value"), [("LARGEST", 16), ("MEMORY", 4 * 16 * 1797)])
+def test_large_or_many_images_are_averaged_to_fewer_pixels(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(pixels_module, limit, value)
     features = Pixels(digits, CPU).features("validation", [PIXELS])[PIXELS]
     whole = flat(digits, "validation").view(-1, 4, 2, 4, 2).mean((2, 4))
     torch.testing.assert_close(features, whole.flatten(1), rtol=1e-4, atol=1e-5)

@@ -96,6 +96,17 @@ def test_tokens_are_not_tried_where_they_do_not_fit_in_memory(digits: Dataset, m
     assert Subject(experiment().build(), digits, CPU).candidates("best", "best") == [MEAN]
 
 
+def test_blocks_are_left_out_evenly_where_the_pooled_ones_do_not_fit(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = Subject(experiment(depth=5).build(), digits, CPU)
+    monkeypatch.setattr(subject_module, "MEMORY", 0)
+    bytes_a_block = 4 * (len(digits.train) + len(digits.validation)) * subject.model.encoder.embed_dim
+    for blocks, left in ((5, [1, 2, 3, 4, 5]), (4.9, [1, 3, 5]), (2, [2, 5]), (0.5, [5])):
+        monkeypatch.setattr(subject_module, "POOLED_MEMORY", int(blocks * bytes_a_block))
+        assert [readout.block for readout in subject.candidates("best", "best")] == left
+
+
 def test_the_last_blocks_are_put_side_by_side(digits: Dataset) -> None:
     subject = Subject(experiment(depth=3).build(), digits, CPU)
     assert subject.candidates("last", "mean") == subject.candidates("last1", "mean") == [Readout(3, "mean")]
