@@ -43,8 +43,10 @@ SMALL: Mapping[str, Any] = {
 }
 """Five minutes on one core for the 50,000 images of CIFAR-10.
 
-After four of these epochs the linear probe had 49.2 %; with crops from 0.2 of the area, learning rate 2e-3, weight
-decay 0.05, beta2 0.95 and no average 47.3 %; before training 42.5 %.
+Three seeds, beside raw pixels and the same model before training: linear probe 51.2 % (41.7, 42.3), kNN 41.5 % (44.4,
+43.4), 5 labels a class 23.3 % (20.8, 21.3), attentive probe of 3 epochs 44.2 % (42.3, 37.3), fine-tuned in 3 epochs
+46.9 % (from random weights 41.2). After four of these epochs, one seed, the linear probe had 49.2 %; with crops from
+0.2 of the area, learning rate 2e-3, weight decay 0.05, beta2 0.95 and no average 47.3 %.
 """
 
 LARGE: Mapping[str, Any] = {
