@@ -5,7 +5,8 @@ random draws, and computes the loss from the encoder's primitives (`darl.model.t
 package knows what is read, in which order, with which mask, or what the target is.
 
 The paper's two objectives, MSE and diffusion, predict the next patch (`darl.model.objectives.next_patch`); their rivals
-predict hidden patches from visible ones (`darl.model.objectives.masked_patches`), or the images' labels.
+predict hidden patches from visible ones (`darl.model.objectives.masked_patches`), the next patch's embedding
+(`darl.model.objectives.nepa`), or the images' labels.
 """
 
 from abc import abstractmethod
@@ -89,7 +90,9 @@ class Objective(Variant):
     def loss(
         self, encoder: Trunk, decoder: nn.Module, patches: "Float[Tensor, 'batch patches patch_dim']", draws: Draws
     ) -> tuple[Tensor, Tensor]:
-        """(scalar loss, prediction (B, N, P) of all patches, in the order of prediction; of labels (B, classes)).
+        """(scalar loss, prediction (B, N, P) of all patches, in the order of prediction).
+
+        An objective that learns labels predicts class scores (B, classes); one that predicts embeddings, (B, N, W).
 
         Args:
             encoder: the trunk.
