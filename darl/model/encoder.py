@@ -84,8 +84,12 @@ class Encoder(nn.Module):
         self.reading = Reading(config.causal)
         rates = torch.linspace(0, drop_path, size.depth, device="cpu").tolist() if drop_path else [0.0] * size.depth
         self.blocks = nn.ModuleList(
-            Block(size.width, size.heads, size.mlp_ratio, self.reading, rate, attn_drop, proj_drop) for rate in rates
-        )
+            Block(
+                size.width, size.heads, size.mlp_width, self.reading, rate, attn_drop, proj_drop,
+                qk_norm=bool(size.qk_norm), init_values=size.init_values, swiglu=bool(size.swiglu),
+            )
+            for rate in rates
+        )  # fmt: skip
         self.norm = nn.LayerNorm(size.width, eps=1e-6)
         self.head = nn.Linear(size.width, num_classes) if num_classes else nn.Identity()
         for table in ("order", "inverse", "additive"):

@@ -5,6 +5,7 @@ the position encoding and the mask: everything that `darl.model.encoder.Encoder`
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +35,40 @@ class EncoderConfig:
     readout: str = changes(Aspect.MODEL, default="mean")
     """The image's feature vector: the `mean` of the patch tokens, or the `last` token in the order (it reads all)."""
 
+    qk_norm: bool | None = changes(Aspect.MODEL, default=None)
+    """QK-norm (Henry et al. 2020, arXiv 2010.04245; LayerNorm as in ViT-22B, arXiv 2302.05442): each head's queries and
+    keys pass a LayerNorm before they are rotated."""
+    init_values: float | None = changes(Aspect.MODEL, default=None)
+    """LayerScale (Touvron et al. 2021, arXiv 2103.17239): each residual branch is multiplied by a learned vector that
+    starts at this positive value; None for none."""
+    swiglu: bool | None = changes(Aspect.MODEL, default=None)
+    """SwiGLU (Shazeer 2020, arXiv 2002.05202) in the place of the MLP's GELU, with two thirds of its hidden width, so
+    that it has as many weights.
+
+    A record leaves these three out where they are off, so that the ids of trials of earlier versions stay as they are.
+    """
+
     def __post_init__(self) -> None:
+        for field in ("qk_norm", "swiglu"):
+            object.__setattr__(self, field, getattr(self, field) or None)  # off has one form
+        scale = self.init_values
+        require(scale is None or 0 < scale < math.inf, "model.init_values", "be positive, or none", scale)
         for field in ("width", "depth", "heads", "patch_size"):
             require(getattr(self, field) >= 1, f"model.{field}", "be at least 1", getattr(self, field))
         require(self.width % self.heads == 0, "model.width", f"be a multiple of model.heads {self.heads}", self.width)
         require(self.mlp_ratio > 0, "model.mlp_ratio", "be positive", self.mlp_ratio)
         require(self.readout in ("mean", "last"), "model.readout", "be mean or last", self.readout)
+        require(self.mlp_width >= 1, "model.mlp_ratio", "leave the MLP a hidden channel", self.mlp_ratio)
+
+    @property
+    def parts(self) -> dict[str, bool | float | None]:
+        """What the blocks have beside those of a plain ViT, by timm's names for it."""
+        return {"qk_norm": bool(self.qk_norm), "init_values": self.init_values, "swiglu_mlp": bool(self.swiglu)}
+
+    @property
+    def mlp_width(self) -> int:
+        """Hidden channels of a block's MLP."""
+        return int(self.width * self.mlp_ratio * 2 / 3) if self.swiglu else int(self.width * self.mlp_ratio)
 
 
 SIZES: dict[str, EncoderConfig] = {
@@ -99,9 +128,12 @@ class TrunkConfig:
     def trunk_flops(self, patches: int) -> float:
         """Floating-point operations of the forward pass's matrix products for one image of which n patches are read.
 
-        2nPW to embed, and `block_flops` of n + 1 tokens for each block.
+        2nPW to embed, and `block_flops` of n + 1 tokens for each block. SwiGLU's three matrices of H hidden channels
+        count as an MLP of ratio 3H / 2W. QK-norm and LayerScale have no matrix product.
         """
-        block = block_flops(patches + 1, self.size.width, self.size.mlp_ratio)
+        size = self.size
+        ratio = 1.5 * size.mlp_width / size.width if size.swiglu else size.mlp_ratio
+        block = block_flops(patches + 1, size.width, ratio)
         return 2 * patches * self.patch_dim * self.size.width + self.size.depth * block
 
 
