@@ -32,6 +32,8 @@ class ModelConfig(TrunkConfig):
         super().__post_init__()
         full = not (self.causal and self.objective.bidirectional)
         require(full, "causal", f"be false for objective {self.objective.kind}", self.causal)
+        takes = self.attention is None or self.objective.takes_prefix
+        require(takes, "attention", f"be left out for objective {self.objective.kind}", self.attention)
         self.objective.check(self)
 
     def build(self, seed: int) -> "Darl":

@@ -15,7 +15,18 @@ from darl.model.patches import Grid, grid_of
 from darl.model.positions import Position
 from darl.variants import require
 
-__all__ = ["SIZES", "EncoderConfig", "TrunkConfig", "block_flops", "size_of"]
+__all__ = ["ATTENTION", "PREFIX", "SIZES", "EncoderConfig", "TrunkConfig", "attention_fields", "block_flops", "size_of"]
+
+
+PREFIX = "prefix"
+"""The attention of `darl.model.prefix_attention`."""
+
+ATTENTION: dict[str, dict[str, Any]] = {
+    "causal": {"causal": True, "attention": None},
+    PREFIX: {"causal": False, "attention": PREFIX},
+    "full": {"causal": False, "attention": None},
+}
+"""The fields that say which tokens read which, by the word for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +98,15 @@ def size_of(name: str, **changes: Any) -> EncoderConfig:
     return dataclasses.replace(SIZES[name], **changes)
 
 
+def attention_fields(word: str, causal: bool | None = None) -> dict[str, Any]:
+    """The fields of `ATTENTION` for its word; raises UserError for another, and where `causal` contradicts it."""
+    require(word in ATTENTION, "attention", f"be one of {', '.join(ATTENTION)}", word)
+    fields = ATTENTION[word]
+    agrees = causal in (None, fields["causal"])
+    require(agrees, "causal", f"be {str(fields['causal']).lower()}, or left out, for attention {word}", causal)
+    return fields
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrunkConfig:
     """Everything that the encoder is built from.
@@ -102,11 +122,18 @@ class TrunkConfig:
     position: Position
     causal: bool
     """Whether a token reads only itself and those before it in the order, unless an objective says otherwise."""
+    attention: str | None = None
+    """`prefix`: the encoder is trained with a random prefix that reads itself without mask and the rest causally (see
+    `darl.model.objectives.prefix`); features are those of a whole image as prefix, without mask, so `causal` is false.
+    None: as `causal` says."""
     classes: int | None = None
     """Number of classes of the images' labels, for an objective that learns them; None where it is not known."""
 
     def __post_init__(self) -> None:
         require(self.channels >= 1, "channels", "be at least 1", self.channels)
+        require(self.attention in (None, PREFIX), "attention", f"be {PREFIX}, or left out", self.attention)
+        fits = not (self.causal and self.attention)
+        require(fits, "causal", "be false for attention prefix, whose features are read without mask", self.causal)
         grid_of(self.image_size, self.size.patch_size)
         self.position.check(self.size.width, self.size.width // self.size.heads)
 

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp, SwiGLU, apply_rot_embed_cat, use_fused_attn
 from torch import Tensor, nn
 
+from darl.model.prefix_attention import prefix_attention, prefix_mask
+
 __all__ = ["Attention", "Block", "Reading", "apply_rotary"]
 
 KeyValue = tuple[Tensor, Tensor]
@@ -64,7 +66,14 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def forward(self, x_BTW: Tensor, table: Tensor | None, causal: bool, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_BTW: Tensor,
+        table: Tensor | None,
+        causal: bool,
+        mask: Tensor | None = None,
+        prefix: Tensor | None = None,
+    ) -> Tensor:
         """The output (B, T, W).
 
         Args:
@@ -72,9 +81,12 @@ class Attention(nn.Module):
             table: sines and cosines for `apply_rotary`; None for no rotation.
             causal: whether a token reads only itself and those before it.
             mask: true where a row's token reads a column's; excludes `causal`.
+            prefix: (B), how many tokens of each image read one another; in the place of `causal` and `mask`.
 
         """
         q_BHTD, k_BHTD, v_BHTD = self._project(x_BTW, table).unbind(0)
+        if prefix is not None:
+            return self._attend_prefix(q_BHTD, k_BHTD, v_BHTD, prefix)
         return self._attend(q_BHTD, k_BHTD, v_BHTD, causal, mask)
 
     @torch.jit.unused
@@ -96,6 +108,14 @@ class Attention(nn.Module):
         if table is not None:
             qkv_BTCHD = apply_rotary(qkv_BTCHD, table)
         return qkv_BTCHD.permute(2, 0, 3, 1, 4)
+
+    @torch.jit.unused
+    def _attend_prefix(self, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, prefix: Tensor) -> Tensor:
+        if not self.fused_attn:
+            return self._attend(q_BHTD, k_BHTD, v_BHTD, False, prefix_mask(prefix, q_BHTD.shape[2]))
+        dropped = self.attn_drop.p if self.training else 0.0
+        x_BHTD = prefix_attention(q_BHTD, k_BHTD, v_BHTD, prefix, dropped)
+        return self.proj_drop(self.proj(x_BHTD.transpose(1, 2).flatten(2)))
 
     def _attend(self, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, causal: bool, mask: Tensor | None) -> Tensor:
         if self.fused_attn:
@@ -144,7 +164,12 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(
-        self, x_BTW: Tensor, table: Tensor | None = None, causal: bool | None = None, mask: Tensor | None = None
+        self,
+        x_BTW: Tensor,
+        table: Tensor | None = None,
+        causal: bool | None = None,
+        mask: Tensor | None = None,
+        prefix: Tensor | None = None,
     ) -> Tensor:
         """As `Attention.forward`, with the residual connections, norms and MLP of a block.
 
@@ -155,7 +180,7 @@ class Block(nn.Module):
             table = rotation[: x_BTW.shape[1]]
         if causal is None:
             causal = mask is None and self.reading.causal
-        x_BTW = x_BTW + self.drop_path(self.ls1(self.attn(self.norm1(x_BTW), table, causal, mask)))
+        x_BTW = x_BTW + self.drop_path(self.ls1(self.attn(self.norm1(x_BTW), table, causal, mask, prefix)))
         return x_BTW + self.drop_path(self.ls2(self.mlp(self.norm2(x_BTW))))
 
     @torch.jit.unused

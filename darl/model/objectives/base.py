@@ -59,6 +59,8 @@ class Objective(Variant):
     """Whether it predicts every patch, so that `denoiser` and the denoising evaluation are defined."""
     bidirectional: ClassVar[bool] = False
     """Whether its tokens must read those after them, too: it is refused for a causal encoder."""
+    takes_prefix: ClassVar[bool] = False
+    """Whether it can be trained with prefix attention, `TrunkConfig.attention`."""
     needs_labels: ClassVar[bool] = False
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
 

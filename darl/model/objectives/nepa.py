@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darl.model.encoder_config import TrunkConfig
-from darl.model.objectives.base import Draws, Objective
+from darl.model.encoder_config import PREFIX, TrunkConfig
+from darl.model.noise import Noise
+from darl.model.objectives.base import Draw, Draws, Objective
+from darl.model.objectives.prefix import mean, prefix_draws
 from darl.model.trunk import Trunk
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 __all__ = ["Nepa"]
 
@@ -35,6 +37,7 @@ class Nepa(Objective):
     """Next-embedding prediction. It has no pixels to estimate: no denoising evaluation, and no images to draw."""
 
     kind: ClassVar[str] = "nepa"
+    takes_prefix: ClassVar[bool] = True
 
     def build(self, config: TrunkConfig) -> nn.Module:
         """No decoder: a module without parameters."""
@@ -45,15 +48,23 @@ class Nepa(Objective):
     ) -> tuple[Tensor, Tensor]:
         """(minus the mean cosine, predicted embeddings (B, N, W), of any length)."""
         embeddings = encoder.project(patches)
-        prediction = self.predict(encoder, embeddings).to(patches.dtype)
+        prediction = self.predict(encoder, embeddings, draws.get(PREFIX)).to(patches.dtype)
         target = self.target(embeddings).to(patches.dtype)
-        return -F.cosine_similarity(prediction, target, dim=-1).mean(), prediction
+        return mean(-F.cosine_similarity(prediction, target, dim=-1), draws), prediction
+
+    def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
+        """With prefix attention, each image's `prefix`."""
+        return prefix_draws(config)
 
     def predict(
-        self, encoder: Trunk, embeddings: "Float[Tensor, 'batch patches width']"
+        self,
+        encoder: Trunk,
+        embeddings: "Float[Tensor, 'batch patches width']",
+        prefix: "Int[Tensor, ' batch'] | None" = None,
     ) -> "Float[Tensor, 'batch patches width']":
-        """z: of each patch, the trunk's output from the start token and the patches before it."""
-        return encoder.trunk(encoder.add_positions(embeddings[:, :-1], encoder.grid), encoder.grid)
+        """z: of each patch, the trunk's output from the start token and the patches before it, and the prefix."""
+        tokens, causal = encoder.add_positions(embeddings[:, :-1], encoder.grid), True if encoder.reads_prefix else None
+        return encoder.trunk(tokens, encoder.grid, causal=causal, prefix=prefix)
 
     def target(self, embeddings: "Float[Tensor, 'batch patches width']") -> "Float[Tensor, 'batch patches width']":
         """The patches' own embeddings, through which no gradient flows."""

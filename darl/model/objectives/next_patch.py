@@ -20,15 +20,17 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from darl.model.encoder_config import TrunkConfig
-from darl.model.objectives.base import Denoiser, Draws
+from darl.model.encoder_config import PREFIX, TrunkConfig
+from darl.model.noise import Noise
+from darl.model.objectives.base import Denoiser, Draw, Draws
 from darl.model.objectives.pixels import PixelObjective
+from darl.model.objectives.prefix import prefix_draws
 from darl.model.sampling import sample_patches
 from darl.model.trunk import Trunk
 from darl.variants import require
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 __all__ = ["NextPatch", "PatchDecoder"]
 
@@ -46,7 +48,7 @@ class PatchDecoder(nn.Module):
 
     @abstractmethod
     def loss(self, context: Tensor, clean: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """(scalar loss, estimated clean patches (B, N, P))."""
+        """(scalar loss, estimated clean patches (B, N, P)); patches count as `prefix.squared_error` has it."""
 
     @abstractmethod
     def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
@@ -58,6 +60,7 @@ class NextPatch(PixelObjective):
     """What the next-patch objectives share: the shift by the start token, generation."""
 
     can_denoise: ClassVar[bool] = True
+    takes_prefix: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, config: TrunkConfig) -> PatchDecoder: ...
@@ -66,16 +69,28 @@ class NextPatch(PixelObjective):
     def patch_flops(self, config: TrunkConfig) -> float:
         """Floating-point operations of the decoder's matrix products, per patch, forward."""
 
-    def context(self, encoder: Trunk, patches: "Float[Tensor, 'batch patches patch_dim']") -> Tensor:
+    def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
+        """With prefix attention, each image's `prefix`."""
+        return prefix_draws(config)
+
+    def context(
+        self,
+        encoder: Trunk,
+        patches: "Float[Tensor, 'batch patches patch_dim']",
+        prefix: "Int[Tensor, ' batch'] | None" = None,
+    ) -> Tensor:
         """z (B, N, W): z_t is the trunk's output from the start token and the patches before t.
 
-        Where the encoder is not causal, every z_t reads all patches except the last one in the order.
+        Where the encoder is not causal, every z_t reads all patches except the last one in the order. One that is
+        trained with prefix attention reads the prefix so, where that is given, and the rest causally.
         """
-        return encoder.trunk(encoder.embed(patches[:, :-1], encoder.grid), encoder.grid)
+        causal = True if encoder.reads_prefix else None
+        return encoder.trunk(encoder.embed(patches[:, :-1], encoder.grid), encoder.grid, causal=causal, prefix=prefix)
 
     def loss(self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         assert isinstance(decoder, PatchDecoder)
-        return decoder.loss(self.context(encoder, patches), self.targets(patches), draws)
+        context = self.context(encoder, patches, draws.get(PREFIX))
+        return decoder.loss(context, self.targets(patches), draws)
 
     def flops(self, config: TrunkConfig) -> float:
         """`TrunkConfig.trunk_flops` of N - 1 patches + N times `patch_flops`."""
@@ -91,7 +106,7 @@ class NextPatch(PixelObjective):
     ) -> Tensor:
         """See `Objective.generate`. Raises UserError where targets are normalised: their pixels cannot be recovered."""
         require(not self.normalize_target, "objective.normalize_target", "be false for generation", True)
-        require(encoder.causal, "causal", "be true for generation", False)
+        require(encoder.causal or encoder.reads_prefix, "causal", "be true for generation", False)
         assert isinstance(decoder, PatchDecoder)
         draw = partial(decoder.sample, steps=steps, generator=generator)
         return sample_patches(encoder, draw, prefix, patches)

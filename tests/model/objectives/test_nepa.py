@@ -76,7 +76,7 @@ class WithoutStop(Nepa):
 class WithoutShift(Nepa):
     """The paper's ablation: the output for a patch has read the patch itself."""
 
-    def predict(self, encoder: Trunk, embeddings: Tensor) -> Tensor:
+    def predict(self, encoder: Trunk, embeddings: Tensor, prefix: Tensor | None = None) -> Tensor:
         return encoder.trunk(encoder.add_positions(embeddings, encoder.grid), encoder.grid)[:, 1:]
 
 
