@@ -31,7 +31,12 @@ ATTENTION: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """The encoder's size. Sizes by name are in `SIZES`."""
+    """The encoder's size. Sizes by name are in `SIZES`.
+
+    Figures below are of digits by `darl pretrain --recipe quick` with seeds 0 to 2, on 359 held-out images: without the
+    options 97.7 % by linear probe and 84.5 % with 5 labels a class; with one the mean, and for each seed the difference
+    in points. Three seeds decide nothing.
+    """
 
     width: int = changes(Aspect.MODEL, default=192)
     """Channels of a token; a multiple of `heads`, and of 4 × `heads` for rope2d."""
@@ -48,13 +53,14 @@ class EncoderConfig:
 
     qk_norm: bool | None = changes(Aspect.MODEL, default=None)
     """QK-norm (Henry et al. 2020, arXiv 2010.04245; LayerNorm as in ViT-22B, arXiv 2302.05442): each head's queries and
-    keys pass a LayerNorm before they are rotated."""
+    keys pass a LayerNorm before they are rotated. Digits: 98.0 % (+0.6, +0.6, -0.3) and 85.5 % (+0.9, +1.3, +0.8)."""
     init_values: float | None = changes(Aspect.MODEL, default=None)
     """LayerScale (Touvron et al. 2021, arXiv 2103.17239): each residual branch is multiplied by a learned vector that
-    starts at this positive value; None for none."""
+    starts at this positive value; None for none. Digits: with 1e-5 98.2 % (+0.6, +1.1, -0.3) and 85.2 % (-0.4, +1.5,
+    +1.0), with 0.1 98.0 % (+0.8, 0, 0) and 84.9 % (-0.3, +1.6, -0.3)."""
     swiglu: bool | None = changes(Aspect.MODEL, default=None)
     """SwiGLU (Shazeer 2020, arXiv 2002.05202) in the place of the MLP's GELU, with two thirds of its hidden width, so
-    that it has as many weights.
+    that it has as many weights. Digits: 98.4 % (+1.4, +1.1, -0.3) and 87.7 % (+2.8, +4.2, +2.6).
 
     A record leaves these three out where they are off, so that the ids of trials of earlier versions stay as they are.
     """
