@@ -59,6 +59,9 @@ class Experiment:
     attention: str | None = changes(Aspect.INPUT, default=None)
     """`prefix`: in training a random prefix reads itself without mask, and features are read without mask (`causal` is
     false); None: as `causal` says. A record leaves it out where it is None, as it does `init`."""
+    context_noise: float | None = changes(Aspect.LOSS, default=None)
+    """Standard deviation of noise on the patches that the trunk reads in training (`darl.model.objectives.next_patch`);
+    None for none, and then left out of a record."""
     objective: Objective = changes(Aspect.TARGET, default_factory=Diffusion)
     """What is predicted, and the loss."""
     noise: Noise | None = changes(Aspect.LOSS, default_factory=Beta)
@@ -109,6 +112,7 @@ class Experiment:
             position=self.position,
             causal=self.causal,
             attention=self.attention,
+            context_noise=self.context_noise,
             objective=self.objective,
             noise=self.noise,
             classes=self.content.classes if self.content and self.objective.needs_labels else None,

@@ -132,12 +132,17 @@ class TrunkConfig:
     """`prefix`: the encoder is trained with a random prefix that reads itself without mask and the rest causally (see
     `darl.model.objectives.prefix`); features are those of a whole image as prefix, without mask, so `causal` is false.
     None: as `causal` says."""
+    context_noise: float | None = None
+    """Standard deviation, in that of the images' pixels, of the noise on the patches that the trunk reads in training
+    (`darl.model.objectives.next_patch`); None for none."""
     classes: int | None = None
     """Number of classes of the images' labels, for an objective that learns them; None where it is not known."""
 
     def __post_init__(self) -> None:
         require(self.channels >= 1, "channels", "be at least 1", self.channels)
         require(self.attention in (None, PREFIX), "attention", f"be {PREFIX}, or left out", self.attention)
+        noise = self.context_noise
+        require(noise is None or 0 < noise < math.inf, "context_noise", "be positive, or none", noise)
         fits = not (self.causal and self.attention)
         require(fits, "causal", "be false for attention prefix, whose features are read without mask", self.causal)
         grid_of(self.image_size, self.size.patch_size)

@@ -34,6 +34,7 @@ def create_model(
     noise: str | Noise | tuple[float, float] | None = (0.03, 1.0),
     causal: bool | None = None,
     attention: str | None = None,
+    context_noise: float | None = None,
     readout: str | None = None,
     classes: int | None = None,
     seed: int = 0,
@@ -54,6 +55,7 @@ def create_model(
         causal: whether the encoder uses the causal mask; by default as the objective does (`mse`, `diffusion`: yes).
         attention: the same in words, `causal` or `full`; or `prefix`, with which the objectives that predict in order
             read a random prefix without mask (`darl.model.objectives.prefix`).
+        context_noise: standard deviation of noise on the patches that the trunk reads in training (`mse`, `diffusion`).
         readout: `mean` or `last`: what `forward_head` gives.
         classes: number of classes, for an objective that learns labels (`supervised`).
         seed: seeds the initial weights.
@@ -75,6 +77,7 @@ def create_model(
         order=_variant(Order, order),
         position=_variant(Position, position),
         **reading,
+        context_noise=context_noise,
         objective=chosen_objective,
         noise=schedule if chosen_objective.uses_noise else None,
         classes=classes,

@@ -24,7 +24,8 @@ SEEN = {
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}
 IN_THE_LOSS = {
-    "noise", "noise_a", "noise_b", "objective_decoder_depth", "objective_gamma_conditioning", "objective_head_depth",
+    "noise", "noise_a", "noise_b", "context_noise", "objective_decoder_depth", "objective_gamma_conditioning",
+    "objective_head_depth",
     "objective_prediction", "objective_decoder_width", "objective_label_smoothing",
 }  # fmt: skip
 

@@ -61,6 +61,8 @@ class Objective(Variant):
     """Whether its tokens must read those after them, too: it is refused for a causal encoder."""
     takes_prefix: ClassVar[bool] = False
     """Whether it can be trained with prefix attention, `TrunkConfig.attention`."""
+    takes_context_noise: ClassVar[bool] = False
+    """Whether its trunk can read noisy patches in training, `TrunkConfig.context_noise`."""
     needs_labels: ClassVar[bool] = False
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
 

@@ -32,6 +32,7 @@ class Diffusion(NextPatch):
     """
 
     kind: ClassVar[str] = "diffusion"
+    takes_prefix: ClassVar[bool] = True
     uses_noise: ClassVar[bool] = True
     decoder_depth: int = changes(Aspect.LOSS, default=1)
     gamma_conditioning: bool = changes(Aspect.LOSS, default=False)

@@ -28,6 +28,7 @@ class Mse(NextPatch):
     """
 
     kind: ClassVar[str] = "mse"
+    takes_prefix: ClassVar[bool] = True
     head_depth: int = changes(Aspect.LOSS, default=0)
 
     def __post_init__(self) -> None:

@@ -7,6 +7,10 @@
 MSE:        loss = |f(z_t) - x_t|².
 Diffusion:  gamma ~ noise schedule, eps ~ N(0, I), y = sqrt(gamma) x_t + sqrt(1 - gamma) eps;
             loss = |D(z_t, y) - x_t|², with D the *denoising patch decoder*. Each patch has its own gamma and eps.
+With *context noise* of deviation s (off by default), the trunk reads x + s eps' in training, with normal noise eps' for
+each value, and predicts the clean patches. A model that draws an image reads what it has drawn itself, never clean
+patches (exposure bias); noise on what it reads makes it forgive errors (Pasini et al. 2024, arXiv 2411.18447, where s
+is drawn anew for each image; here it is fixed).
 At gamma = 0 the noisy patch y does not depend on x_t, and the diffusion objective is the MSE objective.
 
 Layouts: B batch, N patches in the order of prediction, W width, P pixel values of a patch, H heads, D head width.
@@ -15,6 +19,7 @@ Layouts: B batch, N patches in the order of prediction, W width, P pixel values 
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -30,9 +35,12 @@ from darl.model.trunk import Trunk
 from darl.variants import require
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
 
 __all__ = ["NextPatch", "PatchDecoder"]
+
+_CONTEXT_NOISE = "context_noise"
+"""The name of the context noise among the draws."""
 
 
 class PatchDecoder(nn.Module):
@@ -60,7 +68,7 @@ class NextPatch(PixelObjective):
     """What the next-patch objectives share: the shift by the start token, generation."""
 
     can_denoise: ClassVar[bool] = True
-    takes_prefix: ClassVar[bool] = True
+    takes_context_noise: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, config: TrunkConfig) -> PatchDecoder: ...
@@ -70,26 +78,35 @@ class NextPatch(PixelObjective):
         """Floating-point operations of the decoder's matrix products, per patch, forward."""
 
     def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
-        """With prefix attention, each image's `prefix`."""
-        return prefix_draws(config)
+        """With prefix attention, each image's `prefix`; with context noise, that (B, N - 1, P)."""
+        deviation, shape = config.context_noise, (config.patches - 1, config.patch_dim)
+
+        def context_noise(count: int, generator: torch.Generator) -> Tensor:
+            assert deviation is not None
+            return deviation * torch.randn((count, *shape), generator=generator, device=generator.device)
+
+        return {**prefix_draws(config), **({} if deviation is None else {_CONTEXT_NOISE: context_noise})}
 
     def context(
         self,
         encoder: Trunk,
         patches: "Float[Tensor, 'batch patches patch_dim']",
-        prefix: "Int[Tensor, ' batch'] | None" = None,
+        draws: Draws = MappingProxyType({}),
     ) -> Tensor:
         """z (B, N, W): z_t is the trunk's output from the start token and the patches before t.
 
         Where the encoder is not causal, every z_t reads all patches except the last one in the order. One that is
-        trained with prefix attention reads the prefix so, where that is given, and the rest causally.
+        trained with prefix attention reads the prefix so, where `draws` hold one, and the rest causally.
         """
-        causal = True if encoder.reads_prefix else None
-        return encoder.trunk(encoder.embed(patches[:, :-1], encoder.grid), encoder.grid, causal=causal, prefix=prefix)
+        causal, read = True if encoder.reads_prefix else None, patches[:, :-1]
+        if _CONTEXT_NOISE in draws:
+            read = read + draws[_CONTEXT_NOISE]
+        tokens = encoder.embed(read, encoder.grid)
+        return encoder.trunk(tokens, encoder.grid, causal=causal, prefix=draws.get(PREFIX))
 
     def loss(self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         assert isinstance(decoder, PatchDecoder)
-        context = self.context(encoder, patches, draws.get(PREFIX))
+        context = self.context(encoder, patches, draws)
         return decoder.loss(context, self.targets(patches), draws)
 
     def flops(self, config: TrunkConfig) -> float:
