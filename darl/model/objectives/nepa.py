@@ -12,6 +12,9 @@ embedding; the loss goes to -1 either way. The embedding learns through what the
 As in the authors' code (`prediction_loss`, https://github.com/SihanXU/nepa), both vectors are normalised to length 1.
 Unlike there, the target never holds an additive position: it is known beforehand, so predicting it teaches nothing.
 With the authors' rotary positions there is none. Their blocks have QK-norm, LayerScale and SwiGLU, too.
+
+On digits (settings and figures as in `darl.model.encoder_config.EncoderConfig`, whose default is diffusion) it had
+97.7 % (+0.6, +0.3, -0.9) by linear probe and 84.5 % (-1.0, +1.6, -0.6) with 5 labels a class.
 """
 
 from dataclasses import dataclass

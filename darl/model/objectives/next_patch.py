@@ -7,11 +7,13 @@
 MSE:        loss = |f(z_t) - x_t|².
 Diffusion:  gamma ~ noise schedule, eps ~ N(0, I), y = sqrt(gamma) x_t + sqrt(1 - gamma) eps;
             loss = |D(z_t, y) - x_t|², with D the *denoising patch decoder*. Each patch has its own gamma and eps.
+At gamma = 0 the noisy patch y does not depend on x_t, and the diffusion objective is the MSE objective.
+
 With *context noise* of deviation s (off by default), the trunk reads x + s eps' in training, with normal noise eps' for
 each value, and predicts the clean patches. A model that draws an image reads what it has drawn itself, never clean
-patches (exposure bias); noise on what it reads makes it forgive errors (Pasini et al. 2024, arXiv 2411.18447, where s
-is drawn anew for each image; here it is fixed).
-At gamma = 0 the noisy patch y does not depend on x_t, and the diffusion objective is the MSE objective.
+patches (exposure bias); noise in training makes it robust against its errors (Pasini et al. 2024, arXiv 2411.18447, who
+put it on embeddings). With s = 0.1, diffusion on digits (settings and figures as in `EncoderConfig`) had 97.9 % (-0.3,
++0.8, 0) by linear probe and 85.1 % (-0.2, +2.9, -1.0) with 5 labels a class; what it does to drawings is not measured.
 
 Layouts: B batch, N patches in the order of prediction, W width, P pixel values of a patch, H heads, D head width.
 """

@@ -3,10 +3,14 @@
 The trunk reads N tokens, the start token and all patches but the last. With `attention` prefix, the first of them read
 one another (`darl.model.prefix_attention`): for each image 1 to N, drawn anew at every step, each as likely as another.
 With 1 the image is read causally, with N wholly without mask. Outputs of the prefix have seen their targets, all but
-its last one; they do not count in the loss (El-Nouby et al. 2024, arXiv 2401.08541, section 3.2).
+its last one; they do not count in the loss (El-Nouby et al. 2024, arXiv 2401.08541, "Prefix Transformer").
 
 The loss is the sum over the patches that count, divided by how many of them are expected, (N + 1) / 2 an image. So each
 patch that counts has the same weight, and the losses of micro-batches and workers add up to that of the whole batch.
+
+Diffusion on digits (settings as in `EncoderConfig`), features read without mask: with a prefix 98.0 % by linear probe
+and 84.8 % with 5 labels a class, causal 98.0 % and 83.5 % (differences by seed in the latter +1.4, +2.2, +0.1 points);
+the causal model with its mask has 97.7 and 84.5 %. Three seeds decide nothing.
 """
 
 from typing import TYPE_CHECKING
