@@ -9,7 +9,7 @@ Question   Should the next patch be predicted by mean squared error or by diffus
 Design     All combinations with the same seeds. At each patch size they are compared with the paper's choice; the
            paper's choices at the two patch sizes are compared with each other.
 Objective  The linear probe's accuracy on frozen features: losses of different targets cannot be compared.
-Cost       The default (digits, a nano model, 50 cells × 2 seeds of 8 epochs): some 6 minutes on 2 cores.
+Cost       The default (digits, a nano model, 50 cells × 2 seeds of 8 epochs): some 7 minutes on 2 cores.
 Result     RESULTS/objective/trials and curves.
 """
 

@@ -2,9 +2,10 @@
 
     token i reads token j    where    j < prefix    or    j <= i
 
-AIM (El-Nouby et al. 2024, arXiv 2401.08541, "Prefix Transformer") pretrains so with a prefix of random length, because features
-of a purely causal model suffer when the mask is removed for the task at hand. The images of a batch have prefixes of
-different lengths, so there is no one mask; and a mask for each image would be a tensor of batch × tokens × tokens.
+AIM (El-Nouby et al. 2024, arXiv 2401.08541, "Prefix Transformer") pretrains so with a prefix of random length, because
+features of a purely causal model suffer when the mask is removed for the task at hand. The images of a batch have
+prefixes of different lengths, so there is no one mask; and a mask for each image would be a tensor of batch × tokens ×
+tokens.
 
 - On a GPU, torch's flex attention computes it in one kernel, from a score function. (Torch's form for a CPU has no
   gradients.)
