@@ -56,6 +56,12 @@ class Experiment:
     """The position encoding."""
     causal: bool = changes(Aspect.INPUT, default=True)
     """Whether a token reads only itself and those before it in the order."""
+    attention: str | None = changes(Aspect.INPUT, default=None)
+    """`prefix`: in training a random prefix reads itself without mask, and features are read without mask (`causal` is
+    false); None: as `causal` says. A record leaves it out where it is None, as it does `init`."""
+    context_noise: float | None = changes(Aspect.LOSS, default=None)
+    """Standard deviation of noise on the patches that the trunk reads in training (`darl.model.objectives.next_patch`);
+    None for none, and then left out of a record."""
     objective: Objective = changes(Aspect.TARGET, default_factory=Diffusion)
     """What is predicted, and the loss."""
     noise: Noise | None = changes(Aspect.LOSS, default_factory=Beta)
@@ -105,6 +111,8 @@ class Experiment:
             order=self.order,
             position=self.position,
             causal=self.causal,
+            attention=self.attention,
+            context_noise=self.context_noise,
             objective=self.objective,
             noise=self.noise,
             classes=self.content.classes if self.content and self.objective.needs_labels else None,
@@ -123,7 +131,7 @@ class Experiment:
         return f"{self.data} at {self.image_size} pixels in {self.channels} channels"
 
     def to_record(self) -> Record:
-        """Plain JSON values, nested as the fields are; `content`, `init` and `finetuning` only where they are given."""
+        """Plain JSON values, nested as the fields are; those that are None by default only where given."""
         return records.to_record(self)
 
     @classmethod

@@ -3,12 +3,13 @@
 Question   Should the next patch be predicted by mean squared error or by diffusion? How deep is the denoising decoder,
            does it get gamma, does it predict the clean patch or the noise, are the target's pixels normalised in each
            patch, and which patch size is best? The paper (section 4.3) takes one block, no gamma, the clean patch.
-           And its rivals, which predict hidden patches from visible ones, read in both directions: is a masked
-           autoencoder (MAE) better, or masked regression (as SimMIM)?
+           And its rivals: is it better to predict hidden patches from visible ones, read in both directions, by a
+           masked autoencoder (MAE) or by masked regression (as SimMIM)? Or the next patch's embedding (NEPA)? And
+           does it help to read a random prefix without mask while training (AIM)?
 Design     All combinations with the same seeds. At each patch size they are compared with the paper's choice; the
            paper's choices at the two patch sizes are compared with each other.
 Objective  The linear probe's accuracy on frozen features: losses of different targets cannot be compared.
-Cost       The default (digits, a nano model, 44 cells × 2 seeds of 8 epochs): some 6 minutes on 2 cores.
+Cost       The default (digits, a nano model, 50 cells × 2 seeds of 8 epochs): some 7 minutes on 2 cores.
 Result     RESULTS/objective/trials and curves.
 """
 
@@ -72,6 +73,10 @@ def _objectives(noise: str) -> dict[tuple[str, ...], Point]:
     for kind, target in product(MASKED, TARGET):
         text = f"{kind}:normalize_target={TARGET[target]}"
         points[_words(kind, target)] = {"objective": text, "noise": None, "causal": False}
+    points[_words("nepa")] = {"objective": "nepa", "noise": None}
+    prefix: Point = {"attention": "prefix", "causal": False}
+    points[_words("mse", "prefix")] = {"objective": "mse", "noise": None, **prefix}
+    points[_words("diffusion", "prefix")] = {"objective": "diffusion", "noise": noise, **prefix}
     return points
 
 
@@ -80,4 +85,4 @@ def _words(*words: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    run_sweep(objective, __doc__, varies=["objective"], seeds=2, on_digits={"epochs": 8})
+    run_sweep(objective, __doc__, varies=["objective", "attention"], seeds=2, on_digits={"epochs": 8})

@@ -24,6 +24,7 @@ RECORD_FLAGS = {
     "order": "--order",
     "position": "--position",
     "causal": "--causal",
+    "attention": "--attention",
     "objective": "--objective",
     "noise": "--noise",
     "seed": "--seed",

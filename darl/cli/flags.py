@@ -18,7 +18,7 @@ from darl.cli.fields import RECORD_FLAGS, dest, overlapping, read_assignments
 from darl.cli.parser import Parser, add_memory_flags, count, nonnegative, run_command, whole
 from darl.cli.recipes import RECIPES, recipe_for
 from darl.experiment import Experiment
-from darl.model.encoder_config import SIZES, size_of
+from darl.model.encoder_config import ATTENTION, SIZES, attention_fields, size_of
 from darl.model.noise import Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order
@@ -78,6 +78,8 @@ class Options:
         Variants are parsed. Raises UserError.
         """
         values = {path: getattr(self.flags, dest(path)) for path in RECORD_FLAGS if path not in ("data", "model")}
+        if values["attention"] is not None:
+            values |= attention_fields(values["attention"], values["causal"])
         return {
             path: FAMILIES[path].parse(value) if path in FAMILIES else value
             for path, value in values.items()
@@ -126,7 +128,8 @@ class Options:
             changes["augment.crop_min"] = 1.0
         if not objective.uses_noise and not overlapping(assigned, "noise"):
             changes["noise"] = None
-        if not objective.causal_by_default and "causal" not in {**given, **assigned}:
+        unmasked = not objective.causal_by_default or "attention" in assigned
+        if unmasked and "causal" not in {**given, **assigned}:
             changes["causal"] = False
         return Experiment().changed(changes)
 
@@ -216,6 +219,8 @@ def _add_model_flags(fields: _FieldFlags) -> None:
     fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
     fields.add("order", kinds_help(Order))
     fields.add("position", kinds_help(Position))
+    reads = "which patches read which; prefix: all of a random prefix one another, the others those before them"
+    fields.add("attention", reads, usual="as --causal says", choices=list(ATTENTION))
     fields.add("causal", "with the causal mask, if the objective allows it", action=argparse.BooleanOptionalAction)
     pooling = "pooling of the patches, which probes try beside all tokens side by side"
     fields.add("model.readout", pooling, choices=["mean", "last"])

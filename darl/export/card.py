@@ -177,7 +177,8 @@ def _facts(source: Source) -> dict[str, Any]:
         "encoder": f"width {size.width}, depth {size.depth}, {size.heads} heads; {weights:,} weights",
         "images": f"{experiment.image_size} pixels, {colours}; patches of {size.patch_size}",
         "reading": f"order {experiment.order}, position {experiment.position}, "
-        + ("causal" if experiment.causal else "no causal mask"),
+        + ("causal" if experiment.causal else "no causal mask")
+        + (f"; trained with {experiment.attention} attention" if experiment.attention else ""),
         "readout": {"mean": "the mean of the patches", "last": "the last patch in the order"}[size.readout],
         "objective": objective,
         "noise": "-" if experiment.noise is None else str(experiment.noise),

@@ -32,6 +32,10 @@ class ModelConfig(TrunkConfig):
         super().__post_init__()
         full = not (self.causal and self.objective.bidirectional)
         require(full, "causal", f"be false for objective {self.objective.kind}", self.causal)
+        takes = self.attention is None or self.objective.takes_prefix
+        require(takes, "attention", f"be left out for objective {self.objective.kind}", self.attention)
+        takes = self.context_noise is None or self.objective.takes_context_noise
+        require(takes, "context_noise", f"be left out for objective {self.objective.kind}", self.context_noise)
         self.objective.check(self)
 
     def build(self, seed: int) -> "Darl":

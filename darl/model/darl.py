@@ -64,7 +64,7 @@ class Darl(nn.Module):
         draws: Draws | None = None,
         seed: int | None = None,
     ) -> dict[str, Tensor]:
-        """The loss, and the predicted clean patches or class scores.
+        """The loss, and the predicted clean patches, embeddings or class scores.
 
         Args:
             images: normalised pixels, of the image size that the model was built for.
@@ -74,7 +74,8 @@ class Darl(nn.Module):
 
         Returns:
             "loss" (scalar) and "prediction" (batch, patches, patch_dim), patches in the order of prediction (`order`);
-            class scores (batch, classes) of an objective that learns labels.
+            class scores (batch, classes) of an objective that learns labels, embeddings (batch, patches, width) of
+            `nepa`.
 
         Raises UserError where the images have another size or number of channels.
 

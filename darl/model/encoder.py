@@ -6,8 +6,7 @@ which the objectives compose the forward pass of training. Evaluation uses `forw
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -16,10 +15,10 @@ from timm.layers import PatchEmbed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from darl.model.encoder_config import TrunkConfig
+from darl.model.encoder_config import PREFIX, TrunkConfig
 from darl.model.initial_weights import reset
-from darl.model.orders import Order, inverse
 from darl.model.patches import Grid, grid_of, patchify
+from darl.model.tables import ordinary_tensors, permutation
 from darl.model.transformer import Block, Reading
 from darl.model.trunk import Cache
 from darl.variants import require
@@ -28,26 +27,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 __all__ = ["Encoder"]
-
-
-@contextmanager
-def ordinary_tensors() -> Generator[None]:
-    """Within, new tensors are ordinary ones on the CPU, whatever mode, default device or autocast is in force.
-
-    Tables that are made inside of `torch.inference_mode` or `torch.device("meta")` would serve in no other context.
-    """
-    if torch.compiler.is_compiling():  # the tables are made by the compiled graph, for this call only
-        yield
-        return
-    with torch.inference_mode(False), torch.device("cpu"), torch.autocast("cpu", enabled=False):
-        yield
-
-
-def permutation(order: Order, grid: Grid) -> tuple[Tensor, Tensor]:
-    """The order as a permutation of raster indices, and its inverse, on the CPU: new tensors at every call."""
-    with ordinary_tensors():
-        indices = order.permutation(*grid)
-        return indices, inverse(indices)
 
 
 class Encoder(nn.Module):
@@ -81,11 +60,15 @@ class Encoder(nn.Module):
         )
         self.position = config.position.build(self.grid, size.width, size.width // size.heads)
         self.start_token = nn.Parameter(torch.empty(1, 1, size.width))
-        self.reading = Reading(config.causal)
+        self.reading, self.reads_prefix = Reading(config.causal), config.attention == PREFIX
         rates = torch.linspace(0, drop_path, size.depth, device="cpu").tolist() if drop_path else [0.0] * size.depth
         self.blocks = nn.ModuleList(
-            Block(size.width, size.heads, size.mlp_ratio, self.reading, rate, attn_drop, proj_drop) for rate in rates
-        )
+            Block(
+                size.width, size.heads, size.mlp_width, self.reading, rate, attn_drop, proj_drop,
+                qk_norm=bool(size.qk_norm), init_values=size.init_values, swiglu=bool(size.swiglu),
+            )
+            for rate in rates
+        )  # fmt: skip
         self.norm = nn.LayerNorm(size.width, eps=1e-6)
         self.head = nn.Linear(size.width, num_classes) if num_classes else nn.Identity()
         for table in ("order", "inverse", "additive"):
@@ -168,6 +151,7 @@ class Encoder(nn.Module):
         at: Tensor | None = None,
         causal: bool | None = None,
         mask: Tensor | None = None,
+        prefix: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """[start, tokens] (B, T, W) after each block; arguments as of `trunk`."""
         start = self.start_token.expand(len(tokens), -1, -1).to(tokens.dtype)
@@ -175,9 +159,9 @@ class Encoder(nn.Module):
         if table is not None:
             table = table[: x.shape[1]] if at is None else table[F.pad(at + 1, (1, 0))]  # row 0 is the start token's
             table = table.to(x.device)
-        causal = mask is None and (self.causal if causal is None else causal)
+        causal = mask is None and prefix is None and (self.causal if causal is None else causal)
         for block in self.blocks:
-            x = self._run(block, x, table, causal, mask)
+            x = self._run(block, x, table, causal, mask, prefix)
             yield x
 
     def trunk(
@@ -188,9 +172,10 @@ class Encoder(nn.Module):
         at: Tensor | None = None,
         causal: bool | None = None,
         mask: Tensor | None = None,
+        prefix: Tensor | None = None,
     ) -> Tensor:
         """[start, tokens] (B, T, W) through all blocks and the last norm."""
-        last = deque(self.states(tokens, grid, at=at, causal=causal, mask=mask), maxlen=1)
+        last = deque(self.states(tokens, grid, at=at, causal=causal, mask=mask, prefix=prefix), maxlen=1)
         return self.norm(last[0])
 
     def raster(self, tokens_BTW: Tensor, grid: Grid) -> Tensor:
@@ -284,10 +269,10 @@ class Encoder(nn.Module):
     def _rotation(self, grid: Grid) -> Tensor | None:
         return self.rotation if grid == self.grid else self._rotary_table(grid)
 
-    def _run(self, block: nn.Module, x: Tensor, table: Tensor | None, causal: bool, mask: Tensor | None) -> Tensor:
+    def _run(self, block: nn.Module, x: Tensor, *reading: Tensor | bool | None) -> Tensor:
         if self.grad_checkpointing and self.training:
-            return checkpoint(block, x, table, causal, mask, use_reentrant=False)  # pyright: ignore
-        return block(x, table, causal, mask)
+            return checkpoint(block, x, *reading, use_reentrant=False)  # pyright: ignore
+        return block(x, *reading)
 
 
 def _build_tables(encoder: Encoder, *_: object) -> None:

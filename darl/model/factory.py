@@ -9,7 +9,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from darl.model.config import ModelConfig
-from darl.model.encoder_config import EncoderConfig, size_of
+from darl.model.encoder_config import EncoderConfig, attention_fields, size_of
 from darl.model.noise import Beta, Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order
@@ -33,6 +33,8 @@ def create_model(
     position: str | Position = "rope2d",
     noise: str | Noise | tuple[float, float] | None = (0.03, 1.0),
     causal: bool | None = None,
+    attention: str | None = None,
+    context_noise: float | None = None,
     readout: str | None = None,
     classes: int | None = None,
     seed: int = 0,
@@ -51,6 +53,9 @@ def create_model(
         noise: (a, b) of Beta, text as on the command line, `beta:a=0.03,b=1` (`Noise.kinds()` lists the names), or a
             `Noise`; ignored for an objective that uses none.
         causal: whether the encoder uses the causal mask; by default as the objective does (`mse`, `diffusion`: yes).
+        attention: the same in words, `causal` or `full`; or `prefix`, with which the objectives that predict in order
+            read a random prefix without mask (`darl.model.objectives.prefix`).
+        context_noise: standard deviation of noise on the patches that the trunk reads in training (`mse`, `diffusion`).
         readout: `mean` or `last`: what `forward_head` gives.
         classes: number of classes, for an objective that learns labels (`supervised`).
         seed: seeds the initial weights.
@@ -61,6 +66,9 @@ def create_model(
     changes = {"patch_size": patch_size, "readout": readout}
     given = {name: value for name, value in changes.items() if value is not None}
     chosen_objective = _variant(Objective, objective)
+    reading: dict[str, Any] = {"causal": chosen_objective.causal_by_default if causal is None else causal}
+    if attention is not None:
+        reading = attention_fields(attention, causal)
     schedule = Beta(a=noise[0], b=noise[1]) if isinstance(noise, tuple) else _variant(Noise, noise)
     config = ModelConfig(
         size=dataclasses.replace(size, **given) if isinstance(size, EncoderConfig) else size_of(size, **given),
@@ -68,7 +76,8 @@ def create_model(
         channels=channels,
         order=_variant(Order, order),
         position=_variant(Position, position),
-        causal=chosen_objective.causal_by_default if causal is None else causal,
+        **reading,
+        context_noise=context_noise,
         objective=chosen_objective,
         noise=schedule if chosen_objective.uses_noise else None,
         classes=classes,

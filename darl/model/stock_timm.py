@@ -9,9 +9,12 @@ What the encoder has that a ViT has not is in timm under other names:
   EVA's own attention has no bias of the keys. All other models are plain `VisionTransformer`s.
 - The causal mask in raster order is `is_causal=True` of timm's forward methods (timm 1.0.26); that of another order is
   their `attn_mask`. Without the mask the order makes no difference, since every patch carries its own position.
+- QK-norm and LayerScale have the same arguments; SwiGLU only in `Eva`: a plain `VisionTransformer` takes it as a class,
+  which its configuration cannot hold.
 - The mean of the normed patch tokens is `global_pool="avg"` with the norm before the pooling, not after it.
 """
 
+import re
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -65,10 +68,18 @@ class StockModel:
 def stock_model(encoder: TimmEncoder) -> StockModel:
     """The encoder as a model of stock timm.
 
-    Raises UserError where the position encoding is a rotary one that timm does not have.
+    Raises UserError where the position encoding is a rotary one that timm does not have, and for SwiGLU without one.
     """
-    size = encoder.size
+    size, blocks = encoder.size, dict[str, Any]()
     architecture, arguments, added = _positioned(encoder.encoding, encoder)
+    if architecture == _EVA and size.swiglu:  # aligned to 1 channel, it is timm's `SwiGLU` and not its `GluMlp`
+        blocks = {"swiglu_mlp": True, "swiglu_align_to": 1, "mlp_ratio": (size.mlp_width + 0.5) / size.width}
+    remedy = "be left out for stock timm, whose models without rotary positions cannot be told of SwiGLU"
+    require(not size.swiglu or bool(blocks), "model.swiglu", remedy, size.swiglu)
+    if size.qk_norm:
+        blocks["qk_norm"] = True
+    if size.init_values is not None:
+        blocks["init_values"] = size.init_values
     raster = torch.equal(encoder.order.cpu(), torch.arange(len(encoder.order)))
     return StockModel(
         architecture=architecture,
@@ -86,8 +97,9 @@ def stock_model(encoder: TimmEncoder) -> StockModel:
             "qkv_bias": True,
             "global_pool": encoder.global_pool if encoder.global_pool == "avg" else "",
             **arguments,
+            **blocks,
         },
-        weights=_renamed(encoder) | added,
+        weights=_renamed(encoder, architecture) | added,
         causal=encoder.causal and raster,
         mask=None if raster or not encoder.causal else _mask(encoder.inverse),
     )
@@ -137,9 +149,11 @@ def _rotary(kind: str) -> dict[str, Any]:
     }
 
 
-def _renamed(encoder: TimmEncoder) -> dict[str, Tensor]:
+def _renamed(encoder: TimmEncoder, architecture: str) -> dict[str, Tensor]:
     """The encoder's weights under timm's names, without position encoding and classifier."""
     kept = {name: value for name, value in encoder.state_dict().items() if not name.startswith(("position.", "head."))}
+    if architecture == _EVA:
+        kept = {re.sub(r"\.ls([12])\.gamma$", r".gamma_\1", name): value for name, value in kept.items()}
     return {"cls_token": kept.pop("start_token"), **kept}
 
 

@@ -15,6 +15,7 @@ from darl.model.feature_maps import FeatureMaps
 from darl.model.orders import Order
 from darl.model.patches import Grid, grid_of
 from darl.model.positions import Encoding, LearnedTable, Position
+from darl.model.timm_arguments import pair, readout, require_rates, side
 from darl.model.traced import kept_patches, patches_in_order, taken
 from darl.model.weights import accept_pretraining
 from darl.variants import require
@@ -23,9 +24,6 @@ __all__ = ["TimmEncoder"]
 
 for _name in ("kept_patches", "patches_in_order", "taken"):  # FX calls these as they are
     wrap(_name)
-
-_READOUTS = {"avg": "mean", "token": "last", "": "mean"}
-"""The readout of each `global_pool` of timm's that the encoder has."""
 
 
 class TimmEncoder(FeatureMaps):
@@ -47,8 +45,9 @@ class TimmEncoder(FeatureMaps):
         attn_drop_rate: dropout of the attention weights.
         drop_path_rate: stochastic depth of the last block, rising linearly from 0 for the first.
         dynamic_img_size: whether images of other sizes than `img_size` are taken.
-        qk_norm: must be False.
-        init_values: must be None.
+        qk_norm: whether the blocks normalise queries and keys.
+        init_values: initial value of LayerScale, None for none.
+        swiglu_mlp: whether the MLPs have SwiGLU, with two thirds of the hidden width, as timm's `eva02` models.
         device: where the parameters are made, also `meta`.
         dtype: the parameters' floating-point type.
         order: the patch order, as text.
@@ -76,21 +75,27 @@ class TimmEncoder(FeatureMaps):
         dynamic_img_size: bool = True,
         qk_norm: bool = False,
         init_values: float | None = None,
+        swiglu_mlp: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         order: str = "raster",
         position: str = "rope2d",
         causal: bool = False,
     ):
-        _require_rates(drop_rate=drop_rate, patch_drop_rate=patch_drop_rate, proj_drop_rate=proj_drop_rate,
+        require_rates(drop_rate=drop_rate, patch_drop_rate=patch_drop_rate, proj_drop_rate=proj_drop_rate,
                        attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)  # fmt: skip
-        require(not qk_norm, "qk_norm", "be False: DARL's blocks do not normalise queries and keys", qk_norm)
-        require(init_values is None, "init_values", "be None: DARL's blocks have no layer scale", init_values)
         require(dtype is None or dtype.is_floating_point, "dtype", "be a floating-point type", dtype)
         chosen = size_of(size) if isinstance(size, str) else size
         config = TrunkConfig(
-            size=replace(chosen, patch_size=_side(patch_size), readout=_readout(global_pool)),
-            image_size=_pair(img_size),
+            size=replace(
+                chosen,
+                patch_size=side(patch_size),
+                readout=readout(global_pool),
+                qk_norm=qk_norm or chosen.qk_norm,
+                init_values=chosen.init_values if init_values is None else init_values,
+                swiglu=swiglu_mlp or chosen.swiglu,
+            ),
+            image_size=pair(img_size),
             channels=in_chans,
             order=Order.parse(order),
             position=Position.parse(position),
@@ -206,6 +211,7 @@ class TimmEncoder(FeatureMaps):
             "patch_size": self.patch,
             "in_chans": self.in_chans,
             "global_pool": self.global_pool,
+            **self.size.parts,
             "order": str(self.patch_order),
             "position": str(self.encoding),
             "causal": self.causal,
@@ -219,7 +225,7 @@ class TimmEncoder(FeatureMaps):
         """Replace the classifier by a new one for `num_classes` classes; 0 removes it. Raises UserError."""
         if global_pool is not None:
             self._require_readable(global_pool)
-            self.readout = _readout(global_pool)
+            self.readout = readout(global_pool)
             self.global_pool = global_pool
         self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
@@ -249,7 +255,7 @@ class TimmEncoder(FeatureMaps):
         )
         if img_size is None:
             return
-        pixels = _pair(img_size)
+        pixels = pair(img_size)
         self.grid = grid_of(pixels, self.patch)
         self.position.resize(self.grid)
         self.patch_embed.set_input_size(pixels)
@@ -271,29 +277,3 @@ class TimmEncoder(FeatureMaps):
     def _require_readable(self, global_pool: str) -> None:
         remedy = "be 0 for global_pool token, which reads the last patch: it may be left out"
         require(global_pool != "token" or not self.patch_drop_rate, "patch_drop_rate", remedy, self.patch_drop_rate)
-
-
-def _require_rates(**rates: float) -> None:
-    for name, rate in rates.items():
-        require(0 <= rate < 1, name, "be in [0, 1)", rate)
-
-
-def _pair(pixels: int | tuple[int, int]) -> tuple[int, int]:
-    """(height, width); timm's own files have a list."""
-    if isinstance(pixels, int):
-        return pixels, pixels
-    height, width = pixels
-    return height, width
-
-
-def _side(patch_size: int | tuple[int, int]) -> int:
-    """The side of a square patch; raises UserError for any other patch."""
-    height, width = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
-    require(height == width, "patch_size", "be square", patch_size)
-    return height
-
-
-def _readout(global_pool: str) -> str:
-    """The readout of timm's `global_pool`; raises UserError for a pooling that the encoder does not have."""
-    require(global_pool in _READOUTS, "global_pool", "be avg (mean of the patches) or token (the last)", global_pool)
-    return _READOUTS[global_pool]

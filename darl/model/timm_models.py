@@ -35,7 +35,10 @@ _INPUT: dict[str, Any] = {
 SOURCES = ("source", "file", "url", "state_dict", "hf_hub_id")
 """The entries of timm's `pretrained_cfg` that say where weights are, and of which kind they are."""
 
-RECONSTRUCTION = ("img_size", "patch_size", "in_chans", "global_pool", "order", "position", "causal")
+RECONSTRUCTION = (
+    "img_size", "patch_size", "in_chans", "global_pool", "qk_norm", "init_values", "swiglu_mlp", "order", "position",
+    "causal",
+)  # fmt: skip
 """The settings that weights decide: a model that timm saves must be created with them again."""
 
 NAMES = {f"darl_{name}_patch{size.patch_size}_224": name for name, size in SIZES.items()}

@@ -7,8 +7,10 @@ Layouts: B batch, T tokens, W width, C the three of query, key and value, H head
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, apply_rot_embed_cat, use_fused_attn
+from timm.layers import DropPath, LayerScale, Mlp, SwiGLU, apply_rot_embed_cat, use_fused_attn
 from torch import Tensor, nn
+
+from darl.model.prefix_attention import prefix_attention, prefix_mask
 
 __all__ = ["Attention", "Block", "Reading", "apply_rotary"]
 
@@ -50,17 +52,28 @@ class Attention(nn.Module):
     them (`timm.utils.AttentionExtract`) needs that before the model is created.
     """
 
-    def __init__(self, width: int, heads: int, attn_drop: float = 0.0, proj_drop: float = 0.0):
+    def __init__(
+        self, width: int, heads: int, attn_drop: float = 0.0, proj_drop: float = 0.0, *, qk_norm: bool = False
+    ):
         super().__init__()
-        self.heads = heads
+        self.heads, self.qk_norm = heads, qk_norm
         self.scale = (width // heads) ** -0.5
         self.fused_attn = use_fused_attn() > 0
         self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm = nn.LayerNorm(width // heads, eps=1e-6) if qk_norm else nn.Identity()
+        self.k_norm = nn.LayerNorm(width // heads, eps=1e-6) if qk_norm else nn.Identity()
         self.attn_drop = nn.Dropout(attn_drop)
         self.proj = nn.Linear(width, width)
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def forward(self, x_BTW: Tensor, table: Tensor | None, causal: bool, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_BTW: Tensor,
+        table: Tensor | None,
+        causal: bool,
+        mask: Tensor | None = None,
+        prefix: Tensor | None = None,
+    ) -> Tensor:
         """The output (B, T, W).
 
         Args:
@@ -68,9 +81,12 @@ class Attention(nn.Module):
             table: sines and cosines for `apply_rotary`; None for no rotation.
             causal: whether a token reads only itself and those before it.
             mask: true where a row's token reads a column's; excludes `causal`.
+            prefix: (B), how many tokens of each image read one another; in the place of `causal` and `mask`.
 
         """
         q_BHTD, k_BHTD, v_BHTD = self._project(x_BTW, table).unbind(0)
+        if prefix is not None:
+            return self._attend_prefix(q_BHTD, k_BHTD, v_BHTD, prefix)
         return self._attend(q_BHTD, k_BHTD, v_BHTD, causal, mask)
 
     @torch.jit.unused
@@ -84,9 +100,22 @@ class Attention(nn.Module):
     def _project(self, x_BTW: Tensor, table: Tensor | None) -> Tensor:
         """Queries, keys and values (3, B, H, T, D)."""
         qkv_BTCHD = self.qkv(x_BTW).unflatten(-1, (3, self.heads, -1))
+        if self.qk_norm:
+            q_BTHD, k_BTHD, v_BTHD = qkv_BTCHD.unbind(2)
+            q_BTHD = self.q_norm(q_BTHD).to(v_BTHD.dtype)  # autocast makes it float32
+            k_BTHD = self.k_norm(k_BTHD).to(v_BTHD.dtype)
+            qkv_BTCHD = torch.stack([q_BTHD, k_BTHD, v_BTHD], dim=2)
         if table is not None:
             qkv_BTCHD = apply_rotary(qkv_BTCHD, table)
         return qkv_BTCHD.permute(2, 0, 3, 1, 4)
+
+    @torch.jit.unused
+    def _attend_prefix(self, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, prefix: Tensor) -> Tensor:
+        if not self.fused_attn:
+            return self._attend(q_BHTD, k_BHTD, v_BHTD, False, prefix_mask(prefix, q_BHTD.shape[2]))
+        dropped = self.attn_drop.p if self.training else 0.0
+        x_BHTD = prefix_attention(q_BHTD, k_BHTD, v_BHTD, prefix, dropped)
+        return self.proj_drop(self.proj(x_BHTD.transpose(1, 2).flatten(2)))
 
     def _attend(self, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, causal: bool, mask: Tensor | None) -> Tensor:
         if self.fused_attn:
@@ -105,28 +134,42 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm Transformer block, as in timm's ViT."""
+    """A pre-norm Transformer block, as in timm's ViT, with the same parameters under the same names.
+
+    mlp_width: hidden channels of the MLP. qk_norm, init_values, swiglu: see `darl.model.encoder_config.EncoderConfig`.
+    """
 
     def __init__(
         self,
         width: int,
         heads: int,
-        mlp_ratio: float,
+        mlp_width: int,
         reading: Reading,
         drop_path: float = 0.0,
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
+        *,
+        qk_norm: bool = False,
+        init_values: float | None = None,
+        swiglu: bool = False,
     ):
         super().__init__()
         self.reading = reading
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = Attention(width, heads, attn_drop, proj_drop)
+        self.attn = Attention(width, heads, attn_drop, proj_drop, qk_norm=qk_norm)
+        self.ls1 = LayerScale(width, init_values) if init_values else nn.Identity()
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = Mlp(width, int(width * mlp_ratio), drop=proj_drop)
+        self.mlp = (SwiGLU if swiglu else Mlp)(width, mlp_width, drop=proj_drop)
+        self.ls2 = LayerScale(width, init_values) if init_values else nn.Identity()
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(
-        self, x_BTW: Tensor, table: Tensor | None = None, causal: bool | None = None, mask: Tensor | None = None
+        self,
+        x_BTW: Tensor,
+        table: Tensor | None = None,
+        causal: bool | None = None,
+        mask: Tensor | None = None,
+        prefix: Tensor | None = None,
     ) -> Tensor:
         """As `Attention.forward`, with the residual connections, norms and MLP of a block.
 
@@ -137,12 +180,12 @@ class Block(nn.Module):
             table = rotation[: x_BTW.shape[1]]
         if causal is None:
             causal = mask is None and self.reading.causal
-        x_BTW = x_BTW + self.drop_path(self.attn(self.norm1(x_BTW), table, causal, mask))
-        return x_BTW + self.drop_path(self.mlp(self.norm2(x_BTW)))
+        x_BTW = x_BTW + self.drop_path(self.ls1(self.attn(self.norm1(x_BTW), table, causal, mask, prefix)))
+        return x_BTW + self.drop_path(self.ls2(self.mlp(self.norm2(x_BTW))))
 
     @torch.jit.unused
     def extend(self, x_BTW: Tensor, table: Tensor | None, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
         """As `Attention.extend`, likewise."""
         attended, key_value = self.attn.extend(self.norm1(x_BTW), table, past)
-        x_BTW = x_BTW + self.drop_path(attended)
-        return x_BTW + self.drop_path(self.mlp(self.norm2(x_BTW))), key_value
+        x_BTW = x_BTW + self.drop_path(self.ls1(attended))
+        return x_BTW + self.drop_path(self.ls2(self.mlp(self.norm2(x_BTW)))), key_value

@@ -32,6 +32,11 @@ class Trunk(Protocol):
         """Whether `trunk` uses the causal mask where neither its `causal` nor its `mask` is given."""
         ...
 
+    @property
+    def reads_prefix(self) -> bool:
+        """Whether it is trained with prefix attention: it predicts by `prefix`, or causally, where others do as set."""
+        ...
+
     def project(self, patches: Tensor) -> Tensor:
         """Tokens (B, n, W) of patch vectors (B, n, P): the linear patch embedding, without positions."""
         ...
@@ -52,6 +57,7 @@ class Trunk(Protocol):
         at: Tensor | None = None,
         causal: bool | None = None,
         mask: Tensor | None = None,
+        prefix: Tensor | None = None,
     ) -> Tensor:
         """[start, tokens] (B, n + 1, W) through all blocks and the last norm.
 
@@ -63,6 +69,8 @@ class Trunk(Protocol):
             causal: whether a token reads only itself and those before it; by default as configured.
             mask: instead of `causal`: boolean, (n + 1, n + 1) or (B, 1, n + 1, n + 1), the start token counted;
                 true where the row's token reads the column's.
+            prefix: instead of `causal`: (B), for each image how many tokens read one another, from 1 (the start token
+                alone) to n + 1; the others read causally. See `darl.model.prefix_attention`.
 
         """
         ...

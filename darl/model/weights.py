@@ -76,6 +76,7 @@ class Origin:
             "patch_size": size.patch_size,
             "in_chans": trunk.channels,
             "global_pool": {"mean": "avg", "last": "token"}[size.readout],
+            **size.parts,
             "order": str(trunk.order),
             "position": str(trunk.position),
             "causal": trunk.causal,
@@ -99,7 +100,8 @@ class Origin:
 
     def require_size(self, name: str, size: EncoderConfig) -> None:
         """Raise UserError unless the model `name` has the weights' width, depth, heads and MLP ratio."""
-        own = replace(self.trunk.size, patch_size=size.patch_size, readout=size.readout)
+        given = {name: getattr(size, name) for name in ("patch_size", "readout", "qk_norm", "init_values", "swiglu")}
+        own = replace(self.trunk.size, **given)
         if own != size:
             raise UserError(
                 f"must have the checkpoint's {_widths(own)}, got {name} with {_widths(size)}; name the model of that "

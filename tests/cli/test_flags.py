@@ -125,6 +125,19 @@ def test_an_objective_without_noise_has_none() -> None:
         experiment("--objective", "mse", "--set", "noise=cosine")
 
 
+def test_attention_is_one_word_for_two_fields() -> None:
+    for word, expected in {"causal": (True, None), "full": (False, None), "prefix": (False, "prefix")}.items():
+        own = experiment("--attention", word)
+        assert (own.causal, own.attention) == expected
+    assert experiment("--attention", "full", "--no-causal") == experiment("--no-causal")
+    assert experiment("--set", "attention=prefix") == experiment("--attention", "prefix")
+    with pytest.raises(UserError, match=r"^causal must be false, or left out, for attention prefix, got True$"):
+        experiment("--attention", "prefix", "--causal")
+    with pytest.raises(UserError, match=r"^attention must be left out for objective mae, got 'prefix'$"):
+        experiment("--attention", "prefix", "--objective", "mae")
+    assert not experiment("--attention", "full", "--objective", "mae").causal
+
+
 @pytest.mark.parametrize("kind", ["mae", "masked"])
 def test_an_objective_that_reads_both_ways_has_no_causal_mask(kind: str) -> None:
     for flags in (["--objective", kind], ["--set", f"objective={kind}"], ["--objective", kind, "--no-causal"]):

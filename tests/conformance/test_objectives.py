@@ -49,9 +49,9 @@ def draws_for(model: Darl, count: int = 4) -> Draws:
     return {**model.draw(range(count), 0), **labels}
 
 
-def prediction_shape(objective: Objective) -> tuple[int, ...]:
-    """Of 4 images: all patches, or a score for each class of an objective that learns labels."""
-    return (4, CLASSES) if objective.needs_labels else (4, 16, 4)
+def prediction_shapes(objective: Objective) -> list[tuple[int, ...]]:
+    """Of 4 images: all patches or their embeddings, or a score for each class of an objective that learns labels."""
+    return [(4, CLASSES)] if objective.needs_labels else [(4, 16, 4), (4, 16, 32)]
 
 
 @every_objective
@@ -60,7 +60,7 @@ def test_the_loss_is_a_finite_scalar_that_every_part_of_the_model_learns_from(ob
     out = model(images(), draws_for(model))
     assert out["loss"].shape == ()
     assert bool(out["loss"].isfinite())
-    assert out["prediction"].shape == prediction_shape(objective)
+    assert out["prediction"].shape in prediction_shapes(objective)
     out["loss"].backward()
     assert [name for name, value in model.named_parameters() if value.grad is None] == []
 
@@ -85,6 +85,23 @@ def test_the_loss_is_a_function_of_the_images_and_the_draws(objective: Objective
     else:
         assert torch.equal(model(images(), seed=3)["loss"], model(images(), seed=3)["loss"])
     assert torch.equal(torch_state, torch.get_rng_state())
+
+
+IN_ORDER = [one for one in OBJECTIVES if one.causal_by_default]
+
+
+@pytest.mark.parametrize("objective", IN_ORDER, ids=str)
+def test_a_causal_model_predicts_no_patch_from_a_later_one(objective: Objective):
+    model = model_of(objective)
+    draws, pixels = draws_for(model, 1), images(1)
+    before = model(pixels, draws)["prediction"]
+    for index in (1, 7, 15):
+        row, column = divmod(int(model.order[index]), 4)
+        changed = pixels.clone()
+        changed[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] += 1
+        after = model(changed, draws)["prediction"]
+        assert torch.equal(after[:, :index], before[:, :index])
+        assert index == 15 or not torch.equal(after[:, index + 1], before[:, index + 1])
 
 
 @pytest.mark.parametrize("objective", [one for one in OBJECTIVES if one.needs_labels], ids=str)

@@ -1,5 +1,6 @@
 """Runs to export: a trained one, and others that read images in each way, with weights that are far from initial."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from darl.training.pretrain import fit
 from darl.training.progress import TrainingProgress
 from tests.evaluation.example_subjects import CPU
 
-__all__ = ["READINGS", "SIZE", "images", "saved_run", "source_of", "trained_run", "tuned_run"]
+__all__ = ["PARTS", "READINGS", "SIZE", "images", "saved_run", "source_of", "trained_run", "tuned_run"]
 
 SIZE = EncoderConfig(width=16, depth=2, heads=2, patch_size=2)
+PARTS: dict[str, Any] = {"qk_norm": True, "init_values": 0.5, "swiglu": True}
 
 READINGS: dict[str, dict[str, Any]] = {
     "rope2d, mask": {"position": "rope2d:temperature=50"},
@@ -34,8 +36,11 @@ READINGS: dict[str, dict[str, Any]] = {
     "learned": {"position": "learned", "order": "random"},
     "sincos2d": {"position": "sincos2d"},
     "absent": {"position": "absent", "order": "snake"},
+    "parts": {"position": "rope2d", "order": "spiral", "model": replace(SIZE, **PARTS)},
+    "parts, mask, rope1d": {"position": "rope1d", "model": replace(SIZE, **PARTS)},
+    "parts, learned": {"position": "learned", "model": replace(SIZE, qk_norm=True, init_values=0.5)},
 }  # fmt: skip
-"""Ways of reading: positions, orders, masks, readouts."""
+"""Ways of reading: positions, orders, masks, readouts, parts of the blocks."""
 
 
 def saved_run(folder: Path, **changes: Any) -> Path:

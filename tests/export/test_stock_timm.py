@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from darl.errors import UserError
 from darl.export.base import write_export
 from darl.export.stock_timm import StockTimm
 from darl.model.positions import Encoding
-from tests.export.example_runs import READINGS, images, saved_run, source_of, trained_run
+from tests.export.example_runs import PARTS, READINGS, SIZE, images, saved_run, source_of, trained_run
 
 READER = """
 import json, sys
@@ -93,6 +94,15 @@ def test_a_rotary_encoding_that_timm_lacks_is_refused_by_name(tmp_path: Path) ->
     source = source_of(saved_run(tmp_path / "run", position="absent"))
     source.encoder.position = Turned()
     with pytest.raises(UserError, match=r"^position must be rope1d, rope2d or not rotary: stock timm has no other"):
+        write_export(StockTimm(), source, str(tmp_path / "timm"))
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_swiglu_without_rotary_positions_is_refused_by_name(tmp_path: Path) -> None:
+    source = source_of(saved_run(tmp_path / "run", position="sincos2d", model=replace(SIZE, **PARTS)))
+    with pytest.raises(
+        UserError, match=r"^model\.swiglu must be left out for stock timm, whose models without rotary "
+    ):
         write_export(StockTimm(), source, str(tmp_path / "timm"))
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

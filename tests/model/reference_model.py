@@ -25,16 +25,33 @@ def reference_context(model: Darl, patches: Tensor) -> Tensor:
         x = torch.stack(tokens)
         angles = [None, *(None if rotation is None else rotation[raster].to(x) for raster in order[:-1])]
         for block in encoder.blocks:
-            x = x + _attend(block.attn, block.norm1(x), angles, encoder.causal)
-            x = x + block.mlp(block.norm2(x))
+            first, second = (getattr(scale, "gamma", 1) for scale in (block.ls1, block.ls2))
+            x = x + first * _attend(block.attn, block.norm1(x), angles, encoder.causal)
+            x = x + second * _mlp(block.mlp, block.norm2(x))
         out.append(encoder.norm(x))
     return torch.stack(out)
+
+
+def _mlp(mlp: torch.nn.Module, x: Tensor) -> Tensor:
+    if not hasattr(mlp, "fc1_g"):
+        return mlp.fc2(torch.nn.functional.gelu(mlp.fc1(x)))
+    gate = mlp.fc1_g(x)
+    return mlp.fc2(gate / (1 + torch.exp(-gate)) * mlp.fc1_x(x))
+
+
+def _normed(norm: torch.nn.Module, x: Tensor) -> Tensor:
+    """Each token's channels of one head at mean 0 and variance 1, times and plus what is learned."""
+    if isinstance(norm, torch.nn.Identity):
+        return x
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt() * norm.weight + norm.bias
 
 
 def _attend(attention: torch.nn.Module, x: Tensor, angles: list[Tensor | None], causal: bool) -> Tensor:
     q, k, v = attention.qkv(x).chunk(3, dim=-1)
     heads = []
     for q_head, k_head, v_head in zip(*(part.chunk(attention.heads, dim=-1) for part in (q, k, v)), strict=True):
+        q_head, k_head = _normed(attention.q_norm, q_head), _normed(attention.k_norm, k_head)
         turned_q = torch.stack([_rotate(token, angle) for token, angle in zip(q_head, angles, strict=True)])
         turned_k = torch.stack([_rotate(token, angle) for token, angle in zip(k_head, angles, strict=True)])
         scores = turned_q @ turned_k.T / math.sqrt(q_head.shape[-1])

@@ -50,9 +50,9 @@ def bytes_per_token_and_layer() -> tuple[float, int]:
     return ((kept[1] - kept[0]) / (depths[1] - depths[0]) - weights) / (BATCH * TOKENS), WIDTH
 
 
-def square_tensors(objective: str) -> list[Shape]:
+def square_tensors(objective: str, **options: str) -> list[Shape]:
     """Saved tensors of shape tokens × tokens (scores or a mask) in a whole training loss."""
-    model = darl.create_model(_size(depth=2), image_size=32, channels=1, objective=objective)
+    model = darl.create_model(_size(depth=2), image_size=32, channels=1, objective=objective, **options)
     images = torch.randn(BATCH, 1, 32, 32)
     shapes = [shape for _, shape in saved(lambda: model(images)["loss"], model)]
     return [shape for shape in shapes if shape[-2:] == (TOKENS, TOKENS)]

@@ -8,7 +8,8 @@ import pytest
 LIGHT = [
     "darl.model.orders", "darl.model.positions", "darl.model.noise", "darl.model.encoder_config", "darl.model.config",
     "darl.model.objectives.mse", "darl.model.objectives.diffusion", "darl.model.objectives.mae",
-    "darl.model.objectives.masked", "darl.model.objectives.supervised", "darl.model.factory", "darl.optim",
+    "darl.model.objectives.masked", "darl.model.objectives.supervised", "darl.model.objectives.nepa",
+    "darl.model.factory", "darl.optim",
 ]  # fmt: skip
 CONFIGURE = """
 from darl.model.config import ModelConfig
@@ -18,7 +19,7 @@ from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.optim import Optimizer
-texts = "mse:head_depth=2", "diffusion:gamma_conditioning=true", "mae", "masked", "supervised"
+texts = "mse:head_depth=2", "diffusion:gamma_conditioning=true", "mae", "masked", "supervised", "nepa"
 for position in Position.kinds().values():
     for objective in map(Objective.parse, texts):
         ModelConfig(size=SIZES["huge"], image_size=(224, 224), channels=3, order=Order.parse("hilbert"),

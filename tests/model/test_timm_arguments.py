@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 from timm.data import resolve_data_config
-from torch import Tensor, nn
+from torch import Tensor
 
 from darl.errors import UserError
 from darl.model.timm_encoder import TimmEncoder
@@ -113,9 +113,16 @@ def test_sizes_are_numbers_or_pairs() -> None:
         encoder(patch_size=(8, 16))
 
 
-def test_parts_that_the_blocks_lack_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^qk_norm must be False: DARL's blocks do not normalise .*, got True$"):
-        encoder(qk_norm=True)
-    with pytest.raises(UserError, match=r"^init_values must be None: DARL's blocks have no layer scale, got 1e-05$"):
-        encoder(init_values=1e-5)
-    assert isinstance(encoder(qk_norm=False, init_values=None).head_drop, nn.Dropout)
+def test_the_blocks_have_the_parts_asked_for() -> None:
+    plain, parts = encoder(), encoder(qk_norm=True, init_values=0.1, swiglu_mlp=True)
+    added = {name for name, _ in parts.blocks[0].named_parameters()} - {
+        n for n, _ in plain.blocks[0].named_parameters()
+    }
+    norms = {f"attn.{part}_norm.{name}" for part in "qk" for name in ("weight", "bias")}
+    gates = {f"mlp.fc1_{part}.{name}" for part in "gx" for name in ("weight", "bias")}
+    assert added == norms | gates | {"ls1.gamma", "ls2.gamma"}
+    assert set(parts.blocks[1].ls2.gamma.tolist()) == {torch.tensor(0.1).item()}
+    own = encoder(qk_norm=False, init_values=None)
+    assert {name for name, _ in own.named_parameters()} == {name for name, _ in plain.named_parameters()}
+    with pytest.raises(UserError, match=r"^model\.init_values must be positive, or none, got 0$"):
+        encoder(init_values=0)

@@ -19,7 +19,7 @@ KINDS: list[dict[str, Any]] = [
     {"position": "learned", "order": "hilbert", "causal": True, "global_pool": "token"},
     {"position": "sincos2d", "order": "snake"},
     {"position": "rope1d", "causal": True, "global_pool": ""},
-    {"position": "absent", "order": "random"},
+    {"position": "absent", "order": "random", "qk_norm": True, "init_values": 0.5, "swiglu_mlp": True},
 ]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.get("position", "default"))
 scripts = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")

@@ -18,13 +18,14 @@ from darl.sweep.comparability import require_comparable, require_comparable_over
 from darl.variants import Variant
 
 SEEN = {
-    "data", "image_size", "channels", "model_patch_size", "causal", "order", "order_block", "order_seed",
+    "data", "image_size", "channels", "model_patch_size", "causal", "attention", "order", "order_block", "order_seed",
     "objective_mask_ratio",
     "content_train", "content_validation", "content_classes", "content_fingerprint", "content_test",
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}
 IN_THE_LOSS = {
-    "noise", "noise_a", "noise_b", "objective_decoder_depth", "objective_gamma_conditioning", "objective_head_depth",
+    "noise", "noise_a", "noise_b", "context_noise", "objective_decoder_depth", "objective_gamma_conditioning",
+    "objective_head_depth",
     "objective_prediction", "objective_decoder_width", "objective_label_smoothing",
 }  # fmt: skip
 

@@ -99,6 +99,7 @@ KILLED = [
     *(pytest.param(MSE_EMA, stop, id=f"mse-ema-{stop}") for stop in range(1, 12)),
     pytest.param(RIVALS["mae"] | {"position": Learned()}, 4, id="mae-learned-4"),
     pytest.param(RIVALS["masked"], 8, id="masked-8"),
+    pytest.param({"objective": Objective.parse("nepa"), "noise": None}, 5, id="nepa-5"),
 ]
 
 

@@ -5,7 +5,8 @@ random draws, and computes the loss from the encoder's primitives (`darl.model.t
 package knows what is read, in which order, with which mask, or what the target is.
 
 The paper's two objectives, MSE and diffusion, predict the next patch (`darl.model.objectives.next_patch`); their rivals
-predict hidden patches from visible ones (`darl.model.objectives.masked_patches`), or the images' labels.
+predict hidden patches from visible ones (`darl.model.objectives.masked_patches`), the next patch's embedding
+(`darl.model.objectives.nepa`), or the images' labels.
 """
 
 from abc import abstractmethod
@@ -58,6 +59,10 @@ class Objective(Variant):
     """Whether it predicts every patch, so that `denoiser` and the denoising evaluation are defined."""
     bidirectional: ClassVar[bool] = False
     """Whether its tokens must read those after them, too: it is refused for a causal encoder."""
+    takes_prefix: ClassVar[bool] = False
+    """Whether it can be trained with prefix attention, `TrunkConfig.attention`."""
+    takes_context_noise: ClassVar[bool] = False
+    """Whether its trunk can read noisy patches in training, `TrunkConfig.context_noise`."""
     needs_labels: ClassVar[bool] = False
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
 
@@ -89,7 +94,9 @@ class Objective(Variant):
     def loss(
         self, encoder: Trunk, decoder: nn.Module, patches: "Float[Tensor, 'batch patches patch_dim']", draws: Draws
     ) -> tuple[Tensor, Tensor]:
-        """(scalar loss, prediction (B, N, P) of all patches, in the order of prediction; of labels (B, classes)).
+        """(scalar loss, prediction (B, N, P) of all patches, in the order of prediction).
+
+        An objective that learns labels predicts class scores (B, classes); one that predicts embeddings, (B, N, W).
 
         Args:
             encoder: the trunk.

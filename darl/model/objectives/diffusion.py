@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darl.aspects import Aspect, changes
@@ -14,6 +13,7 @@ from darl.model.encoder_config import TrunkConfig
 from darl.model.noise import Corruption, Noise
 from darl.model.objectives.base import Draw, Draws
 from darl.model.objectives.next_patch import NextPatch, PatchDecoder
+from darl.model.objectives.prefix import squared_error
 from darl.model.pair_blocks import PairBlocks, pair_block_flops
 from darl.variants import require
 
@@ -32,6 +32,7 @@ class Diffusion(NextPatch):
     """
 
     kind: ClassVar[str] = "diffusion"
+    takes_prefix: ClassVar[bool] = True
     uses_noise: ClassVar[bool] = True
     decoder_depth: int = changes(Aspect.LOSS, default=1)
     gamma_conditioning: bool = changes(Aspect.LOSS, default=False)
@@ -50,7 +51,7 @@ class Diffusion(NextPatch):
         return DiffusionDecoder(self, config)
 
     def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
-        """For each patch a signal fraction, `gamma` (B, N), and standard normal `noise` (B, N, P)."""
+        """For each patch a signal fraction, `gamma` (B, N), and standard normal `noise` (B, N, P); the prefix."""
         assert noise is not None
 
         def gamma(count: int, generator: torch.Generator) -> Tensor:
@@ -60,7 +61,7 @@ class Diffusion(NextPatch):
             shape = (count, config.patches, config.patch_dim)
             return torch.randn(shape, generator=generator, device=generator.device)
 
-        return {"gamma": gamma, "noise": normal}
+        return {**super().draws(config, noise), "gamma": gamma, "noise": normal}
 
     def patch_flops(self, config: TrunkConfig) -> float:
         """2WP to embed, 2WP for the head, `pair_block_flops` for each block, and 4W² for gamma-conditioning."""
@@ -88,11 +89,11 @@ class DiffusionDecoder(PatchDecoder):
         return self._clean(self._decode(prepared, noisy, gamma), noisy, gamma)
 
     def loss(self, context: Tensor, clean: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        corruption = Corruption(**draws)
+        corruption = Corruption(draws["gamma"], draws["noise"])
         noisy = corruption.apply(clean)
         output = self._decode(self.prepare(context), noisy, corruption.gamma)
         target = corruption.noise if self.predicts_noise else clean
-        return F.mse_loss(output, target), self._clean(output, noisy, corruption.gamma)
+        return squared_error(output, target, draws), self._clean(output, noisy, corruption.gamma)
 
     def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
         """DDPM's ancestral sampler (Ho et al. 2020, eq. 7) over `steps` levels, gamma = sin²(pi/2 · s / steps)."""

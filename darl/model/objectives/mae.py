@@ -98,7 +98,9 @@ class MaeDecoder(nn.Module):
         self.embed = nn.Linear(size.width, width)
         self.mask = MaskToken(width)
         reading = Reading(causal=False)
-        self.blocks = nn.ModuleList(Block(width, size.heads, size.mlp_ratio, reading) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(width, size.heads, int(width * size.mlp_ratio), reading) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, trunk.patch_dim)
         positions = Sincos2d().build(trunk.grid, width, width // size.heads).additive(trunk.grid)

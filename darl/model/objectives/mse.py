@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darl.aspects import Aspect, changes
 from darl.model.encoder_config import TrunkConfig
 from darl.model.objectives.base import Draws
 from darl.model.objectives.next_patch import NextPatch, PatchDecoder
+from darl.model.objectives.prefix import squared_error
 from darl.model.pair_blocks import PairBlocks, pair_block_flops
 from darl.variants import require
 
@@ -28,6 +28,7 @@ class Mse(NextPatch):
     """
 
     kind: ClassVar[str] = "mse"
+    takes_prefix: ClassVar[bool] = True
     head_depth: int = changes(Aspect.LOSS, default=0)
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class MseDecoder(PatchDecoder):
 
     def loss(self, context: Tensor, clean: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         prediction = self.predict(context).to(clean.dtype)
-        return F.mse_loss(prediction, clean), prediction
+        return squared_error(prediction, clean, draws), prediction
 
     def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
         """The prediction itself: an MSE model predicts the mean and has nothing to sample."""

@@ -9,20 +9,29 @@ Diffusion:  gamma ~ noise schedule, eps ~ N(0, I), y = sqrt(gamma) x_t + sqrt(1 
             loss = |D(z_t, y) - x_t|², with D the *denoising patch decoder*. Each patch has its own gamma and eps.
 At gamma = 0 the noisy patch y does not depend on x_t, and the diffusion objective is the MSE objective.
 
+With *context noise* of deviation s (off by default), the trunk reads x + s eps' in training, with normal noise eps' for
+each value, and predicts the clean patches. A model that draws an image reads what it has drawn itself, never clean
+patches (exposure bias); noise in training makes it robust against its errors (Pasini et al. 2024, arXiv 2411.18447, who
+put it on embeddings). With s = 0.1, diffusion on digits (settings and figures as in `EncoderConfig`) had 97.9 % (-0.3,
++0.8, 0) by linear probe and 85.1 % (-0.2, +2.9, -1.0) with 5 labels a class; what it does to drawings is not measured.
+
 Layouts: B batch, N patches in the order of prediction, W width, P pixel values of a patch, H heads, D head width.
 """
 
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from darl.model.encoder_config import TrunkConfig
-from darl.model.objectives.base import Denoiser, Draws
+from darl.model.encoder_config import PREFIX, TrunkConfig
+from darl.model.noise import Noise
+from darl.model.objectives.base import Denoiser, Draw, Draws
 from darl.model.objectives.pixels import PixelObjective
+from darl.model.objectives.prefix import prefix_draws
 from darl.model.sampling import sample_patches
 from darl.model.trunk import Trunk
 from darl.variants import require
@@ -31,6 +40,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 __all__ = ["NextPatch", "PatchDecoder"]
+
+_CONTEXT_NOISE = "context_noise"
+"""The name of the context noise among the draws."""
 
 
 class PatchDecoder(nn.Module):
@@ -46,7 +58,7 @@ class PatchDecoder(nn.Module):
 
     @abstractmethod
     def loss(self, context: Tensor, clean: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """(scalar loss, estimated clean patches (B, N, P))."""
+        """(scalar loss, estimated clean patches (B, N, P)); patches count as `prefix.squared_error` has it."""
 
     @abstractmethod
     def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
@@ -58,6 +70,7 @@ class NextPatch(PixelObjective):
     """What the next-patch objectives share: the shift by the start token, generation."""
 
     can_denoise: ClassVar[bool] = True
+    takes_context_noise: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, config: TrunkConfig) -> PatchDecoder: ...
@@ -66,16 +79,37 @@ class NextPatch(PixelObjective):
     def patch_flops(self, config: TrunkConfig) -> float:
         """Floating-point operations of the decoder's matrix products, per patch, forward."""
 
-    def context(self, encoder: Trunk, patches: "Float[Tensor, 'batch patches patch_dim']") -> Tensor:
+    def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
+        """With prefix attention, each image's `prefix`; with context noise, that (B, N - 1, P)."""
+        deviation, shape = config.context_noise, (config.patches - 1, config.patch_dim)
+
+        def context_noise(count: int, generator: torch.Generator) -> Tensor:
+            assert deviation is not None
+            return deviation * torch.randn((count, *shape), generator=generator, device=generator.device)
+
+        return {**prefix_draws(config), **({} if deviation is None else {_CONTEXT_NOISE: context_noise})}
+
+    def context(
+        self,
+        encoder: Trunk,
+        patches: "Float[Tensor, 'batch patches patch_dim']",
+        draws: Draws = MappingProxyType({}),
+    ) -> Tensor:
         """z (B, N, W): z_t is the trunk's output from the start token and the patches before t.
 
-        Where the encoder is not causal, every z_t reads all patches except the last one in the order.
+        Where the encoder is not causal, every z_t reads all patches except the last one in the order. One that is
+        trained with prefix attention reads the prefix so, where `draws` hold one, and the rest causally.
         """
-        return encoder.trunk(encoder.embed(patches[:, :-1], encoder.grid), encoder.grid)
+        causal, read = True if encoder.reads_prefix else None, patches[:, :-1]
+        if _CONTEXT_NOISE in draws:
+            read = read + draws[_CONTEXT_NOISE]
+        tokens = encoder.embed(read, encoder.grid)
+        return encoder.trunk(tokens, encoder.grid, causal=causal, prefix=draws.get(PREFIX))
 
     def loss(self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         assert isinstance(decoder, PatchDecoder)
-        return decoder.loss(self.context(encoder, patches), self.targets(patches), draws)
+        context = self.context(encoder, patches, draws)
+        return decoder.loss(context, self.targets(patches), draws)
 
     def flops(self, config: TrunkConfig) -> float:
         """`TrunkConfig.trunk_flops` of N - 1 patches + N times `patch_flops`."""
@@ -91,7 +125,7 @@ class NextPatch(PixelObjective):
     ) -> Tensor:
         """See `Objective.generate`. Raises UserError where targets are normalised: their pixels cannot be recovered."""
         require(not self.normalize_target, "objective.normalize_target", "be false for generation", True)
-        require(encoder.causal, "causal", "be true for generation", False)
+        require(encoder.causal or encoder.reads_prefix, "causal", "be true for generation", False)
         assert isinstance(decoder, PatchDecoder)
         draw = partial(decoder.sample, steps=steps, generator=generator)
         return sample_patches(encoder, draw, prefix, patches)
