@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from darl.errors import UserError
 from darl.model.encoder_config import TrunkConfig
 from darl.model.noise import Noise
+from darl.model.sampling import Sampling
 from darl.model.trunk import Trunk
 from darl.variants import Variant
 
@@ -111,7 +112,13 @@ class Objective(Variant):
         raise UserError(f"must predict every patch to be evaluated by denoising, got {self.kind!r}", field="objective")
 
     def generate(
-        self, encoder: Trunk, decoder: nn.Module, prefix: Tensor, patches: int, steps: int, generator: torch.Generator
+        self,
+        encoder: Trunk,
+        decoder: nn.Module,
+        prefix: Tensor,
+        patches: int,
+        how: Sampling,
+        generator: torch.Generator,
     ) -> Tensor:
         """Patches (B, N, P) in the order of prediction: `prefix` (B, k, P), then patches sampled one after another.
 
@@ -120,7 +127,7 @@ class Objective(Variant):
             decoder: the module from `build`.
             prefix: the first k patches, 0 <= k <= N.
             patches: N.
-            steps: denoising steps per patch, for objectives that denoise.
+            how: steps, sampler and temperature, for objectives that denoise.
             generator: the source of all random numbers.
 
         Raises UserError where a model of this objective cannot generate images; by default always.

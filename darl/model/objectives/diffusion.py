@@ -1,6 +1,5 @@
 """Diffusion: next-patch prediction by denoising (DARL, section 3; equations in `next_patch`)."""
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -15,12 +14,20 @@ from darl.model.noise import Corruption, Noise
 from darl.model.objectives.base import Draw, Draws
 from darl.model.objectives.next_patch import NextPatch, PatchDecoder
 from darl.model.pair_blocks import PairBlocks, pair_block_flops
+from darl.model.sampling import Sampling, denoising_draw, levels
+from darl.model.trunk import Trunk
 from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 __all__ = ["Diffusion", "DiffusionDecoder"]
+
+STEPS = 32
+"""Denoising steps per patch where nothing is said."""
+
+GUESSABLE = 64
+"""Pixel values of a patch from which its noise can be told: see `Diffusion`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +69,23 @@ class Diffusion(NextPatch):
 
         return {"gamma": gamma, "noise": normal}
 
+    def generate(
+        self,
+        encoder: Trunk,
+        decoder: nn.Module,
+        prefix: Tensor,
+        patches: int,
+        how: Sampling,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """See `NextPatch.generate`. Raises UserError also where the decoder cannot know gamma but would have to."""
+        assert isinstance(decoder, DiffusionDecoder)
+        alone = decoder.knows_gamma or (how.steps in (None, 1) and not decoder.predicts_noise)
+        remedy = f"be true (in pretraining) to draw patches of {decoder.head.out_features} numbers"
+        remedy += "" if decoder.predicts_noise else " in more than one step (or set steps to 1)"
+        require(alone, "objective.gamma_conditioning", remedy, False)
+        return super().generate(encoder, decoder, prefix, patches, how, generator)
+
     def patch_flops(self, config: TrunkConfig) -> float:
         """2WP to embed, 2WP for the head, `pair_block_flops` for each block, and 4W² for gamma-conditioning."""
         width, blocks = config.size.width, self.decoder_depth * pair_block_flops(config.size)
@@ -74,6 +98,7 @@ class DiffusionDecoder(PatchDecoder):
     def __init__(self, config: Diffusion, trunk: TrunkConfig):
         super().__init__()
         width = trunk.size.width
+        self.knows_gamma = config.gamma_conditioning or trunk.patch_dim >= GUESSABLE
         self.predicts_noise = config.prediction == "eps"
         self.embed = nn.Linear(trunk.patch_dim, width)
         self.embed_gamma = GammaEmbedding(width) if config.gamma_conditioning else None
@@ -94,21 +119,21 @@ class DiffusionDecoder(PatchDecoder):
         target = corruption.noise if self.predicts_noise else clean
         return F.mse_loss(output, target), self._clean(output, noisy, corruption.gamma)
 
-    def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        """DDPM's ancestral sampler (Ho et al. 2020, eq. 7) over `steps` levels, gamma = sin²(pi/2 · s / steps)."""
-        shape = (*context.shape[:2], self.head.out_features)
+    def sample(self, context: Tensor, how: Sampling, generator: torch.Generator) -> Tensor:
+        """See `denoising_draw`; without a number of steps 32, or 1 where gamma is not known.
+
+        Predicted noise says nothing of the patch at gamma = 0: then the first level is 0.001.
+        """
+        shape, prepared = (*context.shape[:2], self.head.out_features), self.prepare(context)
 
         def normal() -> Tensor:
             return torch.randn(shape, generator=generator, device=context.device, dtype=context.dtype)
 
-        prepared, x = self.prepare(context), normal()
-        levels = [math.sin(math.pi / 2 * step / steps) ** 2 for step in range(steps)] + [1.0]
-        for now, after in itertools.pairwise(levels):
-            clean = self.denoise(prepared, x, torch.full(shape[:2], now, device=x.device, dtype=x.dtype))
-            kept = now / after
-            mean = after**0.5 * (1 - kept) * clean + kept**0.5 * (1 - after) * x
-            x = mean / (1 - now) + ((1 - kept) * (1 - after) / (1 - now)) ** 0.5 * normal()
-        return x
+        def estimate(noisy: Tensor, gamma: float) -> Tensor:
+            return self.denoise(prepared, noisy, torch.full(shape[:2], gamma, device=noisy.device, dtype=noisy.dtype))
+
+        steps = how.steps or (STEPS if self.knows_gamma else 1)
+        return denoising_draw(estimate, normal, levels(steps, 0.001 * self.predicts_noise), how)
 
     def _decode(self, prepared: object, noisy: Tensor, gamma: Tensor) -> Tensor:
         x = self.embed(noisy)
