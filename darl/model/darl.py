@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from darl.errors import UserError
 from darl.model.config import ModelConfig
 from darl.model.encoder import Encoder
 from darl.model.initial_weights import reset
@@ -111,6 +112,15 @@ class Darl(nn.Module):
         """Floating-point operations of one image's forward pass in training: see `ModelConfig.flops`."""
         return self.config.flops()
 
+    @property
+    def can_draw(self) -> bool:
+        """Whether `generate` draws images, at least with its default settings."""
+        try:
+            self.objective.check_drawing(self.config, Sampling())
+        except UserError:
+            return False
+        return True
+
     @torch.no_grad()
     def generate(
         self,
@@ -133,11 +143,12 @@ class Darl(nn.Module):
             sampler: `ancestral`, or `ddim`, `ddim:eta=0.5` (`darl.model.sampling`).
             temperature: all noise is drawn times this, 0 or more.
 
-        Raises UserError where the objective does not allow it: see `Objective.generate`.
+        Raises UserError where the objective does not allow it: see `Objective.check_drawing`.
         """
         require(n >= 1, "n", "be at least 1", n)
         sampler = PatchSampler.parse(sampler) if isinstance(sampler, str) else sampler
         how = Sampling(steps=steps, sampler=sampler, temperature=temperature)
+        self.objective.check_drawing(self.config, how)
         weight = self.encoder.start_token
         prefix = weight.new_empty(n, 0, self.patch_dim) if prefix is None else prefix.to(weight)
         shape = tuple(prefix.shape)

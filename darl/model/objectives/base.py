@@ -38,6 +38,9 @@ LABELS = "labels"
 """The name among the draws under which the training loop adds the images' classes (B), for `Objective.needs_labels`."""
 
 
+_NO_IMAGES = "must predict the next patch for generation, got {!r}"
+
+
 class Denoiser(NamedTuple):
     """An objective's estimates of clean patches from noisy ones, for one batch of images."""
 
@@ -130,7 +133,12 @@ class Objective(Variant):
             how: steps, sampler and temperature, for objectives that denoise.
             generator: the source of all random numbers.
 
-        Raises UserError where a model of this objective cannot generate images; by default always.
+        Called where `check_drawing` raises nothing.
 
         """
-        raise UserError(f"must predict the next patch for generation, got {self.kind!r}", field="objective")
+        raise UserError(_NO_IMAGES.format(self.kind), field="objective")
+
+    def check_drawing(self, config: TrunkConfig, how: Sampling) -> None:
+        """Raise UserError where a model of this objective cannot draw images so; by default without `generate`."""
+        if type(self).generate is Objective.generate:
+            raise UserError(_NO_IMAGES.format(self.kind), field="objective")

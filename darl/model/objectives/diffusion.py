@@ -15,7 +15,6 @@ from darl.model.objectives.base import Draw, Draws
 from darl.model.objectives.next_patch import NextPatch, PatchDecoder
 from darl.model.pair_blocks import PairBlocks, pair_block_flops
 from darl.model.sampling import Sampling, denoising_draw, levels
-from darl.model.trunk import Trunk
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -69,22 +68,18 @@ class Diffusion(NextPatch):
 
         return {"gamma": gamma, "noise": normal}
 
-    def generate(
-        self,
-        encoder: Trunk,
-        decoder: nn.Module,
-        prefix: Tensor,
-        patches: int,
-        how: Sampling,
-        generator: torch.Generator,
-    ) -> Tensor:
-        """See `NextPatch.generate`. Raises UserError also where the decoder cannot know gamma but would have to."""
-        assert isinstance(decoder, DiffusionDecoder)
-        alone = decoder.knows_gamma or (how.steps in (None, 1) and not decoder.predicts_noise)
-        remedy = f"be true (in pretraining) to draw patches of {decoder.head.out_features} numbers"
-        remedy += "" if decoder.predicts_noise else " in more than one step (or set steps to 1)"
-        require(alone, "objective.gamma_conditioning", remedy, False)
-        return super().generate(encoder, decoder, prefix, patches, how, generator)
+    def knows_gamma(self, config: TrunkConfig) -> bool:
+        """Whether the decoder is told gamma, or can tell it by looking at a patch."""
+        return self.gamma_conditioning or config.patch_dim >= GUESSABLE
+
+    def check_drawing(self, config: TrunkConfig, how: Sampling) -> None:
+        """See `NextPatch.check_drawing`; also where the decoder cannot know gamma but would have to."""
+        super().check_drawing(config, how)
+        predicts_noise = self.prediction == "eps"
+        allowed = self.knows_gamma(config) or (how.steps in (None, 1) and not predicts_noise)
+        remedy = f"be true (in pretraining) to draw patches of {config.patch_dim} numbers"
+        remedy += "" if predicts_noise else " in more than one step (or set steps to 1)"
+        require(allowed, "objective.gamma_conditioning", remedy, False)
 
     def patch_flops(self, config: TrunkConfig) -> float:
         """2WP to embed, 2WP for the head, `pair_block_flops` for each block, and 4W² for gamma-conditioning."""
@@ -98,7 +93,7 @@ class DiffusionDecoder(PatchDecoder):
     def __init__(self, config: Diffusion, trunk: TrunkConfig):
         super().__init__()
         width = trunk.size.width
-        self.knows_gamma = config.gamma_conditioning or trunk.patch_dim >= GUESSABLE
+        self.knows_gamma = config.knows_gamma(trunk)
         self.predicts_noise = config.prediction == "eps"
         self.embed = nn.Linear(trunk.patch_dim, width)
         self.embed_gamma = GammaEmbedding(width) if config.gamma_conditioning else None

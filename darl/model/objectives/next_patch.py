@@ -95,8 +95,11 @@ class NextPatch(PixelObjective):
         how: Sampling,
         generator: torch.Generator,
     ) -> Tensor:
-        """See `Objective.generate`. Raises UserError where targets are normalised: their pixels cannot be recovered."""
-        require(not self.normalize_target, "objective.normalize_target", "be false for generation", True)
-        require(encoder.causal, "causal", "be true for generation", False)
+        """See `Objective.generate`."""
         assert isinstance(decoder, PatchDecoder)
         return sample_patches(encoder, lambda context: decoder.sample(context, how, generator), prefix, patches)
+
+    def check_drawing(self, config: TrunkConfig, how: Sampling) -> None:
+        """Raise UserError where targets are normalised, so that their pixels cannot be recovered, or read freely."""
+        require(not self.normalize_target, "objective.normalize_target", "be false for generation", True)
+        require(config.causal, "causal", "be true for generation", False)
