@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,8 @@ def run(flags: argparse.Namespace) -> None:
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     pretrained.model.to(device).eval()
     draw = {"steps": flags.steps, "sampler": flags.sampler, "temperature": flags.temperature, "seed": flags.seed}
+    if flags.steps is None and _is_blind(pretrained):
+        print("drawn in one step, since the decoder cannot know gamma: images look alike (see --help)", file=sys.stderr)
     if part is None:
         images = pretrained.model.generate(flags.count, **draw).cpu()
         columns = max(1, round(flags.count**0.5))
@@ -73,6 +76,14 @@ def run(flags: argparse.Namespace) -> None:
     pixels = F.interpolate((images * std + mean).clamp(0, 1), scale_factor=flags.enlarge, mode="nearest")
     save_image(pixels, flags.output, nrow=columns)
     print(flags.output)
+
+
+def _is_blind(pretrained: "Pretrained") -> bool:
+    """Whether the model denoises and cannot know gamma."""
+    from darl.model.objectives.diffusion import Diffusion
+
+    objective = pretrained.experiment.objective
+    return isinstance(objective, Diffusion) and not objective.knows_gamma(pretrained.model.config)
 
 
 def _continued(pretrained: "Pretrained", true: "Tensor", part: float, draw: dict[str, object]) -> "Tensor":

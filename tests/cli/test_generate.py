@@ -69,9 +69,12 @@ def test_a_page_of_continued_images(runs: dict[str, Path], tmp_path: Path, monke
     assert (drawn[:, 4:] != true[:, 4:]).mean() > 0.2
 
 
-def test_pixels_are_enlarged(runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_are_enlarged_and_a_single_step_is_said(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "large.png"
     generate(monkeypatch, runs["untold"], "--count", 1, "--enlarge", 4, "--output", output)
+    assert capsys.readouterr().err.startswith("drawn in one step, since the decoder cannot know gamma: ")
     with Image.open(output) as opened:
         assert opened.size == (4 * 8, 4 * 8)  # a single image has no frame
 
