@@ -109,7 +109,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "diffusion-base": partial(diffusion_step, "base", 224, 1, 1.20),
     "diffusion-large": partial(diffusion_step, "large", 112, 2, 1.12),
     "augment": partial(augmentation, 256, 32, 8.0),
-    "generate": partial(drawing, "tiny", 1, 6.0),
+    "generate": partial(drawing, "nano", 16, 6.0),
     "optimizer": optimizer,
     "memory": memory,
     "gpu": gpu_rows,

@@ -33,7 +33,7 @@ def test_frechet_distance_is_scipys() -> None:
     """Heusel et al. 2017, by the matrix root that published code takes."""
     x, y = X.double().numpy(), Y.double().numpy()
     first, second = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
-    root = linalg.sqrtm(first @ second).real
+    root = np.real(linalg.sqrtm(first @ second))
     expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root)
     assert frechet_distance(X, Y) == pytest.approx(expected, rel=1e-9)
     assert frechet_distance(X, X) == pytest.approx(0, abs=1e-9)

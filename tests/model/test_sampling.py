@@ -65,8 +65,8 @@ def test_a_model_that_cannot_know_gamma_draws_in_one_step() -> None:
 
 
 def test_patches_of_enough_pixels_need_no_gamma() -> None:
-    size = EncoderConfig(width=32, depth=1, heads=2, patch_size=8)
-    model = darl.create_model(size, image_size=16, channels=1, objective="diffusion")
+    size = EncoderConfig(width=32, depth=1, heads=2, patch_size=16)
+    model = darl.create_model(size, image_size=32, channels=1, objective="diffusion")
     assert not torch.equal(model.generate(1), model.generate(1, steps=1))
 
 
