@@ -254,13 +254,13 @@ DISTANCE = replace(MSE, label="", difference_unit="distance")
 
 GENERATION: Mapping[str, Metric] = {
     f"{name}{end}": Metric(
-        column=f"generation_{name}{end}", name=f"{words} of {whose}", direction=direction, unit=unit,
-        gain_by=PROBE.column if direction == "min" else "", pixels=False,
+        column=f"generation_{name}{end}", name=f"{words} of {whose}", unit=unit, pixels=False,
+        direction="min" if unit is DISTANCE else "max", gain_by=PROBE.column if unit is DISTANCE else "",
     )
     for end, whose in (("", "drawn images"), ("_real", "other real images"))
-    for name, words, direction, unit in (
-        ("frechet", "Fréchet distance", "min", DISTANCE), ("kernel", "kernel distance", "min", DISTANCE),
-        ("precision", "precision", "max", PERCENT), ("recall", "recall", "max", PERCENT),
+    for name, words, unit in (
+        ("frechet", "Fréchet distance", DISTANCE), ("kernel", "kernel distance", DISTANCE),
+        ("precision", "precision", PERCENT), ("recall", "recall", PERCENT),
     )
 }  # fmt: skip
 """Drawn images beside held-out real ones; `…_real`: other real images beside them, the floor or ceiling."""
