@@ -12,27 +12,10 @@ from typing import Literal
 from darl.aspects import Aspect
 
 __all__ = [
-    "ATTENTIVE",
-    "DENSE_METRICS",
-    "ENLARGED_PROBE",
-    "FEW_SHOT_5",
-    "FEW_SHOT_10",
-    "FEW_SHOT_WIDTHS",
-    "FINETUNE",
-    "GAMMA_GRID",
-    "GAMMA_LOSSES",
-    "KNN",
-    "KNN_10",
-    "METRICS",
-    "OVER_IMAGES",
-    "PROBE",
-    "RANKING_METRICS",
-    "RANKME",
-    "TRAINING_LOSS",
-    "VALIDATION_LOSS",
-    "Metric",
-    "Unit",
-]
+    "ATTENTIVE", "DENSE_METRICS", "ENLARGED_PROBE", "FEW_SHOT_5", "FEW_SHOT_10", "FEW_SHOT_WIDTHS", "FINETUNE",
+    "GAMMA_GRID", "GAMMA_LOSSES", "GENERATION", "KNN", "KNN_10", "METRICS", "OVER_IMAGES", "PROBE", "RANKING_METRICS",
+    "RANKME", "TRAINING_LOSS", "VALIDATION_LOSS", "Metric", "Unit",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,13 +249,29 @@ GAMMA_LOSSES: Mapping[float, Metric] = {
 RANKME = Metric(column="rankme", name="RankMe", direction="max", unit=DIMENSIONS, gain_by=PROBE.column)
 """The effective number of dimensions of the features; usually higher is better, but it does not judge them."""
 
+DISTANCE = replace(MSE, label="", difference_unit="distance")
+"""Distances of distributions of features."""
+
+GENERATION: Mapping[str, Metric] = {
+    f"{name}{end}": Metric(
+        column=f"generation_{name}{end}", name=f"{words} of {whose}", unit=unit, pixels=False,
+        direction="min" if unit is DISTANCE else "max", gain_by=PROBE.column if unit is DISTANCE else "",
+    )
+    for end, whose in (("", "drawn images"), ("_real", "other real images"))
+    for name, words, unit in (
+        ("frechet", "Fréchet distance", DISTANCE), ("kernel", "kernel distance", DISTANCE),
+        ("precision", "precision", PERCENT), ("recall", "recall", PERCENT),
+    )
+}  # fmt: skip
+"""Drawn images beside held-out real ones; `…_real`: other real images beside them, the floor or ceiling."""
+
 METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
         *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, ATTENTIVE, FINETUNE),
         *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME),
         *(metric for beside in OVER_IMAGES.values() for metric in beside),
-        *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values()),
+        *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values(), *GENERATION.values()),
     )
 }
 """Every metric by its column."""

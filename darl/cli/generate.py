@@ -1,25 +1,49 @@
-"""`darl generate`: draw images with a checkpoint."""
+"""`darl generate`: draw images with a checkpoint, whole or continued from the first patches of true ones."""
 
 import argparse
 import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from darl.cli.parser import CHECKPOINT_HELP, whole
+from darl.cli.parser import CHECKPOINT_HELP, device_of, nonnegative, whole
 from darl.variants import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from darl.training.checkpoint import Pretrained
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `darl generate`."""
     parser.epilog = (
-        "A model that was pretrained on nearly pure noise, as by the paper's schedule\n"
-        "beta:a=0.03,b=1, has hardly learned to remove the last bit of noise: its images\n"
-        "all look alike. For images that differ, pretrain with --noise beta:a=1,b=1."
+        "For images that differ, pretrain with --noise beta:a=1,b=1 and --objective\n"
+        "diffusion:gamma_conditioning=true. With nearly pure noise, as in the paper's schedule\n"
+        "beta:a=0.03,b=1, a model has hardly learned to remove the last bit of noise; without\n"
+        "gamma it must tell the noise by looking, which patches of few pixels do not allow: it\n"
+        "draws in one step. Either way its images all look alike. A model that was trained by\n"
+        "MSE has one image to draw: the mean."
     )
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
     parser.add_argument("--count", type=whole, default=16, help="number of images")
-    parser.add_argument("--steps", type=whole, default=32, help="noise levels per patch")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise that images are drawn from")
+    usual = "denoising steps per patch (default: 32, or 1 without gamma where patches are small)"
+    parser.add_argument("--steps", type=whole, help=usual)
+    draws = "ancestral (noise at every step) or ddim (only at the first; ddim:eta=0.5: half as much as ancestral)"
+    parser.add_argument("--sampler", default="ancestral", help=draws)
+    parser.add_argument("--temperature", type=nonnegative, default=1.0, help="all noise is drawn times this")
+    given = (
+        "continue true images: the part of their patches that is given, in the model's order, above 0 and below 1. "
+        "Shown side by side: what is given, the whole as drawn, the true image"
+    )
+    parser.add_argument("--prefix", type=float, metavar="PART", help=given)
+    parser.add_argument("--data", help="validation images to continue (default: of the data that it was trained on)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise, and of which images are continued")
     parser.add_argument("--output", default="generated.png", help="a PNG file, with the images in a square")
+    parser.add_argument(
+        "--enlarge", type=whole, default=1, help="each pixel becomes a square of this many pixels a side"
+    )
+    parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
 
 
 def run(flags: argparse.Namespace) -> None:
@@ -27,13 +51,77 @@ def run(flags: argparse.Namespace) -> None:
     output = Path(flags.output)
     writable = output.suffix.lower() == ".png" and output.parent.is_dir() and os.access(output.parent, os.W_OK)
     require(writable, "--output", "be a PNG file in a folder that can be written", flags.output)
+    part = flags.prefix
+    require(part is None or 0 < part < 1, "--prefix", "be above 0 and below 1", part)
+    require(part is not None or flags.data is None, "--data", "come with --prefix: it is continued", flags.data)
+    device = device_of(flags.device)
     import torch
+    import torch.nn.functional as F
     from torchvision.utils import save_image
 
     from darl.training import checkpoint
 
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
-    images = pretrained.model.generate(flags.count, steps=flags.steps, seed=flags.seed)
+    pretrained.model.to(device).eval()
+    draw = {"steps": flags.steps, "sampler": flags.sampler, "temperature": flags.temperature, "seed": flags.seed}
+    if flags.steps is None and _is_blind(pretrained):
+        print("drawn in one step, since the decoder cannot know gamma: images look alike (see --help)", file=sys.stderr)
+    if part is None:
+        images = pretrained.model.generate(flags.count, **draw).cpu()
+        columns = max(1, round(flags.count**0.5))
+    else:
+        images = _continued(pretrained, _true_images(pretrained, flags), part, draw)
+        columns = 3 * max(1, round((len(images) / 9) ** 0.5))
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (pretrained.mean, pretrained.std))
-    save_image((images * std + mean).clamp(0, 1), flags.output, nrow=max(1, round(flags.count**0.5)))
+    pixels = F.interpolate((images * std + mean).clamp(0, 1), scale_factor=flags.enlarge, mode="nearest")
+    save_image(pixels, flags.output, nrow=columns)
     print(flags.output)
+
+
+def _is_blind(pretrained: "Pretrained") -> bool:
+    """Whether the model denoises and cannot know gamma."""
+    from darl.model.objectives.diffusion import Diffusion
+
+    objective = pretrained.experiment.objective
+    return isinstance(objective, Diffusion) and not objective.knows_gamma(pretrained.model.config)
+
+
+def _continued(pretrained: "Pretrained", true: "Tensor", part: float, draw: dict[str, object]) -> "Tensor":
+    """For each true image (n, C, H, W) three (3n, C, H, W): its first patches on grey, the whole as drawn, itself."""
+    import torch
+
+    from darl.model.orders import inverse
+    from darl.model.patches import unpatchify
+
+    model = pretrained.model
+    encoder = model.encoder
+    patches, grid = encoder.patches(true.to(encoder.start_token.device))
+    given = min(max(1, round(part * patches.shape[1])), patches.shape[1] - 1)
+    drawn = model.generate(len(true), prefix=patches[:, :given], **draw).cpu()  # pyright: ignore[reportArgumentType]
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (pretrained.mean, pretrained.std))
+    is_given = torch.zeros_like(patches)
+    is_given[:, :given] = 1
+    is_given = unpatchify(is_given[:, inverse(model.order)], grid, model.patch_size).cpu()
+    shown = torch.where(is_given > 0, true, (0.5 - mean) / std)
+    return torch.stack([shown, drawn, true], dim=1).flatten(0, 1)
+
+
+def _true_images(pretrained: "Pretrained", flags: argparse.Namespace) -> "Tensor":
+    """Normalised validation images (n, C, H, W), drawn by the seed: as many as there are, up to `--count`."""
+    import numpy as np
+    import torch
+
+    from darl.data import locate, normalize
+    from darl.data.dataset import open_data
+    from darl.data.decode import decode_many, decode_resized
+
+    experiment = pretrained.experiment
+    source = open_data(locate(flags.data or experiment.data)).sources["validation"]
+    size, channels = experiment.image_size, experiment.channels
+    chosen = np.random.default_rng(flags.seed).permutation(len(source))[: flags.count]
+    pixels = np.empty((len(chosen), channels, size, size), np.uint8)
+    failed = decode_many(lambda row: decode_resized(source.read(int(chosen[row])), size, channels),
+                         range(len(chosen)), pixels, torch.get_num_threads())  # fmt: skip
+    pixels = np.delete(pixels, list(failed), axis=0)
+    require(len(pixels) > 0, "--data", "hold validation images that can be read", flags.data or experiment.data)
+    return normalize(torch.from_numpy(pixels), pretrained.mean, pretrained.std)

@@ -48,6 +48,7 @@ class Need(Enum):
     LABELS = "labels of both splits"
     GPU = "a GPU"
     DENOISING = "an objective that estimates patches from noisy ones, as mse and diffusion do"
+    DRAWING = "a model that can draw images: causal, of mse or diffusion, of pixels that are not normalised"
     TRAINING = "weights that it may change: it is given a copy of the model"
 
 
@@ -106,6 +107,7 @@ class Protocol(Variant):
             Need.LABELS: not subject.labelled,
             Need.GPU: subject.device.type == "cpu",
             Need.DENOISING: not subject.model.objective.can_denoise,
+            Need.DRAWING: not subject.model.can_draw,
         }
         return [need for need, lacking in lacks.items() if lacking and need in self.needs]
 

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from darl.errors import UserError
 from darl.model.config import ModelConfig
 from darl.model.encoder import Encoder
 from darl.model.initial_weights import reset
 from darl.model.objectives.base import Denoiser, Draws
 from darl.model.orders import inverse
 from darl.model.patches import unpatchify
+from darl.model.sampling import PatchSampler, Sampling
 from darl.randomness import draw_rows
 from darl.variants import require
 
@@ -111,28 +113,50 @@ class Darl(nn.Module):
         """Floating-point operations of one image's forward pass in training: see `ModelConfig.flops`."""
         return self.config.flops()
 
+    @property
+    def can_draw(self) -> bool:
+        """Whether `generate` draws images, at least with its default settings."""
+        try:
+            self.objective.check_drawing(self.config, Sampling())
+        except UserError:
+            return False
+        return True
+
     @torch.no_grad()
     def generate(
-        self, n: int, *, steps: int = 32, prefix: Tensor | None = None, seed: int = 0
+        self,
+        n: int,
+        *,
+        steps: int | None = None,
+        prefix: Tensor | None = None,
+        seed: int = 0,
+        sampler: PatchSampler | str = "ancestral",
+        temperature: float = 1.0,
     ) -> "Float[Tensor, 'n channels height width']":
         """Sample `n` images (normalised pixels) patch by patch.
 
         Args:
             n: number of images.
-            steps: denoising steps per patch; ignored for MSE, which predicts the mean.
+            steps: denoising steps per patch; by default 32, or 1 where the decoder cannot know gamma (see
+                `darl.model.objectives.diffusion.Diffusion`). Ignored for MSE, which predicts the mean.
             prefix: (n, k, patch_dim), the first k patches in the order of prediction; by default none.
             seed: seeds the samples.
+            sampler: `ancestral`, or `ddim`, `ddim:eta=0.5` (`darl.model.sampling`).
+            temperature: all noise is drawn times this, 0 or more.
 
-        Raises UserError where the objective does not allow it: see `Objective.generate`.
+        Raises UserError where the objective does not allow it: see `Objective.check_drawing`.
         """
-        require(n >= 1 and steps >= 1, "n and steps", "be at least 1", (n, steps))
+        require(n >= 1, "n", "be at least 1", n)
+        sampler = PatchSampler.parse(sampler) if isinstance(sampler, str) else sampler
+        how = Sampling(steps=steps, sampler=sampler, temperature=temperature)
+        self.objective.check_drawing(self.config, how)
         weight = self.encoder.start_token
         prefix = weight.new_empty(n, 0, self.patch_dim) if prefix is None else prefix.to(weight)
         shape = tuple(prefix.shape)
         fits = len(shape) == 3 and shape[0] == n and shape[1] <= len(self.order) and shape[2] == self.patch_dim
         require(fits, "prefix", f"have shape ({n}, at most {len(self.order)}, {self.patch_dim})", shape)
         generator = torch.Generator(weight.device).manual_seed(seed)
-        patches = self.objective.generate(self.encoder, self.decoder, prefix, len(self.order), steps, generator)
+        patches = self.objective.generate(self.encoder, self.decoder, prefix, len(self.order), how, generator)
         return unpatchify(patches[:, inverse(self.order)], self.encoder.grid, self.patch_size)
 
     def _check(self, images: Tensor) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 import darl
 from darl.model.encoder_config import SIZES
 from tests.benchmarks.augmentation import our_batch, torchvision_batch
+from tests.benchmarks.drawing import cached, recomputed
 from tests.benchmarks.gpu import gpu_rows
 from tests.benchmarks.steps import Vit, our_optimizer, peer_optimizer, training_step
 from tests.benchmarks.timing import Ratio, Row, cpu_seconds, side_by_side
@@ -70,6 +71,20 @@ def augmentation(images: int, size: int, bound: float, rounds: int) -> list[Row]
     return [Row(name, *each, ratio.median, (ratio.low, ratio.high), bound, at_least=True)]
 
 
+def drawing(size: str, images: int, bound: float, rounds: int) -> list[Row]:
+    """How many times as fast images of 196 patches are drawn as with the prefix recomputed for each patch.
+
+    By MSE, whose decoder is one linear map, so that the trunk is nearly all of it. A quarter of the rounds.
+    """
+    model = darl.create_model(size, image_size=224, objective="mse").eval()
+    ours, peer = cached(model, images), recomputed(model, images)
+    torch.testing.assert_close(ours(), peer(), rtol=1e-3, atol=1e-4)
+    ratio = side_by_side(peer, ours, max(2, rounds // 4), cpu_seconds)
+    name = f"prefix recomputed / cached, {size}, {images} images of {len(model.order)} patches"
+    each = [f"{seconds:.2f} s" for seconds in (ratio.peer, ratio.ours)]
+    return [Row(name, *each, ratio.median, (ratio.low, ratio.high), bound, at_least=True)]
+
+
 def optimizer(_rounds: int) -> list[Row]:
     """Whether AdamW is fused in every group of parameters."""
     groups = our_optimizer(darl.create_model("nano", image_size=32, patch_size=4)).param_groups
@@ -94,6 +109,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "diffusion-base": partial(diffusion_step, "base", 224, 1, 1.20),
     "diffusion-large": partial(diffusion_step, "large", 112, 2, 1.12),
     "augment": partial(augmentation, 256, 32, 8.0),
+    "generate": partial(drawing, "nano", 16, 6.0),
     "optimizer": optimizer,
     "memory": memory,
     "gpu": gpu_rows,

@@ -23,7 +23,17 @@ from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
 from darl.evaluation.protocol import SPLIT, Need, Pass, Protocol, Protocols, measured
 from darl.evaluation.subject import Subject
-from darl.metrics import FEW_SHOT_WIDTHS, GAMMA_LOSSES, METRICS, RANKING_METRICS, TOP1, TRAINING_LOSS, Metric
+from darl.metrics import (
+    FEW_SHOT_WIDTHS,
+    GAMMA_LOSSES,
+    GENERATION,
+    METRICS,
+    OVER_IMAGES,
+    RANKING_METRICS,
+    TOP1,
+    TRAINING_LOSS,
+    Metric,
+)
 from darl.results.schema import curves_schema, trials_schema
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
@@ -45,7 +55,11 @@ class Norms(Protocol):
         return {NORM.column: self.scale * float(subject.model.encoder.start_token.detach().norm())}
 
 
-SHORT = {"attentive": "attentive:epochs=2", "finetune": "finetune:epochs=1"}
+SHORT = {
+    "attentive": "attentive:epochs=2",
+    "finetune": "finetune:epochs=1",
+    "generation": "generation:epochs=1,images=20",
+}
 """Options with which a protocol takes seconds, by its kind."""
 PROTOCOLS: list[Any] = [Protocol.parse(SHORT.get(kind, kind)) for kind in Protocol.kinds()]
 OWN = [protocol for protocol in PROTOCOLS if type(protocol).__module__.startswith("darl.")]
@@ -138,7 +152,9 @@ def test_a_metric_is_whole(metric: Metric):
 def test_every_declared_metric_is_registered_under_a_column_of_its_own():
     declared = [value for value in vars(metrics_module).values() if isinstance(value, Metric)]
     assert len(declared) > 0
-    assert len(METRICS) == len(declared) + len(GAMMA_LOSSES) + len(FEW_SHOT_WIDTHS)
+    others = (GAMMA_LOSSES, FEW_SHOT_WIDTHS, GENERATION)
+    beside = sum(map(len, OVER_IMAGES.values()))
+    assert len(METRICS) == len(declared) + beside + sum(map(len, others))
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.column)

@@ -24,6 +24,7 @@ from darl.model.noise import Beta, Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order, inverse
 from darl.model.positions import Position
+from darl.model.sampling import PatchSampler
 from darl.sweep.samplers import Sampler
 from darl.training.trackers.base import Tracker
 from darl.variants import Variant, field_types
@@ -48,7 +49,9 @@ def every(family: type[Variant]) -> list[Any]:
     return [variant() for variant in family.kinds().values()]
 
 
-FAMILIES = [Corruption, DenseProtocol, Export, Noise, Objective, Order, Position, Protocol, Sampler, Tracker]
+FAMILIES = [
+    Corruption, DenseProtocol, Export, Noise, Objective, Order, PatchSampler, Position, Protocol, Sampler, Tracker,
+]  # fmt: skip
 VARIANTS = [variant for family in FAMILIES for variant in every(family)]
 ORDERS = [*every(Order), *(Order.parse(text) for text in ("nested_raster:3", "round_robin:3", "random:7"))]
 NOISES = [*every(Noise), *(Beta(a=a, b=b) for a, b in [(1.0, 1.0), (0.001, 0.001), (2.0, 5.0)])]

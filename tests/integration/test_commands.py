@@ -224,7 +224,7 @@ def test_a_checkpoint_is_evaluated_and_drawn_from(command: Command, plain: Path,
     said = command("-m", "darl.cli", "evaluate", checkpoint).stdout
     probe = pd.read_parquet(plain / "pretrain" / "trials")["probe_top1"].item()
     assert f"{probe:.4f}" in said
-    command("-m", "darl.cli", "generate", checkpoint, "--count", 4, "--steps", 2, "--output", tmp_path / "drawn.png")
+    command("-m", "darl.cli", "generate", checkpoint, "--count", 4, "--output", tmp_path / "drawn.png")
     with Image.open(tmp_path / "drawn.png") as drawn:
         assert drawn.size == (2 * 8 + 6, 2 * 8 + 6)
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from darl.errors import UserError
 from darl.model.encoder_config import TrunkConfig
 from darl.model.noise import Noise
+from darl.model.sampling import Sampling
 from darl.model.trunk import Trunk
 from darl.variants import Variant
 
@@ -36,6 +37,9 @@ Draws = Mapping[str, Tensor]
 
 LABELS = "labels"
 """The name among the draws under which the training loop adds the images' classes (B), for `Objective.needs_labels`."""
+
+
+_NO_IMAGES = "must predict the next patch for generation, got {!r}"
 
 
 class Denoiser(NamedTuple):
@@ -118,7 +122,13 @@ class Objective(Variant):
         raise UserError(f"must predict every patch to be evaluated by denoising, got {self.kind!r}", field="objective")
 
     def generate(
-        self, encoder: Trunk, decoder: nn.Module, prefix: Tensor, patches: int, steps: int, generator: torch.Generator
+        self,
+        encoder: Trunk,
+        decoder: nn.Module,
+        prefix: Tensor,
+        patches: int,
+        how: Sampling,
+        generator: torch.Generator,
     ) -> Tensor:
         """Patches (B, N, P) in the order of prediction: `prefix` (B, k, P), then patches sampled one after another.
 
@@ -127,10 +137,15 @@ class Objective(Variant):
             decoder: the module from `build`.
             prefix: the first k patches, 0 <= k <= N.
             patches: N.
-            steps: denoising steps per patch, for objectives that denoise.
+            how: steps, sampler and temperature, for objectives that denoise.
             generator: the source of all random numbers.
 
-        Raises UserError where a model of this objective cannot generate images; by default always.
+        Called where `check_drawing` raises nothing.
 
         """
-        raise UserError(f"must predict the next patch for generation, got {self.kind!r}", field="objective")
+        raise UserError(_NO_IMAGES.format(self.kind), field="objective")
+
+    def check_drawing(self, config: TrunkConfig, how: Sampling) -> None:
+        """Raise UserError where a model of this objective cannot draw images so; by default without `generate`."""
+        if type(self).generate is Objective.generate:
+            raise UserError(_NO_IMAGES.format(self.kind), field="objective")

@@ -12,6 +12,7 @@ from darl.model.objectives.base import Draws
 from darl.model.objectives.next_patch import NextPatch, PatchDecoder
 from darl.model.objectives.prefix import squared_error
 from darl.model.pair_blocks import PairBlocks, pair_block_flops
+from darl.model.sampling import Sampling
 from darl.variants import require
 
 __all__ = ["Mse", "MseDecoder"]
@@ -61,7 +62,7 @@ class MseDecoder(PatchDecoder):
         prediction = self.predict(context).to(clean.dtype)
         return squared_error(prediction, clean, draws), prediction
 
-    def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+    def sample(self, context: Tensor, how: Sampling, generator: torch.Generator) -> Tensor:
         """The prediction itself: an MSE model predicts the mean and has nothing to sample."""
         return self.predict(context)
 

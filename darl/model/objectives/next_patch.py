@@ -32,7 +32,7 @@ from darl.model.noise import Noise
 from darl.model.objectives.base import Denoiser, Draw, Draws
 from darl.model.objectives.pixels import PixelObjective
 from darl.model.objectives.prefix import prefix_draws
-from darl.model.sampling import sample_patches
+from darl.model.sampling import Sampling, sample_patches
 from darl.model.trunk import Trunk
 from darl.variants import require
 
@@ -61,8 +61,8 @@ class PatchDecoder(nn.Module):
         """(scalar loss, estimated clean patches (B, N, P)); patches count as `prefix.squared_error` has it."""
 
     @abstractmethod
-    def sample(self, context: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        """Patches (B, N, P) sampled given the context (B, N, W), in `steps` denoising steps."""
+    def sample(self, context: Tensor, how: Sampling, generator: torch.Generator) -> Tensor:
+        """Patches (B, N, P) sampled given the context (B, N, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +121,19 @@ class NextPatch(PixelObjective):
         return Denoiser(self.targets(patches), partial(decoder.denoise, prepared))
 
     def generate(
-        self, encoder: Trunk, decoder: nn.Module, prefix: Tensor, patches: int, steps: int, generator: torch.Generator
+        self,
+        encoder: Trunk,
+        decoder: nn.Module,
+        prefix: Tensor,
+        patches: int,
+        how: Sampling,
+        generator: torch.Generator,
     ) -> Tensor:
-        """See `Objective.generate`. Raises UserError where targets are normalised: their pixels cannot be recovered."""
-        require(not self.normalize_target, "objective.normalize_target", "be false for generation", True)
-        require(encoder.causal or encoder.reads_prefix, "causal", "be true for generation", False)
+        """See `Objective.generate`."""
         assert isinstance(decoder, PatchDecoder)
-        draw = partial(decoder.sample, steps=steps, generator=generator)
-        return sample_patches(encoder, draw, prefix, patches)
+        return sample_patches(encoder, lambda context: decoder.sample(context, how, generator), prefix, patches)
+
+    def check_drawing(self, config: TrunkConfig, how: Sampling) -> None:
+        """Raise UserError where targets are normalised, so that their pixels cannot be recovered, or read freely."""
+        require(not self.normalize_target, "objective.normalize_target", "be false for generation", True)
+        require(config.causal or config.attention == PREFIX, "causal", "be true for generation", False)
