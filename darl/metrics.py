@@ -255,7 +255,7 @@ DISTANCE = replace(MSE, label="", difference_unit="distance")
 GENERATION: Mapping[str, Metric] = {
     f"{name}{end}": Metric(
         column=f"generation_{name}{end}", name=f"{words} of {whose}", unit=unit, pixels=False,
-        direction="min" if unit is DISTANCE else "max", gain_by=PROBE.column if unit is DISTANCE else "",
+        direction="min" if unit is DISTANCE else "max", gain_by=PROBE.column,
     )
     for end, whose in (("", "drawn images"), ("_real", "other real images"))
     for name, words, unit in (
