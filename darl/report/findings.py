@@ -288,7 +288,7 @@ def _require_values(metric: str, rows: pd.DataFrame) -> None:
     done = rows.loc[rows["status"] == "finished", metric]
     given = len(done) == 0 or done.notna().any()
     remedy = (
-        f"have values: without labels there is {VALIDATION_LOSS.column} to rank by, and trials that have finished are "
-        "not measured again (take another --name, or `darl evaluate` on their checkpoints)"
+        f"have values; without labels there is {VALIDATION_LOSS.column} to rank by, and trials that have finished are "
+        "not measured again (take a folder of another name, or evaluate their checkpoints)"
     )
     require(bool(given), "metric", remedy, metric)
