@@ -1,11 +1,15 @@
 """What timm's own tests (its `tests/test_models.py`) check of every ViT, on every name that darl registers.
 
+Sizes above tiny have three of their blocks here, which are all alike, and their own widths, heads and patches. Whole,
+they are checked for shapes, on the meta device.
+
 Its other tests do not apply: `test_model_default_cfgs` and `test_model_forward_features` are for feature maps in NCHW
 (timm leaves its ViTs out; `features_only` is checked here as for them), `test_model_inference` and those named
 `pretrained` need published weights.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,15 +23,16 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 from darl.model.encoder_config import SIZES
 
 QUICK = ("nano", "tiny")
-NAMES = [
-    pytest.param(f"darl_{name}_patch{size.patch_size}_224", marks=[] if name in QUICK else pytest.mark.slow, id=name)
-    for name, size in SIZES.items()
-]
+SIZE_OF = {f"darl_{name}_patch{size.patch_size}_224": name for name, size in SIZES.items()}
+NAMES = [pytest.param(name, marks=[] if size in QUICK else pytest.mark.slow, id=size) for name, size in SIZE_OF.items()]
 every_name = pytest.mark.parametrize("name", NAMES)
 scripts = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
 
 
 def create(name: str, **options: Any) -> nn.Module:
+    """The model of that name, with three blocks if it is large."""
+    if SIZE_OF[name] not in QUICK:
+        options["size"] = replace(SIZES[SIZE_OF[name]], depth=3)
     return timm.create_model(name, **options).eval()
 
 
@@ -57,6 +62,18 @@ def lacking_gradients(model: nn.Module) -> Iterator[str]:
     return (name for name, value in model.named_parameters() if value.grad is None)
 
 
+@pytest.mark.parametrize("name", SIZE_OF, ids=SIZE_OF.get)
+def test_a_whole_model_gives_scores_and_the_feature_maps_of_every_block(name: str) -> None:
+    model, size = timm.create_model(name, device="meta"), SIZES[SIZE_OF[name]]
+    x, side = images(model).to("meta"), 224 // size.patch_size
+    features, maps = model.forward_intermediates(x, output_fmt="NCHW")
+    assert model(x).shape == (1, 1000)
+    assert features.shape == (1, side**2, size.width)
+    assert [tuple(block.shape) for block in maps] == [(1, size.width, side, side)] * size.depth
+    matrices = sum(value.numel() for value in model.blocks.parameters() if value.ndim == 2)
+    assert matrices == 12 * size.depth * size.width**2
+
+
 @every_name
 def test_forward_and_checkpointed_forward_are_the_same(name: str) -> None:
     model = create(name)
@@ -70,7 +87,7 @@ def test_forward_and_checkpointed_forward_are_the_same(name: str) -> None:
 
 @every_name
 def test_backward_reaches_every_parameter(name: str) -> None:
-    model = timm.create_model(name, num_classes=42).train()
+    model = create(name, num_classes=42).train()
     outputs = model(images(model, 2))
     outputs.mean().backward()
     assert outputs.shape == (2, 42)
@@ -133,7 +150,7 @@ def test_fx_traces_it_exactly(name: str) -> None:
 
 @every_name
 def test_fx_traces_it_for_training(name: str) -> None:
-    model = timm.create_model(name, num_classes=42).train()
+    model = create(name, num_classes=42).train()
     x = images(model, 2)
     model = traced(model)
     outputs = only(model.train()(x))
