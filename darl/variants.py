@@ -38,11 +38,17 @@ def members(family: type[Family]) -> list[type[Family]]:
     The modules of the family's `package` (one file per member), where it has one, are imported first.
     """
     if package := getattr(family, "package", ""):
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-            importlib.import_module(f"{package}.{module.name}")
+        _import_all(package)
     below = [member for child in family.__subclasses__() for member in members(child)]
     own = [family] if "kind" in vars(family) and not inspect.isabstract(family) else []
     return [*own, *below]
+
+
+@cache
+def _import_all(package: str) -> None:
+    """Import the modules of a package, once: records are read by the thousand, and looking into folders is slow."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 @cache
