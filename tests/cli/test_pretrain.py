@@ -81,8 +81,35 @@ def test_an_objective_that_learns_labels_needs_them(darl, tmp_path: Path) -> Non
     assert not (tmp_path / "results").exists()
 
 
+def test_a_run_without_ray_is_a_row_whose_checkpoint_is_evaluated_and_drawn_from(
+    darl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere:1")
+    flags = (*FLAGS, "--epochs", 2, "--results", tmp_path)
+    said, _, code = darl(*flags)
+    assert code == 0
+    assert "epoch    2 of 2 | train loss" in said
+    trial = pd.read_parquet(tmp_path / "pretrain" / "trials").iloc[0]
+    assert trial[["status", "epochs", "workers"]].tolist() == ["finished", 2, 1]
+    assert "is finished already" in darl(*flags)[0]
+    folder = next((tmp_path / "pretrain" / "checkpoints").iterdir())
+    assert f"{trial['probe_top1']:.4f}" in darl("evaluate", folder)[0]
+    assert darl("generate", folder, "--count", 4, "--output", tmp_path / "drawn.png")[2] == 0
+    with Image.open(tmp_path / "drawn.png") as drawn:
+        assert drawn.size == (2 * 8 + 6, 2 * 8 + 6)
+
+
+def test_a_diverged_run_is_a_failed_row(darl, tmp_path: Path) -> None:
+    _, error, code = darl(*FLAGS, "--epochs", 2, "--results", tmp_path, "--learning-rate", 1e30, "--warmup", 0)
+    assert code == 1
+    assert "failed: NonFiniteLossError: loss is" in error
+    row = pd.read_parquet(tmp_path / "pretrain" / "trials").iloc[0]
+    assert row["status"] == "failed"
+    assert row["error"].startswith("NonFiniteLossError: loss is")
+
+
 def test_sigterm_saves_a_checkpoint_and_the_run_continues_bit_for_bit(darl, tmp_path: Path) -> None:
-    flags = [*FLAGS, "--epochs", "40", "--results"]
+    flags = [*FLAGS, "--epochs", "16", "--results"]
     running = subprocess.Popen(
         [sys.executable, "-m", "darl.cli", *flags, str(tmp_path / "cut")],
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
@@ -94,7 +121,7 @@ def test_sigterm_saves_a_checkpoint_and_the_run_continues_bit_for_bit(darl, tmp_
     _, error = running.communicate(timeout=200)
     assert running.returncode == 143, error
     saved = checkpoint_of(tmp_path / "cut")
-    assert 0 < int(saved.name.removeprefix("step-")) < 360
+    assert 0 < int(saved.name.removeprefix("step-")) < 144
     assert error == f"stopped by SIGTERM at {saved.name}; run the same command to resume: {saved.parent}\n"
     history = torch.load(saved / "trainer.pt", weights_only=True)["progress"]["history"]
     assert not list((tmp_path / "cut" / "pretrain" / "trials").iterdir())

@@ -14,6 +14,7 @@ import ray
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from darl.cli import main
 from darl.distributed import cluster
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command(ray_address: str) -> Command:
     """Run a Python command of the repository on the session's Ray."""
 
@@ -57,6 +58,28 @@ def command(ray_address: str) -> Command:
         done = subprocess.run(words(*arguments), cwd=ROOT, env=environ(ray_address, **environment), **PIPES)
         assert done.returncode == code, done.stdout + done.stderr
         return done
+
+    return run
+
+
+Here = Callable[..., "pytest.CaptureResult[str]"]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Run `darl` in this process, which spares its imports, for commands that need no Ray; returns what it printed."""
+
+    def run(*arguments: object, code: int = 0) -> "pytest.CaptureResult[str]":
+        monkeypatch.setattr(sys, "argv", ["darl", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        ended: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            ended = stop.code
+        said = capsys.readouterr()
+        assert ended == code, said
+        return said
 
     return run
 

@@ -1,7 +1,7 @@
 """The commands as their user runs them, on one Ray.
 
-The sweep, its tables, the same command again, a kill in the middle; pretraining with Ray and without. They lie in one
-file so that one process of `pytest --dist loadfile` runs them all: several Rays would fight for the cores.
+A sweep that is killed in the middle, its tables, the same command again; pretraining over Ray's workers. They lie in
+one file so that one process of `pytest --dist loadfile` runs them all: several Rays would fight for the cores.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +22,85 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from PIL import Image
 
-from tests.integration.conftest import ROOT, SWEEP, Command, environ, words
+from tests.cli.sweep_script import run
+from tests.integration.conftest import ROOT, SWEEP, Command, Here, environ, words
 
 pytestmark = pytest.mark.timeout(600)
 
 NUMBERS = ["noise_a", "noise_b", "probe_top1", "knn_top1", "val_loss", "train_loss", "init_probe_top1", "seconds"]
 
 
+@dataclass(frozen=True)
+class Swept:
+    """A search that was killed in the middle and then called again, with one trial more."""
+
+    results: Path
+    before: dict[str, bytes]
+    """The rows at the kill, by file."""
+    unfinished: set[str]
+    """The trials that had a checkpoint and no row."""
+    said: str
+    """What the second call printed."""
+
+
+def flags_of(pictures: Path, results: Path) -> tuple[object, ...]:
+    return (*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--save-every", 2,
+            "--results", results)  # fmt: skip
+
+
+def rows_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("trials/*.parquet")}
+
+
+def begun_without_row(folder: Path) -> set[str]:
+    begun = {path.parent.parent.name for path in folder.glob("checkpoints/*/step-*/trainer.pt")}
+    return begun - {name.split("-")[0] for name in rows_of(folder)}
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("results")
+def swept(command: Command, ray_address: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    results = tmp_path_factory.mktemp("results")
+    flags, folder = flags_of(pictures, results), results / "noise_schedule"
+    driver = subprocess.Popen(
+        words(*flags, "--trials", 4), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 200
+    while len(rows_of(folder)) < 2 or not begun_without_row(folder):
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    before, unfinished = rows_of(folder), begun_without_row(folder)
+    said = command(*flags, "--trials", 5).stdout
+    return Swept(results=results, before=before, unfinished=unfinished, said=said)
 
 
-def test_a_sweep_ends_with_an_answer_and_its_tables(command: Command, pictures: Path, results: Path) -> None:
-    said = command(*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--trials", 4,
-                   "--results", results).stdout  # fmt: skip
+@pytest.fixture
+def results(swept: Swept) -> Path:
+    return swept.results
+
+
+def test_a_killed_sweep_continues_without_loss_or_duplicates(swept: Swept) -> None:
+    folder, before = swept.results / "noise_schedule", swept.before
+    assert 2 <= len(before) < 5
+    assert f"{len(before)} of at most 5 trials were there already" in swept.said
+    assert before.items() <= rows_of(folder).items()
+    trials = pd.read_parquet(folder / "trials")
+    assert len(trials) == trials["trial_id"].nunique() == 5
+    assert (trials["attempt"] == 1).all()
+    assert swept.unfinished <= set(trials["trial_id"])
+    assert not pd.read_parquet(folder / "curves").duplicated(["trial_id", "epoch"]).any()
+
+
+def test_a_sweep_ends_with_an_answer_and_its_tables(command: Command, swept: Swept, results: Path) -> None:
+    said = swept.said
     assert "Search by linear probe" in said
     assert "random initialisation" in said
     assert "one seed" in said
     assert f'pandas.read_parquet("{results}/noise_schedule/trials")' in said
     trials = pd.read_parquet(results / "noise_schedule" / "trials")
-    assert len(trials) == trials["trial_id"].nunique() == 4
     assert set(trials["status"]) <= {"finished", "stopped"}
     known = trials[trials["status"] == "finished"]
     assert {(0.03, 1.0), (1.0, 1.0), (0.5, 0.5)} <= set(
@@ -92,7 +149,7 @@ def test_optuna_dashboard_shows_the_search(results: Path) -> None:
         running.kill()
         running.wait()
     shown = {param["name"] for trial in trials for param in trial["params"]}
-    assert (len(trials), shown) == (4, {"noise.a", "noise.b"})
+    assert (len(trials), shown) == (5, {"noise.a", "noise.b"})
 
 
 def test_polars_and_duckdb_read_the_same(results: Path) -> None:
@@ -106,59 +163,26 @@ def test_polars_and_duckdb_read_the_same(results: Path) -> None:
         np.testing.assert_array_equal(by_duckdb.fetchnumpy()[name], expected[name])
 
 
-def test_the_same_command_runs_nothing_again_and_more_trials_run_the_rest(
-    command: Command, pictures: Path, results: Path
+def test_the_same_command_runs_nothing_again(
+    command: Command, pictures: Path, swept: Swept, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = (*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--results", results)
-    folder = results / "noise_schedule" / "trials"
+    flags = flags_of(pictures, swept.results)
+    folder = swept.results / "noise_schedule" / "trials"
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert "4 of at most 4 trials were there already" in command(*flags, "--trials", 4).stdout
+    assert "5 of at most 5 trials were there already" in command(*flags, "--trials", 5).stdout
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    command(*flags, "--trials", 5)
-    after = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert len(after) == 5
-    assert before.items() <= after.items()
-    report = command(*flags, "--report").stdout
-    assert "Search by linear probe" in report
+    run(monkeypatch, *map(str, flags[1:]), "--report", sweep="noise_schedule")
+    assert "Search by linear probe" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_more_seeds_repeat_the_best_and_the_known_points(command: Command, pictures: Path, tmp_path: Path) -> None:
-    flags = (*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--results", tmp_path)
-    command(*flags, "--trials", 4, "--seeds", 2)
+    command(*flags_of(pictures, tmp_path), "--trials", 4, "--seeds", 2)
     trials = pd.read_parquet(tmp_path / "noise_schedule" / "trials")
     repeated = trials[trials["seed"] == 1]
     assert len(trials) == 4 + len(repeated)
     assert len(repeated) in (3, 4)  # the three known points and, where it is another, the best
     assert (repeated["epochs"] == 3).all()
-
-
-def test_a_killed_sweep_continues_without_loss_or_duplicates(
-    command: Command, ray_address: str, pictures: Path, tmp_path: Path
-) -> None:
-    flags = (*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--trials", 5,
-             "--results", tmp_path, "--save-every", 2, "--epochs", 6)  # fmt: skip
-    folder = tmp_path / "noise_schedule"
-    driver = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while len(list(folder.glob("trials/*.parquet"))) < 2 or not list(folder.glob("checkpoints/*/step-*/trainer.pt")):
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
-    before = {path.name: path.read_bytes() for path in folder.glob("trials/*.parquet")}
-    unfinished = {path.parent.parent.name for path in folder.glob("checkpoints/*/step-*/trainer.pt")}
-    unfinished -= {name.split("-")[0] for name in before}
-    assert 2 <= len(before) < 5
-    command(*flags)
-    after = {path.name: path.read_bytes() for path in folder.glob("trials/*.parquet")}
-    assert before.items() <= after.items()
-    trials = pd.read_parquet(folder / "trials")
-    assert len(trials) == trials["trial_id"].nunique() == 5
-    assert (trials["attempt"] == 1).all()
-    assert unfinished <= set(trials["trial_id"])
-    assert not pd.read_parquet(folder / "curves").duplicated(["trial_id", "epoch"]).any()
 
 
 @pytest.mark.slow
@@ -169,13 +193,7 @@ def test_images_without_labels_are_judged_by_the_validation_loss(
     flat.mkdir()
     for path in pictures.glob("*/*.png"):
         (flat / path.name).write_bytes(path.read_bytes())
-    flags = (*SWEEP, "--data", flat, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--trials", 3,
-             "--results", tmp_path / "results")  # fmt: skip
-    refused = command(*flags, code=2).stderr
-    assert refused.count("\n") == 1
-    assert "have labels for probe_top1, got" in refused
-    assert not (tmp_path / "results").exists()
-    command(*flags, "--objective-metric", "val_loss")
+    command(*flags_of(flat, tmp_path / "results"), "--trials", 3, "--objective-metric", "val_loss")
     trials = pd.read_parquet(tmp_path / "results" / "noise_schedule" / "trials")
     assert trials["probe_top1"].isna().all()
     assert trials["val_loss"].notna().all()
@@ -183,50 +201,28 @@ def test_images_without_labels_are_judged_by_the_validation_loss(
 
 @pytest.mark.slow
 def test_a_trial_over_two_workers(command: Command, pictures: Path, tmp_path: Path) -> None:
-    command(*SWEEP, "--data", pictures, "--image-size", 8, "--patch-size", 2, "--model", "nano", "--trials", 2,
-            "--workers", 2, "--results", tmp_path)  # fmt: skip
+    command(*flags_of(pictures, tmp_path), "--trials", 2, "--workers", 2)
     trials = pd.read_parquet(tmp_path / "noise_schedule" / "trials")
     assert trials["status"].tolist() == ["finished"] * 2
     assert trials["workers"].tolist() == [2] * 2
 
 
-FLAGS = ("-m", "darl.cli", "pretrain", "--epochs", 2, "--batch-size", 64)
+FLAGS = ("-m", "darl.cli", "pretrain", "--data", "digits:0-1", "--epochs", 2, "--batch-size", 32)
+"""Flags of a run with nine steps per epoch."""
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("plain")
-
-
-def test_without_ray(command: Command, plain: Path) -> None:
-    said = command(*FLAGS, "--no-ray", "--results", plain, RAY_ADDRESS="nowhere:1").stdout
-    assert "epoch    2 of 2 | train loss" in said
-    trials = pd.read_parquet(plain / "pretrain" / "trials")
-    assert trials[["status", "epochs", "workers"]].to_numpy().tolist() == [["finished", 2, 1]]
-    assert "is finished already" in command(*FLAGS, "--no-ray", "--results", plain).stdout
-
-
-def test_two_workers_give_the_losses_of_one(command: Command, plain: Path, tmp_path: Path) -> None:
-    said = command(*FLAGS, "--workers", 2, "--results", tmp_path).stdout.splitlines()
+def test_two_workers_give_the_losses_of_one(command: Command, here: Here, tmp_path: Path) -> None:
+    said = command(*FLAGS, "--workers", 2, "--results", tmp_path / "two").stdout.splitlines()
     assert said[0] == "starting Ray; 2 workers start as soon as resources are free"
     assert [line[:15] for line in said[1:-2]] == [f"epoch    {epoch} of 2" for epoch in range(3)]
-    alone, together = (pd.read_parquet(place / "pretrain" / "curves") for place in (plain, tmp_path))
+    here(*FLAGS[2:], "--no-ray", "--results", tmp_path / "one")
+    alone, together = (pd.read_parquet(tmp_path / name / "pretrain" / "curves") for name in ("one", "two"))
     assert len(alone) == len(together) == 3
     pd.testing.assert_series_equal(together["train_loss"], alone["train_loss"], rtol=1e-5)
-    assert pd.read_parquet(tmp_path / "pretrain" / "trials")["workers"].tolist() == [2]
-    checkpoint = next((tmp_path / "pretrain" / "checkpoints").iterdir())
-    probe = pd.read_parquet(tmp_path / "pretrain" / "trials")["probe_top1"].item()
-    assert f"{probe:.4f}" in command("-m", "darl.cli", "evaluate", checkpoint).stdout
-
-
-def test_a_checkpoint_is_evaluated_and_drawn_from(command: Command, plain: Path, tmp_path: Path) -> None:
-    checkpoint = next((plain / "pretrain" / "checkpoints").iterdir())
-    said = command("-m", "darl.cli", "evaluate", checkpoint).stdout
-    probe = pd.read_parquet(plain / "pretrain" / "trials")["probe_top1"].item()
-    assert f"{probe:.4f}" in said
-    command("-m", "darl.cli", "generate", checkpoint, "--count", 4, "--output", tmp_path / "drawn.png")
-    with Image.open(tmp_path / "drawn.png") as drawn:
-        assert drawn.size == (2 * 8 + 6, 2 * 8 + 6)
+    trial = pd.read_parquet(tmp_path / "two" / "pretrain" / "trials").iloc[0]
+    assert trial["workers"] == 2
+    checkpoint = next((tmp_path / "two" / "pretrain" / "checkpoints").iterdir())
+    assert f"{trial['probe_top1']:.4f}" in here("evaluate", checkpoint).out
 
 
 @pytest.mark.slow
@@ -254,7 +250,9 @@ def test_a_run_out_of_memory_is_a_failed_row_and_is_retried_by_the_next_call(com
 
 @pytest.mark.slow
 def test_an_interrupted_run_reports_it_and_continues(ray_address: str, tmp_path: Path) -> None:
-    flags = words(*FLAGS[:3], "--epochs", 200, "--evaluations", 20, "--save-every", 10, "--results", tmp_path)
+    flags = words(
+        *FLAGS[:5], "--batch-size", 32, "--epochs", 200, "--evaluations", 20, "--save-every", 10, "--results", tmp_path
+    )
     running = subprocess.Popen(
         flags, cwd=ROOT, env=environ(ray_address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -272,11 +270,3 @@ def test_an_interrupted_run_reports_it_and_continues(ray_address: str, tmp_path:
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=100)
     assert not list((tmp_path / "pretrain" / "trials").glob("*.parquet"))
-
-
-def test_a_diverged_run_is_a_failed_row(command: Command, tmp_path: Path) -> None:
-    said = command(*FLAGS, "--no-ray", "--results", tmp_path, "--learning-rate", 1e30, "--warmup", 0, code=1).stderr
-    assert "failed: NonFiniteLossError: loss is" in said
-    row = pd.read_parquet(tmp_path / "pretrain" / "trials").iloc[0]
-    assert row["status"] == "failed"
-    assert row["error"].startswith("NonFiniteLossError: loss is")

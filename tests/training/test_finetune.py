@@ -35,15 +35,6 @@ BESIDE = ("finetune_balanced_top1", "finetune_top5", "finetune_half_width")
 MEASURED: Any = {"full": Accuracy(), "first": NoEvaluation()}
 
 
-@pytest.fixture(scope="module")
-def small(digits: Dataset) -> Dataset:
-    """96 digits to train on: three steps of 32 an epoch."""
-    train = dataclasses.replace(digits.train, pixels=digits.train.pixels[:96], labels=digits.train.labels[:96])
-    held = digits.validation
-    validation = dataclasses.replace(held, pixels=held.pixels[:64], labels=held.labels[:64])
-    return dataclasses.replace(digits, train=train, validation=validation)
-
-
 def experiment(**changes: Any) -> Experiment:
     tuning = changes.pop("finetuning", Finetuning(drop_path=0.5))
     fixed = {"model": SIZE, "epochs": 2, "batch_size": 32, "causal": False, "optim": Optimizer(ema=0.9)}
