@@ -48,7 +48,7 @@ class TokenSource(ABC):
         self.subject, self.memory = subject, memory
 
     @abstractmethod
-    def read(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens width"]:
+    def read(self, images: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch tokens width"]:
         """The tokens (float32) of normalised images."""
 
     def shuffled(
@@ -138,7 +138,7 @@ class ModelTokens(TokenSource):
         encoder = subject.model.encoder
         self.width, self.heads = encoder.embed_dim, encoder.size.heads
 
-    def read(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens width"]:
+    def read(self, images: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch tokens width"]:
         """See `TokenSource.read`."""
         states = self.subject.model.encoder.forward_blocks(images, causal=None if self.masked else False)
         return next(tokens for number, tokens in enumerate(states, start=1) if number == self.block)
@@ -154,7 +154,7 @@ class PixelTokens(TokenSource):
         self.padding = -numbers % heads
         self.width = numbers + self.padding
 
-    def read(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens width"]:
+    def read(self, images: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch tokens width"]:
         """See `TokenSource.read`."""
         return F.pad(place_coded_patches(images, self.patch_size), (0, self.padding))
 

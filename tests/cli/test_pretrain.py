@@ -109,7 +109,7 @@ def test_a_diverged_run_is_a_failed_row(darl, tmp_path: Path) -> None:
 
 
 def test_sigterm_saves_a_checkpoint_and_the_run_continues_bit_for_bit(darl, tmp_path: Path) -> None:
-    flags = [*FLAGS, "--epochs", "16", "--results"]
+    flags = [*FLAGS, "--epochs", "16", "--protocols", "knn,denoising", "--results"]
     running = subprocess.Popen(
         [sys.executable, "-m", "darl.cli", *flags, str(tmp_path / "cut")],
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
@@ -133,7 +133,7 @@ def test_sigterm_saves_a_checkpoint_and_the_run_continues_bit_for_bit(darl, tmp_
     assert last[0].read_bytes() == last[1].read_bytes()
     curves = [pd.read_parquet(tmp_path / name / "pretrain" / "curves") for name in ("cut", "whole")]
     assert curves[0]["seconds"][0] == history[0]["seconds"]
-    for column in ("epoch", "train_loss", "val_loss", "probe_top1"):
+    for column in ("epoch", "train_loss", "val_loss", "knn_top1"):
         assert curves[0][column].dropna().tolist() == curves[1][column].dropna().tolist()
 
 

@@ -80,39 +80,33 @@ def test_no_two_protocols_give_one_metric():
 @pytest.mark.usefixtures("nothing_measured")
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
 def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_was(
-    protocol: Protocol, digits: Dataset
+    protocol: Protocol, few_digits: Dataset
 ):
+    """Also in evaluation mode, where the model stays."""
     model = experiment().build().train()
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    metrics = Protocols((protocol,))(model, digits, CPU)
+    metrics = Protocols((protocol,))(model, few_digits, CPU)
+    assert model.training
     yardsticks = {metric.pixels_column for metric in protocol.gives if metric.has_pixels}
     given = {column for column, value in metrics.items() if value is not None} - {SPLIT}
     assert given <= {one.column for one in protocol.gives} | yardsticks | set(protocol.chooses)
     assert isinstance(metrics[protocol.gives[0].column], float)
     once._results.clear()  # else the second would be the first
-    assert metrics == Protocols((protocol,))(model, digits, CPU)
-    assert model.training
+    assert metrics == Protocols((protocol,))(model.eval(), few_digits, CPU)
+    assert not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.usefixtures("nothing_measured")
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
-def test_a_model_in_evaluation_mode_stays_there(protocol: Protocol, digits: Dataset):
-    model = experiment().build().eval()
-    Protocols((protocol,))(model, digits, CPU)
-    assert not model.training
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
-def test_a_protocol_that_needs_labels_gives_nothing_without_and_costs_nothing(protocol: Protocol, digits: Dataset):
-    data, evaluation = unlabelled(digits), Protocols((protocol,))
+def test_a_protocol_that_needs_labels_gives_nothing_without_and_costs_nothing(protocol: Protocol, few_digits: Dataset):
+    data, evaluation = unlabelled(few_digits), Protocols((protocol,))
     metrics = evaluation(experiment().build(), data, CPU)
     needs = Need.LABELS in protocol.needs
     assert all(metrics[metric.column] is None for metric in protocol.gives) == needs
     assert (evaluation.forwards(data) == 0) == needs
-    assert evaluation.forwards(digits) > 0
+    assert evaluation.forwards(few_digits) > 0
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)

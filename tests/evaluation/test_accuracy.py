@@ -57,6 +57,6 @@ def test_the_interval_is_wilsons(right: int, images: int) -> None:
 
 
 def test_the_interval_of_ten_thousand_images_is_about_a_point() -> None:
-    assert accuracies(torch.ones(10_000, 1), torch.arange(10_000) % 2, 2, "knn")["knn_half_width"] == pytest.approx(
-        0.0098, abs=1e-4
-    )
+    assert accuracies(torch.ones(10_000, 1, dtype=torch.int64), torch.arange(10_000) % 2, 2, "knn")[
+        "knn_half_width"
+    ] == pytest.approx(0.0098, abs=1e-4)

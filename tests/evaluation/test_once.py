@@ -89,13 +89,13 @@ def test_streamed_images_are_known_by_their_content(calls: list[str], tmp_path: 
     assert data_key(replace(loaded[1], content=None), CPU) is None
 
 
-def test_weights_that_have_changed_are_measured_again(digits: Dataset, calls: list[str]) -> None:
+def test_weights_that_have_changed_are_measured_again(few_digits: Dataset, calls: list[str]) -> None:
     trained = model()
     protocols = Protocols((KnnProtocol(mask="removed"),))
-    protocols(trained, digits, CPU)
+    protocols(trained, few_digits, CPU)
     with torch.no_grad():
         trained.encoder.start_token += 1e-3
-    protocols(trained, digits, CPU)
+    protocols(trained, few_digits, CPU)
     assert calls == ["Subject", "Pixels", "Subject"]
 
 

@@ -59,9 +59,9 @@ def test_a_block_that_a_model_lacks_is_found_before_anything_is_measured(text: s
         protocol.check(experiment(depth=2).model_config)
 
 
-def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
+def test_the_standard_evaluation_gives_every_metric(few_digits: Dataset) -> None:
     model = experiment().build()
-    metrics = standard_evaluation()(model, digits, CPU)
+    metrics = standard_evaluation()(model, few_digits, CPU)
     evaluation = standard_evaluation()
     pixels = {metric.pixels_column for metric in evaluation.gives if metric.has_pixels}
     chosen = {column for protocol in evaluation.members for column in protocol.chooses}
@@ -70,11 +70,11 @@ def test_the_standard_evaluation_gives_every_metric(digits: Dataset) -> None:
     assert 0 <= metrics["few_shot_5_top1"] <= metrics["probe_top1"] <= 1
     missing = {metric.column for metric in standard_evaluation().gives if metrics[metric.column] is None}
     assert missing == {ENLARGED_PROBE.column, "probe_top5", "knn_top5"}  # there are only ten classes
-    assert standard_evaluation(enlarged=True)(model, digits, CPU)[ENLARGED_PROBE.column] is not None
+    assert standard_evaluation(enlarged=True)(model, few_digits, CPU)[ENLARGED_PROBE.column] is not None
 
 
 @pytest.mark.usefixtures("nothing_measured")
-def test_protocols_share_their_features(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_protocols_share_their_features(few_digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
     plain = Subject._read
 
@@ -83,26 +83,26 @@ def test_protocols_share_their_features(digits: Dataset, monkeypatch: pytest.Mon
         return plain(self, split, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Subject, "_read", counted)
-    Protocols((LinearProtocol(), KnnProtocol()))(experiment().build(), digits, CPU)
-    assert sorted(passes) == sorted((len(digits.train), len(digits.validation)))
+    Protocols((LinearProtocol(), KnnProtocol()))(experiment().build(), few_digits, CPU)
+    assert sorted(passes) == sorted((len(few_digits.train), len(few_digits.validation)))
 
 
-def test_metrics_that_are_not_measured_are_none(digits: Dataset) -> None:
-    metrics = Protocols.only(KNN.column)(experiment().build(), digits, CPU)
+def test_metrics_that_are_not_measured_are_none(few_digits: Dataset) -> None:
+    metrics = Protocols.only(KNN.column)(experiment().build(), few_digits, CPU)
     given = {column for column, value in metrics.items() if value is not None and column in METRICS}
     assert given == {KNN.column, KNN_10.column, "knn_half_width", "knn_balanced_top1"}
 
 
-def test_without_labels_there_is_a_validation_loss(digits: Dataset) -> None:
-    metrics = standard_evaluation()(experiment().build(), unlabelled(digits), CPU)
+def test_without_labels_there_is_a_validation_loss(few_digits: Dataset) -> None:
+    metrics = standard_evaluation()(experiment().build(), unlabelled(few_digits), CPU)
     assert metrics[PROBE.column] is metrics[KNN.column] is None
     assert metrics[VALIDATION_LOSS.column] is not None
 
 
-def test_a_protocol_that_trains_is_given_a_copy(digits: Dataset) -> None:
+def test_a_protocol_that_trains_is_given_a_copy(few_digits: Dataset) -> None:
     model = experiment().build()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert Protocols((Shaken(), KnnProtocol()))(model, digits, CPU)[VALIDATION_LOSS.column] == 1.0
+    assert Protocols((Shaken(), KnnProtocol()))(model, few_digits, CPU)[VALIDATION_LOSS.column] == 1.0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

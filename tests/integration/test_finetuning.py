@@ -8,19 +8,20 @@ from safetensors.torch import load_file
 
 import darl.results
 from darl.training.checkpoint import latest
-from tests.integration.conftest import Command
+from tests.integration.conftest import Command, Here
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def test_two_workers_fine_tune_as_one_process_does(command: Command, tmp_path: Path) -> None:
+def test_two_workers_fine_tune_as_one_process_does(command: Command, here: Here, tmp_path: Path) -> None:
     common = ("--data", "digits:0-1", "--patch-size", 4, "--epochs", 1, "--evaluations", 1, "--batch-size", 32)
-    command("-m", "darl.cli", "pretrain", *common, "--no-ray", "--protocols", "knn", "--results", tmp_path)
+    here("pretrain", *common, "--no-ray", "--protocols", "knn", "--results", tmp_path)
     (source,) = (tmp_path / "pretrain" / "checkpoints").iterdir()
-    tuned = ("-m", "darl.cli", "finetune", source, "--epochs", 2, "--batch-size", 32, "--augmentation", "full")
+    tuned = ("finetune", source, "--epochs", 2, "--batch-size", 32, "--augmentation", "full")
+    here(*tuned, "--no-ray", "--results", tmp_path / "one")
+    command("-m", "darl.cli", *tuned, "--workers", 2, "--results", tmp_path / "two")
     weights: list[dict[str, torch.Tensor]] = []
-    for name, more in (("one", ["--no-ray"]), ("two", ["--workers", 2])):
-        command(*tuned, *more, "--results", tmp_path / name)
+    for name in ("one", "two"):
         (folder,) = (tmp_path / name / "finetune" / "checkpoints").iterdir()
         weights.append(load_file(latest(folder) / "model.safetensors"))  # type: ignore[operator]
         row = darl.results.load(str(tmp_path / name / "finetune" / "trials")).iloc[0]

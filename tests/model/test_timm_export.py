@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from darl.errors import UserError
+from darl.model.encoder_config import EncoderConfig
 from darl.model.timm_encoder import TimmEncoder
 
 KINDS: list[dict[str, Any]] = [
@@ -21,7 +22,13 @@ KINDS: list[dict[str, Any]] = [
     {"position": "rope1d", "causal": True, "global_pool": ""},
     {"position": "absent", "order": "random", "qk_norm": True, "init_values": 0.5, "swiglu_mlp": True},
 ]
-every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.get("position", "default"))
+NAMES = [kind.get("position", "default") for kind in KINDS]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=NAMES)
+exported_by_onnx = pytest.mark.parametrize(  # seconds each, whatever the size
+    "kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])], ids=NAMES
+)
+SHORT = EncoderConfig(width=32, depth=2, heads=2)
+"""For exporters, which take their time for each block."""
 scripts = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
 
 
@@ -58,7 +65,7 @@ def test_scripted_in_training_it_drops_patches_and_paths() -> None:
 
 @every_kind
 def test_exported_with_a_dynamic_batch(kind: dict[str, Any]) -> None:
-    model = encoder(**kind)
+    model = encoder(size=SHORT, **kind)
     batch = torch.export.Dim("batch")
     exported = torch.export.export(model, (images(),), dynamic_shapes=({0: batch},)).module()
     for count in (1, 7):
@@ -76,12 +83,12 @@ def test_traced_for_another_batch(kind: dict[str, Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of the exporter's own
-@every_kind
+@exported_by_onnx
 def test_onnx_with_a_dynamic_batch(kind: dict[str, Any], tmp_path: Path) -> None:
     for package in ("onnx", "onnxscript"):
         pytest.importorskip(package, reason=f"{package} is not installed: pip install -e '.[onnx]'")
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install -e '.[onnx]'")
-    model, file = encoder(**kind), str(tmp_path / "model.onnx")
+    model, file = encoder(size=SHORT, **kind), str(tmp_path / "model.onnx")
     batch = torch.export.Dim("batch")
     torch.onnx.export(model, (images(),), file, dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
     session = onnxruntime.InferenceSession(file)

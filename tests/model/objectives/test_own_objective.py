@@ -120,8 +120,8 @@ def test_generation_and_denoising_are_refused_naming_the_objective(digits: Datas
         denoising_losses(model, digits, device=CPU)
 
 
-def test_its_evaluation_has_probes_and_no_denoising_losses(digits: Dataset) -> None:
-    metrics = standard_evaluation()(experiment().build(), digits, CPU)
+def test_its_evaluation_has_probes_and_no_denoising_losses(few_digits: Dataset) -> None:
+    metrics = standard_evaluation()(experiment().build(), few_digits, CPU)
     assert metrics["val_loss"] is None
     assert metrics["knn_top1"] is not None
 
