@@ -30,6 +30,9 @@ class ModelConfig(TrunkConfig):
         remedy = f"be {'given' if needs else 'left out'} for objective {self.objective.kind}"
         require((self.noise is not None) == needs, "noise", remedy, self.noise and str(self.noise))
         super().__post_init__()
+        fixed = self.noise is None or self.noise.adaptation() is None
+        remedy = f"be a fixed schedule for objective {self.objective}, whose loss is not that of clean patches"
+        require(fixed or self.objective.takes_adaptive_noise, "noise", remedy, str(self.noise))
         full = not (self.causal and self.objective.bidirectional)
         require(full, "causal", f"be false for objective {self.objective.kind}", self.causal)
         takes = self.attention is None or self.objective.takes_prefix

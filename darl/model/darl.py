@@ -19,6 +19,7 @@ from darl.errors import UserError
 from darl.model.config import ModelConfig
 from darl.model.encoder import Encoder
 from darl.model.initial_weights import reset
+from darl.model.noise import Noise
 from darl.model.objectives.base import Denoiser, Draws
 from darl.model.orders import inverse
 from darl.model.patches import unpatchify
@@ -42,6 +43,12 @@ class Darl(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = config.objective.build(config)
         self.decoder.apply(reset)
+        self.adaptation = None if config.noise is None else config.noise.adaptation()
+
+    @property
+    def schedule(self) -> Noise | None:
+        """What training draws gamma from now: the noise schedule, or what it has become where it follows the losses."""
+        return self.noise if self.adaptation is None else self.adaptation.schedule
 
     @property
     def order(self) -> "Int[Tensor, ' patches']":
@@ -57,7 +64,7 @@ class Darl(nn.Module):
 
         A row's draws depend only on `purpose` (for example seed and step) and the row: see `darl.randomness`.
         """
-        draws = self.objective.draws(self.config, self.noise)
+        draws = self.objective.draws(self.config, self.schedule)
         return {name: draw_rows(draw, rows, *purpose, name, device=device) for name, draw in draws.items()}
 
     def forward(
@@ -89,6 +96,13 @@ class Darl(nn.Module):
         patches, _ = self.encoder.patches(images)
         loss, prediction = self.objective.loss(self.encoder, self.decoder, patches, draws)
         return {"loss": loss, "prediction": prediction}
+
+    @torch.no_grad()
+    def observe(self, images: Tensor, draws: Draws, prediction: Tensor) -> None:
+        """Show a noise schedule that follows the losses how well `forward` predicted; nothing for others."""
+        if self.adaptation is not None:
+            patches, _ = self.encoder.patches(images)
+            self.adaptation.observe(*self.objective.denoising_errors(patches, prediction, draws))
 
     def forward_features(
         self, images: "Float[Tensor, 'batch channels height width']"

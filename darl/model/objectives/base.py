@@ -71,6 +71,11 @@ class Objective(Variant):
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
 
     @property
+    def takes_adaptive_noise(self) -> bool:
+        """Whether it has `denoising_errors`, which a noise schedule that follows the losses needs."""
+        return False
+
+    @property
     def causal_by_default(self) -> bool:
         """Whether the encoder has the causal mask where nothing is said about it."""
         return not self.bidirectional
@@ -116,6 +121,13 @@ class Objective(Variant):
 
         A formula, since it is evaluated for every trial; see `TrunkConfig.trunk_flops`.
         """
+
+    def denoising_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """The signal fractions of the patches that count in the loss, and the mean squared errors of their estimates.
+
+        Both (n). prediction: what `loss` gave for these patches and draws. Where `takes_adaptive_noise`.
+        """
+        raise NotImplementedError
 
     def denoiser(self, encoder: Trunk, decoder: nn.Module, patches: Tensor) -> Denoiser:
         """The clean patches, and their estimates from noisy ones. Raises UserError unless `can_denoise`."""

@@ -12,7 +12,7 @@ from darl.model.encoder_config import TrunkConfig
 from darl.model.noise import Corruption, Noise
 from darl.model.objectives.base import Draw, Draws
 from darl.model.objectives.next_patch import NextPatch, PatchDecoder
-from darl.model.objectives.prefix import squared_error
+from darl.model.objectives.prefix import counted, squared_error
 from darl.model.pair_blocks import PairBlocks, pair_block_flops
 from darl.model.sampling import Sampling, denoising_draw, levels
 from darl.variants import require
@@ -81,6 +81,18 @@ class Diffusion(NextPatch):
             return torch.randn(shape, generator=generator, device=generator.device)
 
         return {**super().draws(config, noise), "gamma": gamma, "noise": normal}
+
+    @property
+    def takes_adaptive_noise(self) -> bool:
+        """Where the loss is that of clean patches."""
+        return self.prediction == "x0"
+
+    def denoising_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        errors = (prediction.float() - self.targets(patches)).square().mean(2)
+        counts = counted(draws, patches.shape[1])
+        return (
+            (draws["gamma"].flatten(), errors.flatten()) if counts is None else (draws["gamma"][counts], errors[counts])
+        )
 
     def knows_gamma(self, config: TrunkConfig) -> bool:
         """Whether the decoder is told gamma, or can tell it by looking at a patch."""
