@@ -62,6 +62,9 @@ class Experiment:
     context_noise: float | None = changes(Aspect.LOSS, default=None)
     """Standard deviation of noise on the patches that the trunk reads in training (`darl.model.objectives.next_patch`);
     None for none, and then left out of a record."""
+    next_patches: int | None = changes(Aspect.LOSS, default=None)
+    """How many next patches each output predicts in training (`darl.model.objectives.next_patch`); None for one, and then
+    left out of a record."""
     objective: Objective = changes(Aspect.TARGET, default_factory=Diffusion)
     """What is predicted, and the loss."""
     noise: Noise | None = changes(Aspect.LOSS, default_factory=Beta)
@@ -113,6 +116,7 @@ class Experiment:
             causal=self.causal,
             attention=self.attention,
             context_noise=self.context_noise,
+            next_patches=self.next_patches,
             objective=self.objective,
             noise=self.noise,
             classes=self.content.classes if self.content and self.objective.needs_labels else None,

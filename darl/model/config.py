@@ -39,6 +39,8 @@ class ModelConfig(TrunkConfig):
         require(takes, "attention", f"be left out for objective {self.objective.kind}", self.attention)
         takes = self.context_noise is None or self.objective.takes_context_noise
         require(takes, "context_noise", f"be left out for objective {self.objective.kind}", self.context_noise)
+        takes = self.next_patches is None or self.objective.takes_next_patches
+        require(takes, "next_patches", f"be left out for objective {self.objective.kind}", self.next_patches)
         self.objective.check(self)
 
     def build(self, seed: int) -> "Darl":

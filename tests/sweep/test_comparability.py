@@ -25,7 +25,7 @@ SEEN = {
 TARGETS = {"objective", "objective_normalize_target"}
 IN_THE_LOSS = {
     "noise", "noise_a", "noise_b", "noise_pivot", "noise_warmup", "noise_floor", "noise_share", "noise_second_a",
-    "noise_second_b", "context_noise", "objective_decoder_depth", "objective_gamma_conditioning",
+    "noise_second_b", "context_noise", "next_patches", "objective_decoder_depth", "objective_gamma_conditioning",
     "objective_head_depth",
     "objective_prediction", "objective_decoder_width", "objective_label_smoothing",
 }  # fmt: skip

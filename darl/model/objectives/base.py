@@ -67,6 +67,8 @@ class Objective(Variant):
     """Whether it can be trained with prefix attention, `TrunkConfig.attention`."""
     takes_context_noise: ClassVar[bool] = False
     """Whether its trunk can read noisy patches in training, `TrunkConfig.context_noise`."""
+    takes_next_patches: ClassVar[bool] = False
+    """Whether it can predict several next patches, `TrunkConfig.next_patches`."""
     needs_labels: ClassVar[bool] = False
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
 

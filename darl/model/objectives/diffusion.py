@@ -66,8 +66,8 @@ class Diffusion(NextPatch):
         even = config.size.width % 2 == 0 or not self.gamma_conditioning
         require(even, "model.width", "be even for objective.gamma_conditioning", config.size.width)
 
-    def build(self, config: TrunkConfig) -> "DiffusionDecoder":
-        return DiffusionDecoder(self, config)
+    def build(self, config: TrunkConfig) -> PatchDecoder:
+        return self.with_heads(lambda: DiffusionDecoder(self, config), config)
 
     def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
         """For each patch a signal fraction, `gamma` (B, N), and standard normal `noise` (B, N, P); the prefix."""
@@ -115,6 +115,8 @@ class Diffusion(NextPatch):
 
 class DiffusionDecoder(PatchDecoder):
     """The denoising patch decoder: Transformer blocks over the pair [context z_t, embedded noisy patch]."""
+
+    per_patch: ClassVar[tuple[str, ...]] = ("gamma", "noise")
 
     def __init__(self, config: Diffusion, trunk: TrunkConfig):
         super().__init__()

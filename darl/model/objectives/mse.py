@@ -35,8 +35,8 @@ class Mse(NextPatch):
     def __post_init__(self) -> None:
         require(self.head_depth >= 0, "objective.head_depth", "be 0 or more", self.head_depth)
 
-    def build(self, config: TrunkConfig) -> "MseDecoder":
-        return MseDecoder(config, self.head_depth)
+    def build(self, config: TrunkConfig) -> PatchDecoder:
+        return self.with_heads(lambda: MseDecoder(config, self.head_depth), config)
 
     def patch_flops(self, config: TrunkConfig) -> float:
         """2WP for the linear map, and `pair_block_flops` for each block."""
