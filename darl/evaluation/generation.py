@@ -174,7 +174,7 @@ def _classifier_config(config: ModelConfig) -> ModelConfig:
     size = EncoderConfig(width=64, depth=4, heads=4, patch_size=sizes[0])
     return replace(
         config, size=size, order=Raster(), position=Rotary2d(), causal=False, objective=Mse(), noise=None, classes=None,
-        next_patches=None,
+        next_patches=None, condition=None,
     )  # fmt: skip
 
 

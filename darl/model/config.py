@@ -41,6 +41,8 @@ class ModelConfig(TrunkConfig):
         require(takes, "context_noise", f"be left out for objective {self.objective.kind}", self.context_noise)
         takes = self.next_patches is None or self.objective.takes_next_patches
         require(takes, "next_patches", f"be left out for objective {self.objective.kind}", self.next_patches)
+        takes = self.condition is None or self.objective.takes_condition
+        require(takes, "condition", f"be left out for objective {self.objective.kind}", self.condition)
         self.objective.check(self)
 
     def build(self, seed: int) -> "Darl":

@@ -10,6 +10,7 @@ features are returned in raster order, whatever the patch order; the mask can be
 Layouts: B batch, N patches, W width, P pixel values of a patch.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -146,6 +147,8 @@ class Darl(nn.Module):
         seed: int = 0,
         sampler: PatchSampler | str = "ancestral",
         temperature: float = 1.0,
+        labels: int | Sequence[int] | None = None,
+        guidance: float = 1.0,
     ) -> "Float[Tensor, 'n channels height width']":
         """Sample `n` images (normalised pixels) patch by patch.
 
@@ -157,12 +160,18 @@ class Darl(nn.Module):
             seed: seeds the samples.
             sampler: `ancestral`, or `ddim`, `ddim:eta=0.5` (`darl.model.sampling`).
             temperature: all noise is drawn times this, 0 or more.
+            labels: a class for all images, or one for each, of a model with `condition` labels; by default none.
+            guidance: how far to go from estimates without label to those with it (`Sampling.guidance`).
 
         Raises UserError where the objective does not allow it: see `Objective.check_drawing`.
         """
         require(n >= 1, "n", "be at least 1", n)
         sampler = PatchSampler.parse(sampler) if isinstance(sampler, str) else sampler
-        how = Sampling(steps=steps, sampler=sampler, temperature=temperature)
+        classes = (labels,) * n if isinstance(labels, int) else None if labels is None else tuple(labels)
+        require(classes is None or len(classes) == n, "labels", f"be one class, or one for each of {n} images", labels)
+        how = Sampling(
+            steps=steps, sampler=sampler, temperature=temperature, labels=classes, guidance=guidance
+        )  # fmt: skip
         self.objective.check_drawing(self.config, how)
         weight = self.encoder.start_token
         prefix = weight.new_empty(n, 0, self.patch_dim) if prefix is None else prefix.to(weight)

@@ -59,9 +59,10 @@ class PretrainingTask(Task):
 
     def __init__(self, experiment: Experiment, dataset: Dataset):
         self.experiment, self.labels = experiment, None
-        if experiment.objective.needs_labels:
+        if experiment.reads_labels:
             labels = dataset.train.labels
-            require(labels is not None, "data", "have labels for this objective", dataset.name)
+            whom = "this objective" if experiment.objective.needs_labels else "condition labels"
+            require(labels is not None, "data", f"have labels for {whom}", dataset.name)
             self.labels = torch.tensor(labels)
 
     def build(self) -> Darl:

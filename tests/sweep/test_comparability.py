@@ -18,8 +18,8 @@ from darl.sweep.comparability import require_comparable, require_comparable_over
 from darl.variants import Variant
 
 SEEN = {
-    "data", "image_size", "channels", "model_patch_size", "causal", "attention", "order", "order_block", "order_seed",
-    "objective_mask_ratio",
+    "data", "image_size", "channels", "model_patch_size", "causal", "attention", "condition", "order", "order_block",
+    "order_seed", "objective_mask_ratio",
     "content_train", "content_validation", "content_classes", "content_fingerprint", "content_test",
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}

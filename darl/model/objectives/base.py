@@ -36,7 +36,8 @@ Draws = Mapping[str, Tensor]
 """The random tensors drawn for a batch, by name; the first axis is the image. `LABELS` are among them if needed."""
 
 LABELS = "labels"
-"""The name among the draws under which the training loop adds the images' classes (B), for `Objective.needs_labels`."""
+"""The name among the draws under which the training loop adds the images' classes (B), for `Objective.needs_labels` and
+for models that are conditioned on labels."""
 
 
 _NO_IMAGES = "must predict the next patch for generation, got {!r}"
@@ -69,6 +70,8 @@ class Objective(Variant):
     """Whether its trunk can read noisy patches in training, `TrunkConfig.context_noise`."""
     takes_next_patches: ClassVar[bool] = False
     """Whether it can predict several next patches, `TrunkConfig.next_patches`."""
+    takes_condition: ClassVar[bool] = False
+    """Whether it can be conditioned on labels, `TrunkConfig.condition`."""
     needs_labels: ClassVar[bool] = False
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
 

@@ -67,7 +67,7 @@ class Diffusion(NextPatch):
         require(even, "model.width", "be even for objective.gamma_conditioning", config.size.width)
 
     def build(self, config: TrunkConfig) -> PatchDecoder:
-        return self.with_heads(lambda: DiffusionDecoder(self, config), config)
+        return self.complete(lambda: DiffusionDecoder(self, config), config)
 
     def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
         """For each patch a signal fraction, `gamma` (B, N), and standard normal `noise` (B, N, P); the prefix."""
@@ -147,13 +147,16 @@ class DiffusionDecoder(PatchDecoder):
 
         Predicted noise says nothing of the patch at gamma = 0: then the first level is 0.001.
         """
-        shape, prepared = (*context.shape[:2], self.head.out_features), self.prepare(context)
+        times = 2 if how.guided else 1
+        shape = (len(context) // times, context.shape[1], self.head.out_features)
+        prepared = self.prepare(context)
 
         def normal() -> Tensor:
             return torch.randn(shape, generator=generator, device=context.device, dtype=context.dtype)
 
         def estimate(noisy: Tensor, gamma: float) -> Tensor:
-            return self.denoise(prepared, noisy, torch.full(shape[:2], gamma, device=noisy.device, dtype=noisy.dtype))
+            noisy = noisy.repeat(times, 1, 1)
+            return how.guide(self.denoise(prepared, noisy, torch.full_like(noisy[..., 0], gamma)))
 
         steps = how.steps or (STEPS if self.knows_gamma else 1)
         return denoising_draw(estimate, normal, levels(steps, 0.001 * self.predicts_noise), how)
