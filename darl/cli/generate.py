@@ -24,7 +24,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "beta:a=0.03,b=1, a model has hardly learned to remove the last bit of noise; without\n"
         "gamma it must tell the noise by looking, which patches of few pixels do not allow: it\n"
         "draws in one step. Either way its images all look alike. A model that was trained by\n"
-        "MSE has one image to draw: the mean."
+        "MSE has one image to draw: the mean.\n"
+        "--noise mixture in pretraining keeps the paper's schedule for most patches and takes a\n"
+        "share of them from a uniform one."
     )
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
     parser.add_argument("--count", type=whole, default=16, help="number of images")

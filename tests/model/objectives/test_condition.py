@@ -1,10 +1,13 @@
 """Labels as a condition: of training and drawing, never of features."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 import darl
+from darl.data import Dataset
 from darl.errors import UserError
 from darl.evaluation.subject import Subject
 from darl.experiment import Experiment
@@ -13,6 +16,7 @@ from darl.model.objectives.base import LABELS
 from darl.model.objectives.condition import DROPPED, ClassCondition
 from darl.model.objectives.next_patch import PatchDecoder
 from darl.model.sampling import Sampling
+from darl.training.task import task_of
 from tests.model.reference_model import reference_context
 from tests.model.small_models import images, small
 
@@ -35,7 +39,7 @@ def drawn(model: Darl, labels: list[int]) -> dict[str, Tensor]:
 
 
 def test_the_start_token_knows_the_class_unless_it_is_dropped() -> None:
-    model, patches = conditional("mse"), None
+    model = conditional("mse")
     patches, _ = model.encoder.patches(images())
     start = model.encoder.start_token.detach().clone()
     contexts = []
@@ -76,15 +80,11 @@ def test_features_and_estimates_have_no_way_to_the_label(objective: str) -> None
     assert gradient is None
 
 
-def test_features_for_probes_do_not_change_with_the_images_labels(digits) -> None:
+def test_features_for_probes_do_not_change_with_the_images_labels(digits: Dataset) -> None:
     """As evaluations read them: labels of training and validation images are permuted."""
-    import dataclasses
-
     model = Experiment(content=digits.content, condition="labels").build()
-    shuffled = dataclasses.replace(
-        digits, **{split: dataclasses.replace(part, labels=part.labels[::-1].copy())
-                   for split in ("train", "validation") for part in [getattr(digits, split)]}
-    )  # fmt: skip
+    parts = {split: getattr(digits, split) for split in ("train", "validation")}
+    shuffled = replace(digits, **{name: replace(part, labels=part.labels[::-1].copy()) for name, part in parts.items()})
     (readout,) = Subject(model, digits, torch.device("cpu")).candidates("last", "mean")
     read = [Subject(model, data, torch.device("cpu")).features("validation", [readout])[readout]
             for data in (digits, shuffled)]  # fmt: skip
@@ -128,6 +128,12 @@ def test_a_record_has_it_only_where_it_is_given() -> None:
     assert Experiment.from_record(own.to_record()) == own
     assert "condition" not in Experiment().to_record()
     assert own.trial_id != Experiment().trial_id
+
+
+def test_images_without_labels_are_refused(digits: Dataset) -> None:
+    unlabelled = replace(digits, train=replace(digits.train, labels=None))
+    with pytest.raises(UserError, match=r"^data must have labels for condition labels, got 'digits'$"):
+        task_of(Experiment(content=digits.content, condition="labels"), unlabelled)
 
 
 def test_what_does_not_fit_is_refused() -> None:
