@@ -19,6 +19,11 @@ Of the neighbours: P2's weighting (Choi et al. 2022) is a fixed function of snr;
 & Dhariwal 2021, section 3.4) draws by the root of the mean squared loss at a timestep and divides the loss by that
 probability, which lowers the variance of one and the same objective. InfoNoise changes what is learned, as the choice
 of (a, b) does; so it is a schedule.
+
+It is made for drawing images, and does not find what the search for representations finds. On the digits
+(`sweeps/noise_schedule.py --adaptive`, three fresh seeds) it came to weak noise, as Beta(1.02, 0.26), where the search
+ended at Beta(0.02, 0.07); with 5 labels a class it had 82.9 % ± 1.8, the paper's schedule 84.5 % ± 2.9 and the best
+of the search 86.1 % ± 0.4; kNN 97.6, 97.6 and 97.7 %. Three seeds decide nothing.
 """
 
 from collections.abc import Callable

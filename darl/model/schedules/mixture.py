@@ -26,6 +26,16 @@ class Mixture(Noise):
     A model that is trained with nearly pure noise never learns to remove the last of it, so it cannot draw; one that is
     trained with every level alike learns worse features. A share of patches from a second schedule teaches the decoder
     the levels that drawing passes through.
+
+    Digits by `--recipe quick` with gamma-conditioning, seeds 0 and 1, uniform seed 0; Fréchet distance, precision and
+    recall are protocol `generation`'s, for other real images 0.6, 96 and 92 %:
+
+                       linear probe    5 labels a class    Fréchet      precision    recall
+        paper          98.1, 98.3      85.1, 84.8          18.4, 26.7   66, 27       2, 16
+        mixture        98.6, 98.3      85.6, 85.0          6.1, 6.2     81, 74       83, 88
+        uniform        98.3            85.2                1.7          73           89
+
+    So the probe loses nothing that could be seen, and drawings gain. Two seeds decide nothing about the probe.
     """
 
     kind: ClassVar[str] = "mixture"

@@ -15,8 +15,8 @@ from darl.model.noise import PAPER, Beta
 from darl.report.adapted import on_adapted, places
 from darl.report.figures.cells import finished
 from darl.report.figures.figure import ReportFigure
-from darl.report.figures.looks import KNOWN
-from darl.report.figures.style import INK, SKY, VALUES, VERMILLION, new_figure, plain_log
+from darl.report.figures.looks import KNOWN, looks
+from darl.report.figures.style import INK, VALUES, VERMILLION, Look, new_figure, plain_log
 from darl.report.figures.surface import LEAST, Surface, fit_surface
 from darl.sweep.wording import several
 
@@ -59,7 +59,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
         axes, side = figure.subplots(1, 2, width_ratios=(1.9, 1))
         draw_uncertainty(surface, done, side, findings.metric)
     draw_map(trials, axes, findings.metric, surface, missing=alone)
-    draw_adapted(adapted, axes)
+    draw_adapted(adapted, axes, looks(findings))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     title = f"{measure.name.capitalize()} over the noise schedule"
     alt = " ".join([_alt(done, trials, measure, surface), *(f"{note}." for note in on_adapted(findings))])
@@ -97,11 +97,11 @@ def draw_map(
     bar.set_label(measure.axis)
 
 
-def draw_adapted(adapted: Mapping[str, tuple[float, float, int]], axes: Axes) -> None:
+def draw_adapted(adapted: Mapping[str, tuple[float, float, int]], axes: Axes, looks: Mapping[str, Look]) -> None:
     """Draw where schedules that follow the losses have ended: at the Beta with their mean and variance."""
     for name, (a, b, _) in adapted.items():
-        mark: dict[str, Any] = {"marker": "P", "color": SKY, "edgecolors": "#ffffff", "s": 110, "zorder": 6}
-        axes.scatter([a], [b], label=f"{name} at its end ({a:.2g}, {b:.2g})", **mark)
+        mark: dict[str, Any] = {"marker": "P", "color": looks[name].color, "edgecolors": "#ffffff", "s": 110}
+        axes.scatter([a], [b], label=f"{name} at its end ({a:.2g}, {b:.2g})", zorder=6, **mark)
 
 
 def draw_uncertainty(surface: Surface, trials: pd.DataFrame, axes: Axes, metric: str) -> None:
