@@ -18,7 +18,8 @@ put it on embeddings). With s = 0.1, diffusion on digits (settings and figures a
 With *several next patches* (off by default) z_t also predicts x_{t+1} … x_{t+k-1}, each by a decoder of its own, as the
 heads of multi-token prediction (Gloeckle et al. 2024, arXiv 2404.19737). The loss is the mean over the k decoders, each
 one's over the patches that there are; those of diffusion denoise the same noisy patch. Features, estimates and drawings
-are the first decoder's. MEASURED_NEXT_PATCHES
+are the first decoder's. With k = 2 diffusion on digits had 98.1 % (+0.3, +0.6, +0.6) by linear probe and 84.4 % (-1.4,
+-0.1, +0.9) with 5 labels a class; three seeds decide nothing.
 
 Layouts: B batch, N patches in the order of prediction, W width, P pixel values of a patch, H heads, D head width.
 """
