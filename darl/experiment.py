@@ -62,6 +62,12 @@ class Experiment:
     context_noise: float | None = changes(Aspect.LOSS, default=None)
     """Standard deviation of noise on the patches that the trunk reads in training (`darl.model.objectives.next_patch`);
     None for none, and then left out of a record."""
+    next_patches: int | None = changes(Aspect.LOSS, default=None)
+    """How many next patches each output predicts in training (`darl.model.objectives.next_patch`); None for one, and
+    then left out of a record."""
+    condition: str | None = changes(Aspect.INPUT, default=None)
+    """`labels`: in training the start token knows the image's class, so that images of a class can be drawn
+    (`darl.model.objectives.condition`); None for not, and then left out of a record."""
     objective: Objective = changes(Aspect.TARGET, default_factory=Diffusion)
     """What is predicted, and the loss."""
     noise: Noise | None = changes(Aspect.LOSS, default_factory=Beta)
@@ -113,10 +119,17 @@ class Experiment:
             causal=self.causal,
             attention=self.attention,
             context_noise=self.context_noise,
+            next_patches=self.next_patches,
+            condition=self.condition,
             objective=self.objective,
             noise=self.noise,
-            classes=self.content.classes if self.content and self.objective.needs_labels else None,
+            classes=self.content.classes if self.content and self.reads_labels else None,
         )
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether pretraining needs the images' labels."""
+        return self.objective.needs_labels or self.condition is not None
 
     def build(self) -> "Darl":
         """The model, initialised from the seed."""

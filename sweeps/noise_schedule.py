@@ -11,6 +11,8 @@ Objective  The accuracy of simple classifiers on frozen features: a linear probe
 Search     Optuna's TPE. The first trials run all their epochs. If their early probes predict their final ones, later
            trials that are not in the best third after about 1/9 (by kNN) and 1/3 of the epochs are stopped. Then the
            best three and the known points run again on the same fresh seeds, and those that fall behind are dropped.
+           With --adaptive, which is the default on other data than the digits, InfoNoise races with them: a schedule
+           that follows the losses while it trains. If it comes to where the search ends, no search was needed.
 Map        --design grid runs every cell of an a × b grid with the same seeds instead, into RESULTS/noise_grid.
 Cost       The default (digits, two blocks, 10 trials of 36 epochs, 3 fresh seeds): 6 to 7 minutes on 2 cores.
 Result     RESULTS/noise_schedule/trials and curves, Parquet tables for pandas. The same command continues where it
@@ -58,7 +60,10 @@ def noise_schedule(options: Options) -> Sweep:
         return Design(**common, name="noise_grid", trials=flags.trials, cells=known | rest)
     require(flags.grid is None, "--grid", "come with --design grid", flags.grid)
     searched, trials = {"noise": COORDINATES[flags.coordinates]}, flags.trials or flags.usual_trials
-    return Search(**common, name="noise_schedule", trials=trials, space=searched, first=known)
+    asked = not base.data.startswith("digits") if flags.adaptive is None else flags.adaptive
+    suits = flags.adaptive or base.objective.takes_adaptive_noise
+    guests = {"infonoise": {"noise": "infonoise"}} if asked and suits else {}
+    return Search(**common, name="noise_schedule", trials=trials, space=searched, first=known, guests=guests)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +74,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grid", type=int, help="number of values of a and of b, over the search's range (default 6)")
     parser.add_argument(
         "--coordinates", default="shape", choices=list(COORDINATES), help="searched: (a, b), or mean and concentration"
+    )
+    parser.add_argument(
+        "--adaptive",
+        action=argparse.BooleanOptionalAction,
+        help="InfoNoise, which follows the losses, joins the race (default: except on the digits)",
     )
 
 

@@ -221,6 +221,8 @@ def _add_model_flags(fields: _FieldFlags) -> None:
     fields.add("position", kinds_help(Position))
     reads = "which patches read which; prefix: all of a random prefix one another, the others those before them"
     fields.add("attention", reads, usual="as --causal says", choices=list(ATTENTION))
+    told = "what the start token is told in training: the image's class, so that `darl generate --class` can draw it"
+    fields.add("condition", told, usual="nothing", choices=["labels"])
     fields.add("causal", "with the causal mask, if the objective allows it", action=argparse.BooleanOptionalAction)
     pooling = "pooling of the patches, which probes try beside all tokens side by side"
     fields.add("model.readout", pooling, choices=["mean", "last"])

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "beta:a=0.03,b=1, a model has hardly learned to remove the last bit of noise; without\n"
         "gamma it must tell the noise by looking, which patches of few pixels do not allow: it\n"
         "draws in one step. Either way its images all look alike. A model that was trained by\n"
-        "MSE has one image to draw: the mean."
+        "MSE has one image to draw: the mean.\n"
+        "--noise mixture in pretraining keeps the paper's schedule for most patches and takes a\n"
+        "share of them from a uniform one."
     )
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
     parser.add_argument("--count", type=whole, default=16, help="number of images")
@@ -36,6 +39,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "continue true images: the part of their patches that is given, in the model's order, above 0 and below 1. "
         "Shown side by side: what is given, the whole as drawn, the true image"
     )
+    of = "draw images of these classes in turn, by number or name, of a model pretrained with --condition labels"
+    parser.add_argument("--class", dest="classes", nargs="+", metavar="CLASS", help=of)
+    strength = (
+        "how many times images are moved from no class to theirs; above 1 the class shows more, and they differ less"
+    )
+    parser.add_argument("--guidance", type=nonnegative, default=1.0, help=strength)
     parser.add_argument("--prefix", type=float, metavar="PART", help=given)
     parser.add_argument("--data", help="validation images to continue (default: of the data that it was trained on)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise, and of which images are continued")
@@ -54,6 +63,8 @@ def run(flags: argparse.Namespace) -> None:
     part = flags.prefix
     require(part is None or 0 < part < 1, "--prefix", "be above 0 and below 1", part)
     require(part is not None or flags.data is None, "--data", "come with --prefix: it is continued", flags.data)
+    require(part is None or flags.classes is None, "--class", "be left out with --prefix", flags.classes)
+    require(flags.classes or flags.guidance == 1, "--guidance", "come with --class", flags.guidance)
     device = device_of(flags.device)
     import torch
     import torch.nn.functional as F
@@ -67,8 +78,12 @@ def run(flags: argparse.Namespace) -> None:
     if flags.steps is None and _is_blind(pretrained):
         print("drawn in one step, since the decoder cannot know gamma: images look alike (see --help)", file=sys.stderr)
     if part is None:
-        images = pretrained.model.generate(flags.count, **draw).cpu()
         columns = max(1, round(flags.count**0.5))
+        if flags.classes is not None:
+            numbers = _class_numbers(pretrained, flags.classes)
+            columns = len(numbers) if len(numbers) > 1 else columns
+            draw |= {"labels": list(islice(cycle(numbers), flags.count)), "guidance": flags.guidance}
+        images = pretrained.model.generate(flags.count, **draw).cpu()
     else:
         images = _continued(pretrained, _true_images(pretrained, flags), part, draw)
         columns = 3 * max(1, round((len(images) / 9) ** 0.5))
@@ -76,6 +91,24 @@ def run(flags: argparse.Namespace) -> None:
     pixels = F.interpolate((images * std + mean).clamp(0, 1), scale_factor=flags.enlarge, mode="nearest")
     save_image(pixels, flags.output, nrow=columns)
     print(flags.output)
+
+
+def _class_numbers(pretrained: "Pretrained", classes: list[str]) -> list[int]:
+    """The classes' numbers; names are looked up in the data that the model was trained on. Raises UserError."""
+    experiment = pretrained.experiment
+    told = experiment.condition is not None and experiment.content is not None
+    require(told, "--class", "be left out for a model that was pretrained without --condition labels", classes)
+    count = (experiment.content and experiment.content.classes) or 0
+    if all(name.isdecimal() and int(name) < count for name in classes):
+        return [int(name) for name in classes]
+    from darl.data import locate
+    from darl.data.dataset import open_data
+
+    names = list(open_data(locate(experiment.data)).classes or ())
+    for name in classes:
+        remedy = f"be a number below {count}, or one of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
+        require(name in names, "--class", remedy, name)
+    return [names.index(name) for name in classes]
 
 
 def _is_blind(pretrained: "Pretrained") -> bool:

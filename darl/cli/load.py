@@ -45,7 +45,8 @@ def check_labels(experiment: Experiment, dataset: "Dataset") -> None:
         _ = dataset.class_count
         return
     kind, has = experiment.objective.kind, dataset.train.labels is not None
-    require(has or not experiment.objective.needs_labels, "data", f"have labels for objective {kind}", experiment.data)
+    whom = f"objective {kind}" if experiment.objective.needs_labels else "condition labels"
+    require(has or not experiment.reads_labels, "data", f"have labels for {whom}", experiment.data)
 
 
 def check_protocols(

@@ -30,12 +30,19 @@ class ModelConfig(TrunkConfig):
         remedy = f"be {'given' if needs else 'left out'} for objective {self.objective.kind}"
         require((self.noise is not None) == needs, "noise", remedy, self.noise and str(self.noise))
         super().__post_init__()
+        fixed = self.noise is None or self.noise.adaptation() is None
+        remedy = f"be a fixed schedule for objective {self.objective}, whose loss is not that of clean patches"
+        require(fixed or self.objective.takes_adaptive_noise, "noise", remedy, str(self.noise))
         full = not (self.causal and self.objective.bidirectional)
         require(full, "causal", f"be false for objective {self.objective.kind}", self.causal)
         takes = self.attention is None or self.objective.takes_prefix
         require(takes, "attention", f"be left out for objective {self.objective.kind}", self.attention)
         takes = self.context_noise is None or self.objective.takes_context_noise
         require(takes, "context_noise", f"be left out for objective {self.objective.kind}", self.context_noise)
+        takes = self.next_patches is None or self.objective.takes_next_patches
+        require(takes, "next_patches", f"be left out for objective {self.objective.kind}", self.next_patches)
+        takes = self.condition is None or self.objective.takes_condition
+        require(takes, "condition", f"be left out for objective {self.objective.kind}", self.condition)
         self.objective.check(self)
 
     def build(self, seed: int) -> "Darl":

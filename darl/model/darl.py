@@ -10,6 +10,7 @@ features are returned in raster order, whatever the patch order; the mask can be
 Layouts: B batch, N patches, W width, P pixel values of a patch.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,7 @@ from darl.errors import UserError
 from darl.model.config import ModelConfig
 from darl.model.encoder import Encoder
 from darl.model.initial_weights import reset
+from darl.model.noise import Noise
 from darl.model.objectives.base import Denoiser, Draws
 from darl.model.orders import inverse
 from darl.model.patches import unpatchify
@@ -42,6 +44,12 @@ class Darl(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = config.objective.build(config)
         self.decoder.apply(reset)
+        self.adaptation = None if config.noise is None else config.noise.adaptation()
+
+    @property
+    def schedule(self) -> Noise | None:
+        """What training draws gamma from now: the noise schedule, or what it has become where it follows the losses."""
+        return self.noise if self.adaptation is None else self.adaptation.schedule
 
     @property
     def order(self) -> "Int[Tensor, ' patches']":
@@ -57,7 +65,7 @@ class Darl(nn.Module):
 
         A row's draws depend only on `purpose` (for example seed and step) and the row: see `darl.randomness`.
         """
-        draws = self.objective.draws(self.config, self.noise)
+        draws = self.objective.draws(self.config, self.schedule)
         return {name: draw_rows(draw, rows, *purpose, name, device=device) for name, draw in draws.items()}
 
     def forward(
@@ -89,6 +97,13 @@ class Darl(nn.Module):
         patches, _ = self.encoder.patches(images)
         loss, prediction = self.objective.loss(self.encoder, self.decoder, patches, draws)
         return {"loss": loss, "prediction": prediction}
+
+    @torch.no_grad()
+    def observe(self, images: Tensor, draws: Draws, prediction: Tensor) -> None:
+        """Show a noise schedule that follows the losses how well `forward` predicted; nothing for others."""
+        if self.adaptation is not None:
+            patches, _ = self.encoder.patches(images)
+            self.adaptation.observe(*self.objective.denoising_errors(patches, prediction, draws))
 
     def forward_features(
         self, images: "Float[Tensor, 'batch channels height width']"
@@ -132,6 +147,8 @@ class Darl(nn.Module):
         seed: int = 0,
         sampler: PatchSampler | str = "ancestral",
         temperature: float = 1.0,
+        labels: int | Sequence[int] | None = None,
+        guidance: float = 1.0,
     ) -> "Float[Tensor, 'n channels height width']":
         """Sample `n` images (normalised pixels) patch by patch.
 
@@ -143,12 +160,18 @@ class Darl(nn.Module):
             seed: seeds the samples.
             sampler: `ancestral`, or `ddim`, `ddim:eta=0.5` (`darl.model.sampling`).
             temperature: all noise is drawn times this, 0 or more.
+            labels: a class for all images, or one for each, of a model with `condition` labels; by default none.
+            guidance: how far to go from estimates without label to those with it (`Sampling.guidance`).
 
         Raises UserError where the objective does not allow it: see `Objective.check_drawing`.
         """
         require(n >= 1, "n", "be at least 1", n)
         sampler = PatchSampler.parse(sampler) if isinstance(sampler, str) else sampler
-        how = Sampling(steps=steps, sampler=sampler, temperature=temperature)
+        classes = (labels,) * n if isinstance(labels, int) else None if labels is None else tuple(labels)
+        require(classes is None or len(classes) == n, "labels", f"be one class, or one for each of {n} images", labels)
+        how = Sampling(
+            steps=steps, sampler=sampler, temperature=temperature, labels=classes, guidance=guidance
+        )  # fmt: skip
         self.objective.check_drawing(self.config, how)
         weight = self.encoder.start_token
         prefix = weight.new_empty(n, 0, self.patch_dim) if prefix is None else prefix.to(weight)

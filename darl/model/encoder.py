@@ -152,9 +152,10 @@ class Encoder(nn.Module):
         causal: bool | None = None,
         mask: Tensor | None = None,
         prefix: Tensor | None = None,
+        condition: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """[start, tokens] (B, T, W) after each block; arguments as of `trunk`."""
-        start = self.start_token.expand(len(tokens), -1, -1).to(tokens.dtype)
+        start = self._start(len(tokens), condition).to(tokens.dtype)
         x, table = torch.cat([start, tokens], dim=1), self._rotation(grid)
         if table is not None:
             table = table[: x.shape[1]] if at is None else table[F.pad(at + 1, (1, 0))]  # row 0 is the start token's
@@ -173,9 +174,11 @@ class Encoder(nn.Module):
         causal: bool | None = None,
         mask: Tensor | None = None,
         prefix: Tensor | None = None,
+        condition: Tensor | None = None,
     ) -> Tensor:
         """[start, tokens] (B, T, W) through all blocks and the last norm."""
-        last = deque(self.states(tokens, grid, at=at, causal=causal, mask=mask, prefix=prefix), maxlen=1)
+        reading = {"at": at, "causal": causal, "mask": mask, "prefix": prefix, "condition": condition}
+        last = deque(self.states(tokens, grid, **reading), maxlen=1)  # pyright: ignore[reportArgumentType]
         return self.norm(last[0])
 
     def raster(self, tokens_BTW: Tensor, grid: Grid) -> Tensor:
@@ -187,10 +190,12 @@ class Encoder(nn.Module):
         """An empty cache, for `next_output`."""
         return [None] * len(self.blocks)
 
-    def next_output(self, patch: Tensor | None, index: int, batch: int, cache: Cache) -> Tensor:
+    def next_output(
+        self, patch: Tensor | None, index: int, batch: int, cache: Cache, condition: Tensor | None = None
+    ) -> Tensor:
         """The causal trunk's output (B, 1, W) from which the patch at `index` of the order is predicted."""
         if patch is None:
-            x = self.start_token.expand(batch, -1, -1)
+            x = self._start(batch, condition)
         else:
             x = self.embed(patch.unsqueeze(1), self.grid, slice(index - 1, index))
         table = None if self.rotation is None else self.rotation[index : index + 1]
@@ -239,6 +244,11 @@ class Encoder(nn.Module):
     def forward(self, images: "Float[Tensor, 'batch channels height width']") -> "Float[Tensor, 'batch outputs']":
         """Class scores (B, num_classes), or the readout (B, W) where there is no classifier."""
         return self.forward_head(self.forward_features(images))
+
+    def _start(self, batch: int, condition: Tensor | None) -> Tensor:
+        """The start tokens (B, 1, W), plus what each image is conditioned on (B, W)."""
+        start = self.start_token.expand(batch, -1, -1)
+        return start if condition is None else start + condition.unsqueeze(1)
 
     def _order(self, grid: Grid) -> Tensor:
         return self.order if grid == self.grid else self._permutation(grid)[0].to(self.order.device)

@@ -135,6 +135,11 @@ class TrunkConfig:
     context_noise: float | None = None
     """Standard deviation, in that of the images' pixels, of the noise on the patches that the trunk reads in training
     (`darl.model.objectives.next_patch`); None for none."""
+    next_patches: int | None = None
+    """How many patches each output of the trunk predicts in training (`darl.model.objectives.next_patch`), from 2 to
+    all; None for the next one alone."""
+    condition: str | None = None
+    """`labels`: in training the start token knows the image's class (`darl.model.objectives.condition`); None: not."""
     classes: int | None = None
     """Number of classes of the images' labels, for an objective that learns them; None where it is not known."""
 
@@ -143,6 +148,12 @@ class TrunkConfig:
         require(self.attention in (None, PREFIX), "attention", f"be {PREFIX}, or left out", self.attention)
         noise = self.context_noise
         require(noise is None or 0 < noise < math.inf, "context_noise", "be positive, or none", noise)
+        require(self.condition in (None, "labels"), "condition", "be labels, or none", self.condition)
+        ahead = self.next_patches
+        fits = ahead is None or 2 <= ahead <= self.patches
+        require(fits, "next_patches", f"be between 2 and the {self.patches} patches, or none", ahead)
+        remedy = "be none for attention prefix, whose prefix hides no patch but the next"
+        require(not (ahead and self.attention), "next_patches", remedy, ahead)
         fits = not (self.causal and self.attention)
         require(fits, "causal", "be false for attention prefix, whose features are read without mask", self.causal)
         grid_of(self.image_size, self.size.patch_size)

@@ -35,6 +35,8 @@ def create_model(
     causal: bool | None = None,
     attention: str | None = None,
     context_noise: float | None = None,
+    next_patches: int | None = None,
+    condition: str | None = None,
     readout: str | None = None,
     classes: int | None = None,
     seed: int = 0,
@@ -56,8 +58,10 @@ def create_model(
         attention: the same in words, `causal` or `full`; or `prefix`, with which the objectives that predict in order
             read a random prefix without mask (`darl.model.objectives.prefix`).
         context_noise: standard deviation of noise on the patches that the trunk reads in training (`mse`, `diffusion`).
+        next_patches: how many next patches each output predicts in training, 2 or more (`mse`, `diffusion`).
+        condition: `labels`: the start token knows the image's class in training (`mse`, `diffusion`); needs `classes`.
         readout: `mean` or `last`: what `forward_head` gives.
-        classes: number of classes, for an objective that learns labels (`supervised`).
+        classes: number of classes, for an objective that learns labels (`supervised`), and for a condition.
         seed: seeds the initial weights.
 
     Raises UserError naming the argument, the value and the remedy.
@@ -78,6 +82,8 @@ def create_model(
         position=_variant(Position, position),
         **reading,
         context_noise=context_noise,
+        next_patches=next_patches,
+        condition=condition,
         objective=chosen_objective,
         noise=schedule if chosen_objective.uses_noise else None,
         classes=classes,

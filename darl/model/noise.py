@@ -6,16 +6,17 @@ A schedule is a distribution over the signal fraction gamma in [0, 1] of a noisy
 
 The paper draws gamma from Beta(a, b), and finds its best far noisier than the usual diffusion schedules: a near 0.03
 with b = 1, so that half of all patches have gamma below 1e-10. The conventional schedules are here for comparison.
-A new schedule is one class with a density and a quantile function.
+A new schedule is one class with a density and a quantile function; `darl.model.schedules` has more.
 """
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darl.aspects import Aspect, changes
 from darl.model.torch_internals import standard_gamma
@@ -24,7 +25,7 @@ from darl.variants import Variant, require
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["PAPER", "Beta", "Corruption", "Cosine", "Linear", "Noise", "nearest_beta"]
+__all__ = ["PAPER", "Adaptation", "Beta", "Corruption", "Cosine", "Linear", "Noise", "nearest_beta"]
 
 
 class Corruption(NamedTuple):
@@ -49,6 +50,7 @@ class Noise(Variant):
     """
 
     family: ClassVar[str] = "noise"
+    package: ClassVar[str] = "darl.model.schedules"
 
     @abstractmethod
     def density(self, gamma: "Float[Tensor, '*shape']") -> "Float[Tensor, '*shape']":
@@ -69,6 +71,30 @@ class Noise(Variant):
     def variance(self) -> float:
         """The variance of gamma."""
         return self.quantile(_midpoints()).var(correction=0).item()
+
+    def adaptation(self) -> "Adaptation | None":
+        """The state, as it is before the first step, of a schedule that follows the losses; None for a fixed one."""
+        return None
+
+
+class Adaptation(nn.Module):
+    """The state of a schedule that follows the losses of training: a part of the model, and so of its checkpoints."""
+
+    @abstractmethod
+    def observe(self, gamma: "Float[Tensor, ' patches']", losses: "Float[Tensor, ' patches']") -> None:
+        """Count a micro-batch's mean squared errors of estimated clean patches. The schedule does not change yet."""
+
+    @abstractmethod
+    def update(self, total: Callable[[Tensor], Tensor]) -> None:
+        """Adapt the schedule to what was observed since the last step; called once for each step, on every worker.
+
+        total: the sum of a tensor over the workers. Equal totals must give equal states.
+        """
+
+    @property
+    @abstractmethod
+    def schedule(self) -> Noise:
+        """What gamma is drawn from now."""
 
 
 @dataclass(frozen=True, kw_only=True)

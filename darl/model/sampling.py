@@ -78,11 +78,32 @@ class Sampling:
     """The steps' noise."""
     temperature: float = 1.0
     """All noise is drawn times this, 0 or more: less for draws that are more alike, 0 for one draw."""
+    labels: tuple[int, ...] | None = None
+    """The class of each image, for a model that is conditioned on labels; None to draw without."""
+    guidance: float = 1.0
+    """Classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598): estimates are moved this many times from those
+    without label to those with it. 1: the latter; above 1 the class shows more, and images differ less."""
 
     def __post_init__(self) -> None:
         require(self.steps is None or self.steps >= 1, "steps", "be at least 1", self.steps)
         fits = 0 <= self.temperature < math.inf
         require(fits, "temperature", "be a finite number, 0 or more", self.temperature)
+        fits = 0 <= self.guidance < math.inf
+        require(fits, "guidance", "be a finite number, 0 or more", self.guidance)
+        fits = self.guidance == 1 or self.labels is not None
+        require(fits, "guidance", "come with labels to guide to", self.guidance)
+
+    @property
+    def guided(self) -> bool:
+        """Whether estimates without label are needed, too."""
+        return self.guidance != 1
+
+    def guide(self, both: Tensor) -> Tensor:
+        """(B, …) from (2B, …) where guided: rows with label, then the same without."""
+        if not self.guided:
+            return both
+        labelled, free = both.chunk(2)
+        return free + self.guidance * (labelled - free)
 
 
 def levels(steps: int, first: float = 0.0) -> list[float]:
@@ -121,16 +142,22 @@ def denoising_draw(
 
 
 def sample_patches(
-    encoder: Trunk, draw: Callable[[Tensor], Tensor], prefix: "Float[Tensor, 'batch given patch_dim']", patches: int
+    encoder: Trunk,
+    draw: Callable[[Tensor], Tensor],
+    prefix: "Float[Tensor, 'batch given patch_dim']",
+    patches: int,
+    condition: Tensor | None = None,
 ) -> "Float[Tensor, 'batch patches patch_dim']":
     """Patches (B, `patches`, P) in the order of prediction: `prefix` (B, k, P), then sampled ones.
 
     draw: samples a patch (B, 1, P) given the trunk's output (B, 1, W). B batch, P pixel values of a patch, W width.
+    condition: (B, W) for the start token; with (mB, W), each image is read m times, and `draw` is given (mB, 1, W).
     """
     given, cache = prefix.shape[1], encoder.new_cache()
-    drawn = list(prefix.unbind(1))
+    drawn, times = list(prefix.unbind(1)), 1 if condition is None else len(condition) // len(prefix)
     for index in range(patches):
-        context = encoder.next_output(drawn[index - 1] if index else None, index, len(prefix), cache)
+        last = drawn[index - 1].repeat(times, 1) if index else None
+        context = encoder.next_output(last, index, times * len(prefix), cache, condition)
         if index >= given:
             drawn.append(draw(context)[:, 0])
     return torch.stack(drawn, dim=1)

@@ -58,6 +58,7 @@ class Trunk(Protocol):
         causal: bool | None = None,
         mask: Tensor | None = None,
         prefix: Tensor | None = None,
+        condition: Tensor | None = None,
     ) -> Tensor:
         """[start, tokens] (B, n + 1, W) through all blocks and the last norm.
 
@@ -71,15 +72,18 @@ class Trunk(Protocol):
                 true where the row's token reads the column's.
             prefix: instead of `causal`: (B), for each image how many tokens read one another, from 1 (the start token
                 alone) to n + 1; the others read causally. See `darl.model.prefix_attention`.
+            condition: (B, W), added to each image's start token (`darl.model.objectives.condition`).
 
         """
         ...
 
-    def next_output(self, patch: Tensor | None, index: int, batch: int, cache: Cache) -> Tensor:
+    def next_output(
+        self, patch: Tensor | None, index: int, batch: int, cache: Cache, condition: Tensor | None = None
+    ) -> Tensor:
         """The causal trunk's output (B, 1, W) from which the patch at `index` of the order is predicted.
 
-        patch: (B, P), the patch before it; None for index 0, where the start token is read. cache: from `new_cache`;
-        it is extended in place, so that each call computes one token only.
+        patch: (B, P), the patch before it; None for index 0, where the start token is read, plus `condition` (B, W).
+        cache: from `new_cache`; it is extended in place, so that each call computes one token only.
         """
         ...
 

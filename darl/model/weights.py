@@ -196,7 +196,7 @@ def _translate(model: Any, state: dict[str, Any], prefix: str, *_: object) -> No
 
 def _is_needless(name: str) -> bool:
     """Whether an encoder may lack the weight: the decoder's, and those that timm's feature extraction cuts off."""
-    return name.startswith(("decoder.", "blocks.", "norm."))
+    return name.startswith(("decoder.", "adaptation.", "blocks.", "norm."))
 
 
 def _resampled(table: Tensor, encoder: nn.Module) -> Tensor:

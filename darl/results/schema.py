@@ -9,6 +9,7 @@ import pyarrow as pa
 from darl.evaluation.protocol import SPLIT, chosen_columns, measured
 from darl.experiment import columns
 from darl.metrics import TRAINING_LOSS
+from darl.training import adapted
 
 __all__ = ["SCHEMA_VERSION", "curves_schema", "trials_schema"]
 
@@ -54,7 +55,7 @@ def trials_schema() -> pa.Schema:
     test = [metric.test_column for metric in measured() if metric.tested]
     metrics = dict.fromkeys([*judging, TRAINING_LOSS.column, *initial, *pixels, *test, *others], float)
     chosen = dict.fromkeys([*chosen_columns(), SPLIT], str)
-    whole = {**BEFORE_RECORD, **record, "config": str, **metrics, **chosen, **AFTER_METRICS}
+    whole = {**BEFORE_RECORD, **record, "config": str, **metrics, **chosen, **adapted.COLUMNS, **AFTER_METRICS}
     fields = [(name, ARROW[kind]) for name, kind in whole.items()]
     fields += [("started_at", pa.timestamp("us", "UTC"))]
     fields += [("host", pa.string()), ("error", pa.string()), ("schema_version", pa.int64())]
@@ -65,7 +66,7 @@ def curves_schema() -> pa.Schema:
     """One row per evaluation in an attempt."""
     judging, others = _metric_columns()
     measures = {**dict.fromkeys([*judging, *others], float), **dict.fromkeys(chosen_columns(), str)}
-    whole = {**CURVE, **measures, "seconds": float, "schema_version": int}
+    whole = {**CURVE, **measures, **adapted.COLUMNS, "seconds": float, "schema_version": int}
     return stamped([(name, ARROW[kind]) for name, kind in whole.items()])
 
 

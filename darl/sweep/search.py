@@ -39,6 +39,8 @@ class Search(Sweep):
     trials: int = 16  # pyright: ignore[reportIncompatibleVariableOverride]
     first: Mapping[str, Point] = field(default_factory=dict[str, Point])
     """Known points by label; they run first and are never stopped early."""
+    guests: Mapping[str, Point] = field(default_factory=dict[str, Point])
+    """Points outside the space, by label, that run in the race alone, as a schedule that is no Beta."""
     contenders: int = 3
     """How many of the search's best points run in the race."""
     reduction: int = 3
@@ -58,6 +60,8 @@ class Search(Sweep):
         for name, point in self.first.items():
             read_back = self.point_of(self.experiment(point))
             require(read_back == point, "first", "set each value that the space draws, and no other", {name: point})
+        for name in self.guests:
+            require(name not in self.first, "guests", "have other labels than the first points", name)
         if self.baseline is not None:
             remedy = f"be one of the first points ({', '.join(self.first) or 'there is none'})"
             require(self.baseline in self.first, "baseline", remedy, self.baseline)
@@ -108,8 +112,8 @@ class Search(Sweep):
 
     @property
     def known_points(self) -> Mapping[str, Point]:
-        """The points that run first."""
-        return self.first
+        """The points that run first, and those that run in the race alone."""
+        return {**self.first, **self.guests}
 
     @property
     def varied_paths(self) -> frozenset[str]:
@@ -132,6 +136,7 @@ class Search(Sweep):
         """The space, the known points, the number of trials, the epochs of each, and when a trial is stopped early."""
         lines = [f"  {path}: {dimension}" for path, dimension in self.space.items()]
         lines += [f"  known point: {name}: {describe(point)}" for name, point in self.first.items()]
+        lines += [f"  in the race: {name}: {describe(point)}" for name, point in self.guests.items() if self.seeds > 1]
         again = f", then the best {self.contenders} and the known ones on {several(self.seeds - 1, 'fresh seeds')}"
         points = several(self.trials, "points")
         lines.append(f"trials: {points} on seed {self.base.seed}{again if self.seeds > 1 else ''}")
@@ -192,8 +197,8 @@ class Search(Sweep):
 
     @property
     def compared_cells(self) -> int:
-        """Number of contenders and known points."""
-        return self.contenders + len(self.first)
+        """Number of contenders, known points and guests."""
+        return self.contenders + len(self.known_points)
 
     @property
     def whole_seeds(self) -> int:
@@ -216,7 +221,7 @@ class Search(Sweep):
     def settings_rows(self) -> list[tuple[str, str]]:
         """The dimensions and the known points."""
         rows = [(path, str(dimension)) for path, dimension in self.space.items()]
-        return rows + [(f"known point: {name}", describe(point)) for name, point in self.first.items()]
+        return rows + [(f"known point: {name}", describe(point)) for name, point in self.known_points.items()]
 
     def label(self, experiment: Experiment) -> str | None:
         """A known point's name, else the point's numbers."""
@@ -225,23 +230,27 @@ class Search(Sweep):
 
     def label_of(self, point: Point) -> str:
         """A known point's name, else the point's numbers."""
-        return next((name for name, known in self.first.items() if known == point), None) or describe(point)
+        return next((name for name, known in self.known_points.items() if known == point), None) or describe(point)
 
     def point_of(self, experiment: Experiment) -> Point | None:
         """The experiment's point; None for an experiment that is not of this search."""
+        repeat = experiment.seed - self.base.seed
+        for guest in self.guests.values():
+            if self.experiment(guest, repeat).identity == experiment.identity:
+                return dict(guest) if repeat > 0 else None
         point: Point = {}
         for path, dimension in self.space.items():
             part = dimension.part(path, experiment)
             if part is None:
                 return None
             point |= part
-        same = self.experiment(point, experiment.seed - self.base.seed).identity == experiment.identity
+        same = self.experiment(point, repeat).identity == experiment.identity
         return point if same else None
 
     def racing(self, rows: Iterable[Record]) -> list[Point]:
-        """The points of the race: the known ones, then the best of the search; none before a trial has finished."""
+        """The points of the race: known ones, guests, the best of the search; none before a trial has finished."""
         best = self.ranked(rows)[: self.contenders]
-        known = [dict(point) for point in self.first.values()] if best else []
+        known = [dict(point) for point in self.known_points.values()] if best else []
         return known + [point for point in best if point not in known]  # known points first: a race may be cut short
 
     def ranked(self, rows: Iterable[Record]) -> list[Point]:
@@ -259,7 +268,8 @@ class Search(Sweep):
     def to_record(self) -> Record:
         """Plain JSON values."""
         names = ("contenders", "reduction", "early", "pilot")
-        own = {name: getattr(self, name) for name in names} | {"first": {**self.first}, "sampler": str(self.sampler)}
+        own = {name: getattr(self, name) for name in names} | {"sampler": str(self.sampler)}
+        own |= {"first": {**self.first}, "guests": {**self.guests}}
         return self._shared() | own | {"space": {path: part.to_record() for path, part in self.space.items()}}
 
     @classmethod

@@ -47,6 +47,10 @@ class Leader(NamedTuple):
     """What it changes of the sweep's base."""
 
 
+_OF_THE_LEADER = ("attention", "context_noise", "next_patches", "condition")
+"""Settings that rivals do not have: those of next-patch prediction, and labels."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Yardsticks(Design):
     """A design whose baselines are the leaders of another sweep, one for each data set; its other cells are rivals.
@@ -184,9 +188,8 @@ def _beside(sweep: Sweep, leader: Leader, *, alone: bool) -> _Beside:
     rivals: list[Rival] = []
     left_out: dict[str, str] = {}
     for name, changes in RIVALS.items():
-        point = _without(leader.point, "objective", "noise", "causal", "attention") | changes | {"noise": None}
-        if first.attention is not None:
-            point["attention"] = None
+        point = _without(leader.point, "objective", "noise", "causal", *_OF_THE_LEADER) | changes | {"noise": None}
+        point |= {name: None for name in _OF_THE_LEADER if getattr(first, name) is not None}
         try:
             own = sweep.experiment(point)
         except UserError as error:

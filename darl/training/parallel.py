@@ -32,12 +32,15 @@ class World:
         part = batch_size // self.size
         return range(self.rank * part, (self.rank + 1) * part)
 
-    def mean(self, values: Tensor) -> Tensor:
-        """The mean of a tensor over the workers; all workers must call it."""
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over the workers; all workers must call it."""
         if self.size > 1:
             dist.all_reduce(values)
-            values /= self.size
         return values
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of a tensor over the workers; all workers must call it."""
+        return self.sum(values) / self.size if self.size > 1 else values
 
     def any(self, holds: bool, device: torch.device) -> bool:
         """Whether `holds` is true on any worker; all workers must call it."""

@@ -174,6 +174,7 @@ class _Training:
         step = self.progress.step
         losses = self.task.losses(self.model, batch, self.rows.start, self.microbatch_size, step)
         yield from self._counted(self.loop.step(step, losses, self.experiment.accumulate, batch.indices))
+        self.task.after_step(self.model, self.world)
 
     def flush_losses(self) -> Iterator[Stepped]:
         """See `Loop.flush_losses`."""
@@ -207,7 +208,8 @@ class _Training:
         """Evaluate the weights, or their moving average where there is one; only the end sees the test split."""
         dataset = self.dataset if epoch == self.experiment.epochs else self.dataset.deciding
         with self.loop.autocast:
-            metrics = dict(measured_by(self.loop.evaluated_model, dataset, self.device))
+            metrics = {**measured_by(self.loop.evaluated_model, dataset, self.device)}
+        metrics |= self.task.state_columns(self.model)
         progress, seen = self.progress, self.progress.step * self.experiment.batch_size
         event = Evaluated(
             epoch=epoch,

@@ -5,7 +5,7 @@ Pretraining and fine-tuning differ in these only. Steps, epochs, evaluations, ch
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
@@ -15,7 +15,9 @@ from darl.data import Batch, Dataset
 from darl.experiment import Experiment
 from darl.model.darl import Darl
 from darl.model.objectives.base import LABELS, Draws
+from darl.training.adapted import adapted_columns
 from darl.training.loop import MicrobatchLoss
+from darl.training.parallel import World
 from darl.variants import require
 
 __all__ = ["PretrainingTask", "Task", "microbatch_losses", "task_of"]
@@ -44,15 +46,23 @@ class Task(ABC):
 
         """
 
+    def after_step(self, model: nn.Module, world: World) -> None:  # noqa: B027  (most tasks have nothing to do)
+        """Called after each optimiser step, on every worker. model: what `build` gave."""
+
+    def state_columns(self, model: nn.Module) -> Mapping[str, float | str]:
+        """What the tables say of the training's own state at an evaluation, by column."""
+        return {}
+
 
 class PretrainingTask(Task):
     """Pretraining by the experiment's objective."""
 
     def __init__(self, experiment: Experiment, dataset: Dataset):
         self.experiment, self.labels = experiment, None
-        if experiment.objective.needs_labels:
+        if experiment.reads_labels:
             labels = dataset.train.labels
-            require(labels is not None, "data", "have labels for this objective", dataset.name)
+            whom = "this objective" if experiment.objective.needs_labels else "condition labels"
+            require(labels is not None, "data", f"have labels for {whom}", dataset.name)
             self.labels = torch.tensor(labels)
 
     def build(self) -> Darl:
@@ -64,6 +74,17 @@ class PretrainingTask(Task):
         assert isinstance(model, Darl)
         labels = None if self.labels is None else self.labels[batch.indices].to(batch.images.device)
         return microbatch_losses(model, batch.images, first, size, self.experiment.seed, step, labels)
+
+    def after_step(self, model: nn.Module, world: World) -> None:
+        """Adapt a noise schedule that follows the losses."""
+        assert isinstance(model, Darl)
+        if model.adaptation is not None:
+            model.adaptation.update(world.sum)
+
+    def state_columns(self, model: nn.Module) -> Mapping[str, float | str]:
+        """Where the noise schedule is, if it follows the losses: see `darl.training.adapted`."""
+        assert isinstance(model, Darl)
+        return {} if model.adaptation is None else adapted_columns(model.adaptation.schedule)
 
 
 def task_of(experiment: Experiment, dataset: Dataset) -> Task:
@@ -86,8 +107,11 @@ def microbatch_losses(
     for first in range(0, len(images), size):
         draws = model.draw(range(start + first, start + first + size), seed, step, device=images.device)
         draws = draws if labels is None else {**draws, LABELS: labels[first : first + size]}
-        yield partial(_loss_of, images=images[first : first + size], draws=draws)
+        yield partial(_loss_of, own=model, images=images[first : first + size], draws=draws)
 
 
-def _loss_of(model: nn.Module, *, images: Tensor, draws: Draws) -> Tensor:
-    return model(images, draws)["loss"]
+def _loss_of(model: nn.Module, *, own: Darl, images: Tensor, draws: Draws) -> Tensor:
+    """own: the model without what wraps it for several workers."""
+    out = model(images, draws)
+    own.observe(images, draws, out["prediction"].detach())
+    return out["loss"]

@@ -1,6 +1,7 @@
 """`darl generate`: a page of drawn or continued images."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +11,27 @@ from PIL import Image
 
 from darl.cli import main
 from darl.data import load
+from darl.training.checkpoint import load_pretrained
 from darl.training.pretrain import fit
 from tests.evaluation.example_subjects import CPU, experiment
 
+RUNS = {
+    "told": {"objective": "diffusion:gamma_conditioning=true"},
+    "untold": {"objective": "diffusion"},
+    "conditional": {"objective": "mse", "noise": None, "condition": "labels"},
+}
 FRAME = 2
 """Pixels around each image of a page."""
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Checkpoints of models of the digits, with gamma and without."""
+    """Checkpoints of models of the digits: with gamma, without, and conditioned on labels."""
     folder, digits = tmp_path_factory.mktemp("runs"), load("digits", image_size=8, channels=1)
-    for name, gamma in (("told", True), ("untold", False)):
-        run = experiment(epochs=1).changed({"objective": f"diffusion:gamma_conditioning={gamma}"})
+    for name, changes in RUNS.items():
+        run = replace(experiment(epochs=1).changed(changes), content=digits.content)
         list(fit(run, digits, device=CPU, folder=folder / name, full=lambda *_: {}))
-    return {name: folder / name for name in ("told", "untold")}
+    return {name: folder / name for name in RUNS}
 
 
 def generate(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
@@ -69,6 +76,17 @@ def test_a_page_of_continued_images(runs: dict[str, Path], tmp_path: Path, monke
     assert (drawn[:, 4:] != true[:, 4:]).mean() > 0.2
 
 
+def test_a_column_of_each_class(runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MSE draws the mean image, which here depends on the class alone; digits' names are their numbers."""
+    output, model = tmp_path / "classes.png", load_pretrained(runs["conditional"])
+    generate(monkeypatch, runs["conditional"], "--class", 3, 7, 0, "--count", 6, "--guidance", 2, "--output", output)
+    shown = page(output, 3)
+    np.testing.assert_array_equal(shown[0], shown[1])
+    drawn = model.model.generate(3, labels=[3, 7, 0], guidance=2.0)
+    pixels = ((drawn * model.std[0] + model.mean[0]).clamp(0, 1) * 255 + 0.5).byte().numpy()
+    np.testing.assert_array_equal(shown[0], pixels[:, 0])
+
+
 def test_pixels_are_enlarged_and_a_single_step_is_said(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +106,12 @@ def test_pixels_are_enlarged_and_a_single_step_is_said(
         ("told", ("--temperature", "inf"), "--temperature must be a finite number, 0 or more, got inf"),
         ("told", ("--prefix", 1), "--prefix must be above 0 and below 1, got 1.0"),
         ("told", ("--data", "digits"), "--data must come with --prefix: it is continued, got 'digits'"),
+        ("told", ("--class", "3"), "--class must be left out for a model that was pretrained without --condition "
+         "labels, got ['3']"),
+        ("conditional", ("--class", "ten"), "--class must be a number below 10, or one of 0, 1, 2, 3, 4, 5, 6, 7, 8, "
+         "9, got 'ten'"),
+        ("conditional", ("--guidance", 2), "--guidance must come with --class, got 2.0"),
+        ("conditional", ("--class", "3", "--prefix", 0.5), "--class must be left out with --prefix, got ['3']"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_one_line(

@@ -18,13 +18,14 @@ from darl.sweep.comparability import require_comparable, require_comparable_over
 from darl.variants import Variant
 
 SEEN = {
-    "data", "image_size", "channels", "model_patch_size", "causal", "attention", "order", "order_block", "order_seed",
-    "objective_mask_ratio",
+    "data", "image_size", "channels", "model_patch_size", "causal", "attention", "condition", "order", "order_block",
+    "order_seed", "objective_mask_ratio",
     "content_train", "content_validation", "content_classes", "content_fingerprint", "content_test",
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}
 IN_THE_LOSS = {
-    "noise", "noise_a", "noise_b", "context_noise", "objective_decoder_depth", "objective_gamma_conditioning",
+    "noise", "noise_a", "noise_b", "noise_pivot", "noise_warmup", "noise_floor", "noise_share", "noise_second_a",
+    "noise_second_b", "context_noise", "next_patches", "objective_decoder_depth", "objective_gamma_conditioning",
     "objective_head_depth",
     "objective_prediction", "objective_decoder_width", "objective_label_smoothing",
 }  # fmt: skip

@@ -32,6 +32,15 @@ def test_each_rival_changes_the_objective_and_what_it_needs_and_nothing_else(bes
         assert replace(own, **changed) == leader
 
 
+def test_rivals_do_without_the_settings_of_next_patch_prediction() -> None:
+    own = {"context_noise": 0.1, "next_patches": 2, "condition": "labels", "causal": True}
+    beside = yardsticks(replace(SEARCHED, base=SEARCHED.base.changed(own)), [LEADER])
+    assert len(beside.rivals) == 4
+    for rival in beside.rivals:
+        experiment = beside.experiment(beside.cells[rival.at_passes])
+        assert (experiment.context_noise, experiment.next_patches, experiment.condition) == (None, None, None)
+
+
 def test_epochs_at_equal_flops_are_scaled_by_the_ratio_of_operations_per_image(beside: Yardsticks) -> None:
     leader = beside.experiment(PAPER).model_config.flops()
     assert {rival.name for rival in beside.rivals} == {"MAE", "masked regression", "MSE", "supervised"}

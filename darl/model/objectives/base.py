@@ -36,7 +36,8 @@ Draws = Mapping[str, Tensor]
 """The random tensors drawn for a batch, by name; the first axis is the image. `LABELS` are among them if needed."""
 
 LABELS = "labels"
-"""The name among the draws under which the training loop adds the images' classes (B), for `Objective.needs_labels`."""
+"""The name among the draws under which the training loop adds the images' classes (B), for `Objective.needs_labels` and
+for models that are conditioned on labels."""
 
 
 _NO_IMAGES = "must predict the next patch for generation, got {!r}"
@@ -67,8 +68,17 @@ class Objective(Variant):
     """Whether it can be trained with prefix attention, `TrunkConfig.attention`."""
     takes_context_noise: ClassVar[bool] = False
     """Whether its trunk can read noisy patches in training, `TrunkConfig.context_noise`."""
+    takes_next_patches: ClassVar[bool] = False
+    """Whether it can predict several next patches, `TrunkConfig.next_patches`."""
+    takes_condition: ClassVar[bool] = False
+    """Whether it can be conditioned on labels, `TrunkConfig.condition`."""
     needs_labels: ClassVar[bool] = False
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
+
+    @property
+    def takes_adaptive_noise(self) -> bool:
+        """Whether it has `denoising_errors`, which a noise schedule that follows the losses needs."""
+        return False
 
     @property
     def causal_by_default(self) -> bool:
@@ -116,6 +126,13 @@ class Objective(Variant):
 
         A formula, since it is evaluated for every trial; see `TrunkConfig.trunk_flops`.
         """
+
+    def denoising_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """The signal fractions of the patches that count in the loss, and the mean squared errors of their estimates.
+
+        Both (n). prediction: what `loss` gave for these patches and draws. Where `takes_adaptive_noise`.
+        """
+        raise NotImplementedError
 
     def denoiser(self, encoder: Trunk, decoder: nn.Module, patches: Tensor) -> Denoiser:
         """The clean patches, and their estimates from noisy ones. Raises UserError unless `can_denoise`."""

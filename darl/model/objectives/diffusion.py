@@ -12,7 +12,7 @@ from darl.model.encoder_config import TrunkConfig
 from darl.model.noise import Corruption, Noise
 from darl.model.objectives.base import Draw, Draws
 from darl.model.objectives.next_patch import NextPatch, PatchDecoder
-from darl.model.objectives.prefix import squared_error
+from darl.model.objectives.prefix import counted, squared_error
 from darl.model.pair_blocks import PairBlocks, pair_block_flops
 from darl.model.sampling import Sampling, denoising_draw, levels
 from darl.variants import require
@@ -66,8 +66,8 @@ class Diffusion(NextPatch):
         even = config.size.width % 2 == 0 or not self.gamma_conditioning
         require(even, "model.width", "be even for objective.gamma_conditioning", config.size.width)
 
-    def build(self, config: TrunkConfig) -> "DiffusionDecoder":
-        return DiffusionDecoder(self, config)
+    def build(self, config: TrunkConfig) -> PatchDecoder:
+        return self.complete(lambda: DiffusionDecoder(self, config), config)
 
     def draws(self, config: TrunkConfig, noise: Noise | None) -> dict[str, Draw]:
         """For each patch a signal fraction, `gamma` (B, N), and standard normal `noise` (B, N, P); the prefix."""
@@ -81,6 +81,18 @@ class Diffusion(NextPatch):
             return torch.randn(shape, generator=generator, device=generator.device)
 
         return {**super().draws(config, noise), "gamma": gamma, "noise": normal}
+
+    @property
+    def takes_adaptive_noise(self) -> bool:
+        """Where the loss is that of clean patches."""
+        return self.prediction == "x0"
+
+    def denoising_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        errors = (prediction.float() - self.targets(patches)).square().mean(2)
+        counts = counted(draws, patches.shape[1])
+        return (
+            (draws["gamma"].flatten(), errors.flatten()) if counts is None else (draws["gamma"][counts], errors[counts])
+        )
 
     def knows_gamma(self, config: TrunkConfig) -> bool:
         """Whether the decoder is told gamma, or can tell it by looking at a patch."""
@@ -103,6 +115,8 @@ class Diffusion(NextPatch):
 
 class DiffusionDecoder(PatchDecoder):
     """The denoising patch decoder: Transformer blocks over the pair [context z_t, embedded noisy patch]."""
+
+    per_patch: ClassVar[tuple[str, ...]] = ("gamma", "noise")
 
     def __init__(self, config: Diffusion, trunk: TrunkConfig):
         super().__init__()
@@ -133,13 +147,16 @@ class DiffusionDecoder(PatchDecoder):
 
         Predicted noise says nothing of the patch at gamma = 0: then the first level is 0.001.
         """
-        shape, prepared = (*context.shape[:2], self.head.out_features), self.prepare(context)
+        times = 2 if how.guided else 1
+        shape = (len(context) // times, context.shape[1], self.head.out_features)
+        prepared = self.prepare(context)
 
         def normal() -> Tensor:
             return torch.randn(shape, generator=generator, device=context.device, dtype=context.dtype)
 
         def estimate(noisy: Tensor, gamma: float) -> Tensor:
-            return self.denoise(prepared, noisy, torch.full(shape[:2], gamma, device=noisy.device, dtype=noisy.dtype))
+            noisy = noisy.repeat(times, 1, 1)
+            return how.guide(self.denoise(prepared, noisy, torch.full_like(noisy[..., 0], gamma)))
 
         steps = how.steps or (STEPS if self.knows_gamma else 1)
         return denoising_draw(estimate, normal, levels(steps, 0.001 * self.predicts_noise), how)

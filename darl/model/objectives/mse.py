@@ -35,8 +35,8 @@ class Mse(NextPatch):
     def __post_init__(self) -> None:
         require(self.head_depth >= 0, "objective.head_depth", "be 0 or more", self.head_depth)
 
-    def build(self, config: TrunkConfig) -> "MseDecoder":
-        return MseDecoder(config, self.head_depth)
+    def build(self, config: TrunkConfig) -> PatchDecoder:
+        return self.complete(lambda: MseDecoder(config, self.head_depth), config)
 
     def patch_flops(self, config: TrunkConfig) -> float:
         """2WP for the linear map, and `pair_block_flops` for each block."""
@@ -64,7 +64,7 @@ class MseDecoder(PatchDecoder):
 
     def sample(self, context: Tensor, how: Sampling, generator: torch.Generator) -> Tensor:
         """The prediction itself: an MSE model predicts the mean and has nothing to sample."""
-        return self.predict(context)
+        return how.guide(self.predict(context))
 
     def predict(self, context: Tensor) -> Tensor:
         """The patches (B, N, P), from the trunk's outputs for them (B, N, W)."""

@@ -23,9 +23,9 @@ from darl.model.encoder_config import PREFIX, TrunkConfig
 from darl.model.objectives.base import Draw, Draws
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
-__all__ = ["mean", "prefix_draws", "squared_error"]
+__all__ = ["counted", "mean", "prefix_draws", "squared_error"]
 
 
 def prefix_draws(config: TrunkConfig) -> dict[str, Draw]:
@@ -37,14 +37,17 @@ def prefix_draws(config: TrunkConfig) -> dict[str, Draw]:
     return {PREFIX: prefix} if config.attention == PREFIX else {}
 
 
+def counted(draws: Draws, patches: int) -> "Bool[Tensor, 'batch patches'] | None":
+    """Which of each image's patches count in the loss; None where all do."""
+    prefix: Int[Tensor, " batch"] | None = draws.get(PREFIX)
+    return None if prefix is None else torch.arange(1, patches + 1, device=prefix.device) >= prefix[:, None]
+
+
 def mean(losses: "Float[Tensor, 'batch patches']", draws: Draws) -> Tensor:
     """The mean over all patches; with a prefix, over those that count (see the module's docstring)."""
-    prefix: Int[Tensor, " batch"] | None = draws.get(PREFIX)
-    if prefix is None:
-        return losses.mean()
     patches = losses.shape[1]
-    counted = torch.arange(1, patches + 1, device=prefix.device) >= prefix[:, None]
-    return (losses * counted).mean() * (2 * patches / (patches + 1))
+    counts = counted(draws, patches)
+    return losses.mean() if counts is None else (losses * counts).mean() * (2 * patches / (patches + 1))
 
 
 def squared_error(

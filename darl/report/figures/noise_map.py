@@ -1,5 +1,6 @@
 """The map of Beta schedules: trials and a fitted surface over (a, b) in log axes, and the surface's uncertainty."""
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,17 +12,18 @@ from matplotlib.ticker import MaxNLocator
 
 from darl.metrics import METRICS, Metric
 from darl.model.noise import PAPER, Beta
+from darl.report.adapted import on_adapted, places
 from darl.report.figures.cells import finished
 from darl.report.figures.figure import ReportFigure
-from darl.report.figures.looks import KNOWN
-from darl.report.figures.style import INK, VALUES, VERMILLION, new_figure, plain_log
+from darl.report.figures.looks import KNOWN, looks
+from darl.report.figures.style import INK, VALUES, VERMILLION, Look, new_figure, plain_log
 from darl.report.figures.surface import LEAST, Surface, fit_surface
 from darl.sweep.wording import several
 
 if TYPE_CHECKING:
     from darl.report.findings import Findings
 
-__all__ = ["NAME", "draw", "draw_map", "draw_uncertainty"]
+__all__ = ["NAME", "draw", "draw_adapted", "draw_map", "draw_uncertainty"]
 
 NAME: str = "map"
 
@@ -37,7 +39,9 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     A few points make no map, except at the beginning of a search of Beta schedules alone.
     """
     beta, explored = findings.trials["noise"] == "beta", findings.sweep.explored_seeds
-    alone, fixed = bool(beta.all()), bool(findings.sweep.fixed_cells)
+    adapted = places(findings)
+    alone = bool((beta | findings.trials["cell"].isin([*adapted])).all())
+    fixed = bool(findings.sweep.fixed_cells)
     trials = findings.trials.loc[beta & findings.trials["seed"].isin(explored)]
     few = len(trials[_POINT].drop_duplicates()) < LEAST and (fixed or not alone)
     if few or trials.empty or min(len(set(trials[name])) for name in _POINT) < 2:
@@ -55,9 +59,11 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
         axes, side = figure.subplots(1, 2, width_ratios=(1.9, 1))
         draw_uncertainty(surface, done, side, findings.metric)
     draw_map(trials, axes, findings.metric, surface, missing=alone)
+    draw_adapted(adapted, axes, looks(findings))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     title = f"{measure.name.capitalize()} over the noise schedule"
-    return ReportFigure(NAME, title, _alt(done, trials, measure, surface), _caption(surface, trials, done), figure)
+    alt = " ".join([_alt(done, trials, measure, surface), *(f"{note}." for note in on_adapted(findings))])
+    return ReportFigure(NAME, title, alt, _caption(surface, trials, done, adapted), figure)
 
 
 def draw_map(
@@ -89,6 +95,13 @@ def draw_map(
         axes.set_title(flat if surface.flat else "Trials, and the surface between them")
     bar = axes.figure.colorbar(ScalarMappable(shades, VALUES), ax=axes, location="bottom", aspect=35, extend=extend)
     bar.set_label(measure.axis)
+
+
+def draw_adapted(adapted: Mapping[str, tuple[float, float, int]], axes: Axes, looks: Mapping[str, Look]) -> None:
+    """Draw where schedules that follow the losses have ended: at the Beta with their mean and variance."""
+    for name, (a, b, _) in adapted.items():
+        mark: dict[str, Any] = {"marker": "P", "color": looks[name].color, "edgecolors": "#ffffff", "s": 110}
+        axes.scatter([a], [b], label=f"{name} at its end ({a:.2g}, {b:.2g})", zorder=6, **mark)
 
 
 def draw_uncertainty(surface: Surface, trials: pd.DataFrame, axes: Axes, metric: str) -> None:
@@ -202,9 +215,12 @@ def _level(surface: Surface, measure: Metric, row: int = 0, column: int = 0) -> 
     return f"{measure.format_value(surface.mean[row, column])} ± {half:.2g} {measure.unit.difference_unit}"
 
 
-def _caption(surface: Surface | None, trials: pd.DataFrame, done: pd.DataFrame) -> str:
+def _caption(surface: Surface | None, trials: pd.DataFrame, done: pd.DataFrame, adapted: Collection[str]) -> str:
     others = [name for name in ("order", "position", "learning_rate", "objective") if len(set(trials[name])) > 1]
     also = f" The trials differ in {', '.join(others).replace('_', ' ')}, too, which is not shown." if others else ""
+    if adapted:
+        whose = f"{', '.join(adapted)} {'is' if len(adapted) == 1 else 'are'}"
+        also = f" {whose} no Beta: shown is the Beta with the mean and variance of its end.{also}"
     if any(done["lacking"]):
         also = f" Small: cells that lack some of their seeds; they are never the best.{also}"
     if surface is None:

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from darl.model.noise import Beta, Noise
+from darl.report.adapted import learned_schedules
 from darl.report.figures.cells import roles
 from darl.report.figures.figure import ReportFigure
 from darl.report.figures.looks import KNOWN, known_look, looks
@@ -42,9 +43,13 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
     if len({experiment.noise for experiment in cells.values()} - {None}) < 2:
         return None
     every, shown = looks(findings), dict[str, tuple[Noise, Look]]()
+    learned = learned_schedules(findings)
+    for cell, noise in learned.items():
+        role = f" ({roles(findings)[cell]})" if cell in roles(findings) else ""
+        shown[f"{cell}{role},\nas it ended"] = (noise, every[cell])
     for cell, role in roles(findings).items():
         noise = cells[cell].noise
-        if noise is not None and known_look(noise) is None:
+        if noise is not None and known_look(noise) is None and cell not in learned:
             shown[f"{role}:\n{_title(noise)}"] = (noise, every[cell])
     shown |= {_known_name(name, findings): known for name, known in KNOWN.items()}
     figure = new_figure(7.2, 5.6)

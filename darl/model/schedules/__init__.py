@@ -1,0 +1,1 @@
+"""Noise schedules beside those of `darl.model.noise`: one file each."""
