@@ -14,7 +14,7 @@ from darl.aspects import Aspect
 __all__ = [
     "ATTENTIVE", "DENSE_METRICS", "ENLARGED_PROBE", "FEW_SHOT_5", "FEW_SHOT_10", "FEW_SHOT_WIDTHS", "FINETUNE",
     "GAMMA_GRID", "GAMMA_LOSSES", "GENERATION", "KNN", "KNN_10", "METRICS", "OVER_IMAGES", "PROBE", "RANKING_METRICS",
-    "RANKME", "TRAINING_LOSS", "VALIDATION_LOSS", "Metric", "Unit",
+    "RANKME", "RECONSTRUCTION", "TOKENS_USED", "TOKEN_PERPLEXITY", "TRAINING_LOSS", "VALIDATION_LOSS", "Metric", "Unit",
 ]  # fmt: skip
 
 
@@ -265,6 +265,13 @@ GENERATION: Mapping[str, Metric] = {
 }  # fmt: skip
 """Drawn images beside held-out real ones; `…_real`: other real images beside them, the floor or ceiling."""
 
+RECONSTRUCTION, TOKEN_PERPLEXITY, TOKENS_USED = (
+    Metric(column="reconstruction_mse", name="reconstruction error", short="reconstruction", direction="min", unit=MSE),
+    Metric(column="token_perplexity", name="tokens' perplexity", short="perplexity", direction="max", unit=DIMENSIONS),
+    Metric(column="tokens_used", name="share of tokens in use", direction="max", unit=PERCENT),
+)
+"""Of a tokenizer, on the validation images: see `darl.evaluation.reconstruction`."""
+
 METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
@@ -272,6 +279,7 @@ METRICS: Mapping[str, Metric] = {
         *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME),
         *(metric for beside in OVER_IMAGES.values() for metric in beside),
         *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values(), *GENERATION.values()),
+        *(RECONSTRUCTION, TOKEN_PERPLEXITY, TOKENS_USED),
     )
 }
 """Every metric by its column."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from darl.model.encoder_config import TrunkConfig
 from darl.model.noise import Noise
 from darl.model.objectives.base import Objective
+from darl.model.tokenizers.base import require_tokenizer
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class ModelConfig(TrunkConfig):
         require(takes, "attention", f"be left out for objective {self.objective.kind}", self.attention)
         takes = self.context_noise is None or self.objective.takes_context_noise
         require(takes, "context_noise", f"be left out for objective {self.objective.kind}", self.context_noise)
+        users = {"token_input": bool(self.token_input), "objective tokens": self.objective.needs_tokenizer}
+        require_tokenizer(self.tokenizer, users)
         self.objective.check(self)
 
     def build(self, seed: int) -> "Darl":

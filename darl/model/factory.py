@@ -14,6 +14,7 @@ from darl.model.noise import Beta, Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
+from darl.model.tokenizers.base import Tokenizer
 from darl.variants import Variant
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def create_model(
     causal: bool | None = None,
     attention: str | None = None,
     context_noise: float | None = None,
+    tokenizer: str | Tokenizer | None = None,
+    token_input: bool | None = None,
     readout: str | None = None,
     classes: int | None = None,
     seed: int = 0,
@@ -56,6 +59,10 @@ def create_model(
         attention: the same in words, `causal` or `full`; or `prefix`, with which the objectives that predict in order
             read a random prefix without mask (`darl.model.objectives.prefix`).
         context_noise: standard deviation of noise on the patches that the trunk reads in training (`mse`, `diffusion`).
+        tokenizer: text as on the command line (`Tokenizer.kinds()` lists the names), or a `Tokenizer`, for objective
+            `tokens` and for `token_input`. The weights of a `dvae` are random until they are loaded
+            (`darl.training.tokenizer.read_tokenizer`).
+        token_input: whether each patch is read as its token.
         readout: `mean` or `last`: what `forward_head` gives.
         classes: number of classes, for an objective that learns labels (`supervised`).
         seed: seeds the initial weights.
@@ -78,6 +85,8 @@ def create_model(
         position=_variant(Position, position),
         **reading,
         context_noise=context_noise,
+        tokenizer=_variant(Tokenizer, tokenizer),
+        token_input=token_input,
         objective=chosen_objective,
         noise=schedule if chosen_objective.uses_noise else None,
         classes=classes,

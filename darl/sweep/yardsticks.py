@@ -187,6 +187,8 @@ def _beside(sweep: Sweep, leader: Leader, *, alone: bool) -> _Beside:
         point = _without(leader.point, "objective", "noise", "causal", "attention") | changes | {"noise": None}
         if first.attention is not None:
             point["attention"] = None
+        if first.tokenizer is not None and not first.token_input:  # it was the leader's target alone
+            point |= {"tokenizer": None, "tokenizer_weights": None}
         try:
             own = sweep.experiment(point)
         except UserError as error:

@@ -70,6 +70,9 @@ class Objective(Variant):
     needs_labels: ClassVar[bool] = False
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
 
+    needs_tokenizer: ClassVar[bool] = False
+    """Whether it predicts tokens, so that the model needs a tokenizer (`TrunkConfig.tokenizer`)."""
+
     @property
     def causal_by_default(self) -> bool:
         """Whether the encoder has the causal mask where nothing is said about it."""
