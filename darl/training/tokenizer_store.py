@@ -6,7 +6,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from darl.experiment import Experiment
-from darl.storage.folder import ResultsFolder
+from darl.storage.folder import WRITING, ResultsFolder
 from darl.training.tokenizer import TrainedTokenizer, placed_weights
 
 __all__ = ["TOKENIZERS", "initial_weights", "keep"]
@@ -19,7 +19,8 @@ def keep(root: str, trained: TrainedTokenizer) -> None:
     """Write the weights, unless they are there. root: `RESULTS/SWEEP`, a local path or an address. Raises OSError."""
     folder, name = ResultsFolder(root, "results"), _file(trained.fingerprint)
     if not folder.is_file(name):
-        folder.make(TOKENIZERS)
+        for each in (WRITING, TOKENIZERS):
+            folder.make(each)
         described = trained.description
         weights = {name: value.contiguous() for name, value in trained.weights.items()}
         folder.put(name, save(weights, None if described is None else described.to_metadata()))
