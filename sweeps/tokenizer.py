@@ -10,7 +10,7 @@ Tokens     Of discrete VAEs (`darl tokenizer`), one for each vocabulary, trained
            the same augmentation. All seeds share them, so the intervals do not hold what another tokenizer would give.
 Objective  The linear probe's accuracy (on the digits, with 5 labels a class: all labels need little representation);
            the tables have every protocol of --protocols.
-Cost       The default: 2 tokenizers, then 14 cells × 3 seeds of 9 or 36 epochs (digits): see --dry-run.
+Cost       The default: 2 tokenizers, then 14 cells × 3 seeds of 6 or 24 epochs (digits): see --dry-run.
 Result     RESULTS/tokenizer/trials and curves; RESULTS/tokenizer_tokenizers has the tokenizers, and their
            reconstructions as figures.
 """
@@ -89,4 +89,4 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    run_sweep(tokenizer, __doc__, on_digits=DIGITS, flags=add_flags, tokenizers=trainings)
+    run_sweep(tokenizer, __doc__, on_digits={**DIGITS, "epochs": 24}, flags=add_flags, tokenizers=trainings)

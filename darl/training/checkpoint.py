@@ -74,6 +74,13 @@ class Pretrained:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def untrained(self) -> Darl:
+        """A model of the same configuration with its initial weights; its tokenizer is the trained model's."""
+        model = self.experiment.build()
+        own = {name: value for name, value in self.model.state_dict().items() if ".tokenizer." in name}
+        model.load_state_dict(own, strict=False)
+        return model
+
 
 def path_of(folder: Path, step: int) -> Path:
     """The path of a run's checkpoint after a number of steps."""

@@ -128,9 +128,6 @@ def test_training_reconstructs_better_than_the_mean_pixel_and_reports_it(digits:
     assert image_flops(run) == 4 * run.tokenizer.training_flops(16)
 
 
-# What a record says
-
-
 def test_records_of_runs_without_tokens_stay_as_they_were() -> None:
     assert Experiment().trial_id == "61172bd5f6fb"
     assert not {"tokenizer", "tokenizer_weights", "token_input"} & Experiment().to_record().keys()
@@ -151,9 +148,6 @@ def test_a_run_with_tokens_survives_its_record(trained: TrainedTokenizer) -> Non
     assert TRAINING.trains_tokenizer
     with pytest.raises(UserError, match=r"^tokenizer_weights must be left out where no tokens are read or predicted"):
         BASE.changed({"tokenizer_weights": trained.fingerprint})
-
-
-# Runs that use tokens
 
 
 def start(run: Experiment, trained: TrainedTokenizer) -> dict[str, Any]:
@@ -237,6 +231,19 @@ def test_exports_that_cannot_hold_it_name_those_that_can(reader: Path, target: s
         Export.parse(target).check(source)
 
 
+def test_yardsticks_of_random_weights_and_init_know_the_tokenizer(reader: Path, trained: TrainedTokenizer) -> None:
+    pretrained = checkpoint.load_pretrained(reader)
+    untrained, table = pretrained.untrained(), "encoder.patch_embed.table.weight"
+    assert fingerprint_in(untrained) == trained.fingerprint
+    assert not torch.equal(untrained.state_dict()[table], pretrained.model.state_dict()[table])
+    own = read_initialization(str(reader), with_tokens(BASE, "both", trained))
+    assert (own.missing, own.reshaped, own.unexpected) == ((), (), ())
+    pixels = read_initialization(str(reader), BASE)
+    assert [name for name in pixels.missing if "patch_embed" in name] == [
+        "encoder.patch_embed.proj.weight", "encoder.patch_embed.proj.bias",
+    ]  # fmt: skip
+
+
 def test_fine_tuning_from_random_weights_keeps_the_tokenizer(small: Dataset, trained: TrainedTokenizer) -> None:
     tuned = with_tokens(BASE, "input", trained).changed({"epochs": 1, "causal": False})
     tuned = dataclasses.replace(tuned, finetuning=Finetuning())
@@ -244,9 +251,6 @@ def test_fine_tuning_from_random_weights_keeps_the_tokenizer(small: Dataset, tra
     *_, last = fit(tuned, small, **own)
     assert isinstance(last, Evaluated)
     assert last.metrics["finetune_top1"] is not None
-
-
-# Where weights come from
 
 
 def test_a_sweep_s_trials_find_the_weights_by_their_hash(tmp_path: Path, trained: TrainedTokenizer) -> None:
