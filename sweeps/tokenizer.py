@@ -26,6 +26,7 @@ from darl.experiment import Experiment
 from darl.metrics import FEW_SHOT_5, PROBE
 from darl.sweep.design import Design
 from darl.sweep.space import Point
+from darl.sweep.wording import several
 from darl.training.tokenizer import tokenizer_experiment
 from darl.variants import require
 
@@ -41,7 +42,7 @@ def tokenizer(options: Options) -> Design:
     cells: dict[str, Point] = {}
     groups: dict[str, str] = {}
     for epochs in lengths:
-        group = f"{epochs} epochs"
+        group = several(epochs, "epochs")
         for words, point in _uses(options).items():
             label = f"{words}, {group}"
             cells[label], groups[label] = {**point, "epochs": epochs}, group
