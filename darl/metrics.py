@@ -266,10 +266,13 @@ GENERATION: Mapping[str, Metric] = {
 """Drawn images beside held-out real ones; `…_real`: other real images beside them, the floor or ceiling."""
 
 RECONSTRUCTION, TOKEN_PERPLEXITY, TOKENS_USED = (
-    Metric(column="reconstruction_mse", name="reconstruction error", short="reconstruction", direction="min", unit=MSE),
-    Metric(column="token_perplexity", name="tokens' perplexity", short="perplexity", direction="max", unit=DIMENSIONS),
-    Metric(column="tokens_used", name="share of tokens in use", direction="max", unit=PERCENT),
-)
+    Metric(column=column, name=name, short=short, direction=better, unit=unit, gain_by=PROBE.column)
+    for column, name, short, better, unit in (
+        ("reconstruction_mse", "reconstruction error", "reconstruction", "min", MSE),
+        ("token_perplexity", "tokens' perplexity", "perplexity", "max", DIMENSIONS),
+        ("tokens_used", "share of tokens in use", "", "max", PERCENT),
+    )
+)  # fmt: skip
 """Of a tokenizer, on the validation images: see `darl.evaluation.reconstruction`."""
 
 METRICS: Mapping[str, Metric] = {

@@ -141,10 +141,10 @@ class TimmEncoder(FeatureMaps):
         else:
             grid, order, inverse, rotation, additive = self._tables(x)
         patches = patches_in_order(x, grid, self.patch, order)
-        if not torch.jit.is_scripting() and self.tokenizer is not None:
-            tokens = self.project(patches)
-        else:
+        if torch.jit.is_scripting():  # of patches: a tokenizer is not compiled
             tokens = F.linear(patches, self.patch_embed.proj.weight.flatten(1), self.patch_embed.proj.bias)
+        else:
+            tokens = self.project(patches)
         if additive is not None:
             tokens = tokens + additive.type_as(tokens)[order]
         if self.training and self.patch_drop_rate > 0:

@@ -64,7 +64,7 @@ def tokenizer(run, tmp_path: Path) -> Path:
 
 
 def test_a_tokenizer_is_trained_and_its_tokens_are_read_and_predicted(run, tokenizer: Path, tmp_path: Path) -> None:
-    trials = darl.results.load(str(tmp_path / "tokenizer"))
+    trials = darl.results.load(str(tmp_path / "tokenizer" / "trials"))
     row = trials.iloc[0]
     assert (row["status"], row["tokenizer"], row["tokenizer_vocabulary"]) == ("finished", "dvae", 6)
     assert 0 < row["reconstruction_mse"] < 2
@@ -73,7 +73,7 @@ def test_a_tokenizer_is_trained_and_its_tokens_are_read_and_predicted(run, token
     flags = ["--tokenizer", tokenizer, "--tokens", "both", "--protocols", "knn,reconstruction", "--results", tmp_path]
     _, error, code = run("pretrain", *DATA, *flags)
     assert (error, code) == ("", 0), error
-    own = darl.results.load(str(tmp_path / "pretrain")).iloc[0]
+    own = darl.results.load(str(tmp_path / "pretrain" / "trials")).iloc[0]
     assert (own["objective"], own["token_input"]) == ("tokens", True)
     assert own["tokenizer_weights"] == read_tokenizer(tokenizer, 1, 2).fingerprint
     assert own["reconstruction_mse"] == pytest.approx(row["reconstruction_mse"])

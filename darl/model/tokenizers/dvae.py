@@ -48,9 +48,9 @@ class Dvae(LearnedTokenizer):
     """
 
     kind: ClassVar[str] = "dvae"
-    vocabulary: int = 512
-    width: int = 64
-    depth: int = 2
+    vocabulary: int = changes(Aspect.INPUT, default=512)
+    width: int = changes(Aspect.INPUT, default=64)
+    depth: int = changes(Aspect.INPUT, default=2)
     temperature: float = changes(Aspect.TRAINING, default=0.0625)
     anneal: float = changes(Aspect.TRAINING, default=0.5)
     kl_weight: float = changes(Aspect.TRAINING, default=0.01)
