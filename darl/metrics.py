@@ -279,10 +279,18 @@ METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
         *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, ATTENTIVE, FINETUNE),
-        *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME),
+        *(
+            KNN_10,
+            TRAINING_LOSS,
+            VALIDATION_LOSS,
+            ENLARGED_PROBE,
+            RANKME,
+            RECONSTRUCTION,
+            TOKEN_PERPLEXITY,
+            TOKENS_USED,
+        ),
         *(metric for beside in OVER_IMAGES.values() for metric in beside),
         *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values(), *GENERATION.values()),
-        *(RECONSTRUCTION, TOKEN_PERPLEXITY, TOKENS_USED),
     )
 }
 """Every metric by its column."""

@@ -144,7 +144,7 @@ class TimmEncoder(FeatureMaps):
         if torch.jit.is_scripting():  # of patches: a tokenizer is not compiled
             tokens = F.linear(patches, self.patch_embed.proj.weight.flatten(1), self.patch_embed.proj.bias)
         else:
-            tokens = self.project(patches)
+            tokens = self._vectors(patches)
         if additive is not None:
             tokens = tokens + additive.type_as(tokens)[order]
         if self.training and self.patch_drop_rate > 0:
@@ -173,6 +173,12 @@ class TimmEncoder(FeatureMaps):
                 x = x.index_select(1, last).squeeze(1)
         x = self.head_drop(x)
         return x if pre_logits else self.head(x)
+
+    def _vectors(self, patches: Tensor) -> Tensor:
+        """`Encoder.project`, of patches in words that FX traces."""
+        if self.tokenizer is not None:
+            return self.project(patches)
+        return F.linear(patches, self.patch_embed.proj.weight.flatten(1), self.patch_embed.proj.bias)
 
     def _own_tables(self) -> tuple[tuple[int, int], Tensor, Tensor, Tensor | None, Tensor | None]:
         """`_tables` of the own grid, for TorchScript."""
