@@ -55,7 +55,6 @@ MSE = Unit(
 )  # fmt: skip
 """Losses: mean squared errors of normalised pixels."""
 
-
 DIMENSIONS = Unit(
     label=" (effective dimensions)", factor=1, value_format="{:.4g}", aligned_format="{:.3f}",
     difference_format="{:.3g}", difference_unit="dimensions", unit_in_sentences=True, highest=math.inf,
@@ -265,7 +264,7 @@ GENERATION: Mapping[str, Metric] = {
 }  # fmt: skip
 """Drawn images beside held-out real ones; `…_real`: other real images beside them, the floor or ceiling."""
 
-RECONSTRUCTION, TOKEN_PERPLEXITY, TOKENS_USED = (
+OF_TOKENIZERS = RECONSTRUCTION, TOKEN_PERPLEXITY, TOKENS_USED = tuple(
     Metric(column=column, name=name, short=short, direction=better, unit=unit, gain_by=PROBE.column)
     for column, name, short, better, unit in (
         ("reconstruction_mse", "reconstruction error", "reconstruction", "min", MSE),
@@ -279,16 +278,8 @@ METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
         *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, ATTENTIVE, FINETUNE),
-        *(
-            KNN_10,
-            TRAINING_LOSS,
-            VALIDATION_LOSS,
-            ENLARGED_PROBE,
-            RANKME,
-            RECONSTRUCTION,
-            TOKEN_PERPLEXITY,
-            TOKENS_USED,
-        ),
+        *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME),
+        *OF_TOKENIZERS,
         *(metric for beside in OVER_IMAGES.values() for metric in beside),
         *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values(), *GENERATION.values()),
     )

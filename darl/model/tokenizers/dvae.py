@@ -44,7 +44,8 @@ class Dvae(LearnedTokenizer):
 
     vocabulary: number of tokens, at least 2. width: of all layers. depth: residual blocks of encoder and decoder, each.
     temperature: the last tau, in (0, 1]. anneal: the share of training in which tau falls to it, in (0, 1]. kl_weight:
-    0 or more; larger values use more tokens and reconstruct worse.
+    0 or more. On digits (64 tokens of 4 × 4 pixels, 440 steps, the tokens' vectors begun smaller than now, one seed)
+    weights 0, 0.01, 0.1 and 0.3 left 10, 13, 19 and 24 tokens in use, at errors of 0.171, 0.159, 0.160 and 0.224.
     """
 
     kind: ClassVar[str] = "dvae"
