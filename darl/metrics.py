@@ -265,7 +265,7 @@ GENERATION: Mapping[str, Metric] = {
 """Drawn images beside held-out real ones; `…_real`: other real images beside them, the floor or ceiling."""
 
 OF_TOKENIZERS = RECONSTRUCTION, TOKEN_PERPLEXITY, TOKENS_USED = tuple(
-    Metric(column=column, name=name, short=short, direction=better, unit=unit, gain_by=PROBE.column)
+    Metric(column=column, name=name, short=short, direction=better, unit=unit, gain_by=PROBE.column)  # pyright: ignore
     for column, name, short, better, unit in (
         ("reconstruction_mse", "reconstruction error", "reconstruction", "min", MSE),
         ("token_perplexity", "tokens' perplexity", "perplexity", "max", DIMENSIONS),

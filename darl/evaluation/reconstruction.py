@@ -121,7 +121,7 @@ def patch_means_error(dataset: Dataset, vocabulary: int, patch_size: int) -> tup
     of_mean = float((validation - train.mean(0)).square().mean())
     patches, held_out = (patchify(images, patch_size).flatten(0, 1).double() for images in (train, validation))
     chosen = torch.randperm(len(patches), generator=torch.Generator().manual_seed(0))[:MOST_PATCHES]
-    fitted = KMeans(min(vocabulary, len(chosen)), n_init=1, random_state=0).fit(patches[chosen].numpy())
+    fitted = KMeans(min(vocabulary, len(chosen)), n_init=1, random_state=0).fit(patches[chosen].numpy())  # pyright: ignore
     nearest = torch.from_numpy(fitted.cluster_centers_[fitted.predict(held_out.numpy())])
     return of_mean, float((held_out - nearest).square().mean())
 

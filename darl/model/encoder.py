@@ -7,7 +7,7 @@ which the objectives compose the forward pass of training. Evaluation uses `forw
 import math
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -288,7 +288,7 @@ def _build_tables(encoder: Encoder, *_: object) -> None:
     encoder.build_tables()
 
 
-def _patch_embedding(config: TrunkConfig) -> PatchEmbed | TokenEmbed:
+def _patch_embedding(config: TrunkConfig) -> Any:
     """timm's, or that of tokens where these are read."""
     width, patch_size = config.size.width, config.size.patch_size
     if config.token_input and config.tokenizer is not None:

@@ -49,12 +49,9 @@ def tokenizer_experiment(base: Experiment, tokenizer: LearnedTokenizer, **change
     """The training of a tokenizer on the images of `base`, augmented as there; `changes` are other fields."""
     shared = ("data", "content", "image_size", "channels", "augment", "seed", "epochs", "batch_size", "accumulate",
               "learning_rate", "optim", "precision")  # fmt: skip
-    model = EncoderConfig(**_SIZE, patch_size=base.model.patch_size)
+    model = EncoderConfig(width=64, depth=4, heads=4, patch_size=base.model.patch_size)
     own = {name: getattr(base, name) for name in shared} | {"model": model, "objective": Mse(), "noise": None}
     return Experiment(**{**own, "tokenizer": tokenizer, **changes})
-
-
-_SIZE = {"width": 64, "depth": 4, "heads": 4}
 
 
 class TokenizerTask(Task):
