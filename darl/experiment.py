@@ -25,6 +25,7 @@ from darl.model.objectives.base import Objective
 from darl.model.objectives.diffusion import Diffusion
 from darl.model.orders import Order, Raster
 from darl.model.positions import Position, Rotary2d
+from darl.model.tokenizers.base import Tokenizer
 from darl.optim import Optimizer
 from darl.variants import Record, require
 
@@ -72,6 +73,13 @@ class Experiment:
     """What is predicted, and the loss."""
     noise: Noise | None = changes(Aspect.LOSS, default_factory=Beta)
     """The noise schedule of an objective that uses noise; None for other objectives."""
+    tokenizer: Tokenizer | None = changes(Aspect.INPUT, default=None)
+    """The tokenizer whose tokens are read or predicted; a run that does neither trains it (`trains_tokenizer`). A
+    record leaves this and the next two out where they are None."""
+    tokenizer_weights: str | None = changes(Aspect.INPUT, default=None)
+    """Content hash of the tokenizer's weights (`darl.training.tokenizer`)."""
+    token_input: bool | None = changes(Aspect.INPUT, default=None)
+    """Whether each patch is read as its token; None for no. (They are predicted by objective `tokens`.)"""
     seed: int = changes(Aspect.CHANCE, default=0)
     """Seed of the initialisation, the data order, the augmentation and the noise; in [0, 2^63)."""
     epochs: int = changes(Aspect.TRAINING, default=30)
@@ -97,6 +105,9 @@ class Experiment:
         require(bool(self.data), "data", "be the name of a data set", self.data)
         for name in ("image_size", "epochs", "batch_size", "accumulate"):
             require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
+        object.__setattr__(self, "token_input", self.token_input or None)  # off has one form
+        used = self.tokenizer_weights is None or not (self.trains_tokenizer or self.tokenizer is None)
+        require(used, "tokenizer_weights", "be left out where no tokens are read or predicted", self.tokenizer_weights)
         require(self.channels in (1, 3), "channels", "be 1 (grey) or 3 (RGB)", self.channels)
         require(0 <= self.seed < 2**63, "seed", "be in [0, 2^63)", self.seed)
         require(0 < self.learning_rate < math.inf, "learning_rate", "be positive", self.learning_rate)
@@ -123,6 +134,8 @@ class Experiment:
             condition=self.condition,
             objective=self.objective,
             noise=self.noise,
+            tokenizer=None if self.trains_tokenizer else self.tokenizer,
+            token_input=self.token_input,
             classes=self.content.classes if self.content and self.reads_labels else None,
         )
 
@@ -130,6 +143,11 @@ class Experiment:
     def reads_labels(self) -> bool:
         """Whether pretraining needs the images' labels."""
         return self.objective.needs_labels or self.condition is not None
+
+    @property
+    def trains_tokenizer(self) -> bool:
+        """Whether the run trains the tokenizer itself, as no model of it reads or predicts tokens."""
+        return self.tokenizer is not None and not (self.token_input or self.objective.needs_tokenizer)
 
     def build(self) -> "Darl":
         """The model, initialised from the seed."""

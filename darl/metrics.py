@@ -14,7 +14,7 @@ from darl.aspects import Aspect
 __all__ = [
     "ATTENTIVE", "DENSE_METRICS", "ENLARGED_PROBE", "FEW_SHOT_5", "FEW_SHOT_10", "FEW_SHOT_WIDTHS", "FINETUNE",
     "GAMMA_GRID", "GAMMA_LOSSES", "GENERATION", "KNN", "KNN_10", "METRICS", "OVER_IMAGES", "PROBE", "RANKING_METRICS",
-    "RANKME", "TRAINING_LOSS", "VALIDATION_LOSS", "Metric", "Unit",
+    "RANKME", "RECONSTRUCTION", "TOKENS_USED", "TOKEN_PERPLEXITY", "TRAINING_LOSS", "VALIDATION_LOSS", "Metric", "Unit",
 ]  # fmt: skip
 
 
@@ -54,7 +54,6 @@ MSE = Unit(
     difference_unit="MSE", unit_in_sentences=False, highest=math.inf,
 )  # fmt: skip
 """Losses: mean squared errors of normalised pixels."""
-
 
 DIMENSIONS = Unit(
     label=" (effective dimensions)", factor=1, value_format="{:.4g}", aligned_format="{:.3f}",
@@ -265,11 +264,22 @@ GENERATION: Mapping[str, Metric] = {
 }  # fmt: skip
 """Drawn images beside held-out real ones; `…_real`: other real images beside them, the floor or ceiling."""
 
+OF_TOKENIZERS = RECONSTRUCTION, TOKEN_PERPLEXITY, TOKENS_USED = tuple(
+    Metric(column=column, name=name, short=short, direction=better, unit=unit, gain_by=PROBE.column)  # pyright: ignore
+    for column, name, short, better, unit in (
+        ("reconstruction_mse", "reconstruction error", "reconstruction", "min", MSE),
+        ("token_perplexity", "tokens' perplexity", "perplexity", "max", DIMENSIONS),
+        ("tokens_used", "share of tokens in use", "", "max", PERCENT),
+    )
+)  # fmt: skip
+"""Of a tokenizer, on the validation images: see `darl.evaluation.reconstruction`."""
+
 METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
         *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, ATTENTIVE, FINETUNE),
         *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME),
+        *OF_TOKENIZERS,
         *(metric for beside in OVER_IMAGES.values() for metric in beside),
         *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values(), *GENERATION.values()),
     )

@@ -46,7 +46,7 @@ def evaluate_dense(text: str, checkpoints: Sequence[str], names: Sequence[str], 
             setting = Setting(mean=run.mean, std=run.std, device=device, loader_workers=flags.loader_workers)
             model = run.model.to(device)
             metrics = {**protocol.measure(model, data, setting), **protocol.yardsticks(model, data, setting)}
-            random = protocol.measure(run.experiment.build().to(device), data, setting)
+            random = protocol.measure(run.untrained().to(device), data, setting)
             print(f"{path} on {data.name}")
             _print(protocol, metrics, random)
 

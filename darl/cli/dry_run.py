@@ -36,8 +36,18 @@ SHOWN = 12
 Datasets = Mapping[str, Dataset]
 
 
-def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, *, on_gpus: bool) -> None:
-    """Print the plan of every stage, the differences that it can detect, and the cost of all stages."""
+def print_plan(
+    stages: Sequence[Sweep],
+    datasets: Datasets,
+    results: Results,
+    trainings: Sequence[Experiment] = (),
+    *,
+    on_gpus: bool,
+) -> None:
+    """Print the plan of every stage, the differences that it can detect, and the cost of all stages.
+
+    trainings: those of the tokenizers that are trained before.
+    """
     console = Console(highlight=False, soft_wrap=True, markup=False)
     flops, trials = 0.0, 0
     for stage in stages:
@@ -48,6 +58,9 @@ def print_plan(stages: Sequence[Sweep], datasets: Datasets, results: Results, *,
         trials += len(own)
         flops += sum(_flops(experiment, datasets[experiment.data_key], stage) for experiment in own)
         console.print()
+    for training in trainings:
+        console.print(f"before them: {training.tokenizer} trained for {several(training.epochs, 'epochs')}")
+        flops += 3 * image_flops(training) * _images_trained(training, datasets[training.data_key])
     console.print(f"in all at most {several(trials, 'trials')}, {flops / 1e15:.3g} PFLOPs with evaluations")
     base = stages[0].experiment({})
     hours = flops / GPU_FLOPS / 3600
@@ -110,9 +123,14 @@ def _measured_sd(stage: Sweep, results: Results) -> float | None:
 
 def _flops(experiment: Experiment, dataset: Dataset, stage: Sweep) -> float:
     """Floating-point operations of training and of evaluations."""
-    size = experiment.batch_size
-    trained = steps_per_epoch(len(dataset.train), size) * size * experiment.epochs
+    trained = _images_trained(experiment, dataset)
     config, full = experiment.model_config, stage.full
     before = [full, *stage.evaluate_at.values()]  # the first is before training
     evaluated = sum(evaluation.flops(dataset.deciding, config) for evaluation in before) + full.flops(dataset, config)
     return 3 * image_flops(experiment) * trained + evaluated
+
+
+def _images_trained(experiment: Experiment, dataset: Dataset) -> int:
+    """Images that a training sees, each as often as it is seen."""
+    size = experiment.batch_size
+    return steps_per_epoch(len(dataset.train), size) * size * experiment.epochs

@@ -131,7 +131,7 @@ def _evaluate_one(
     if flags.layers:
         return write_layers(Subject(model.eval(), dataset, device), flags.output or "layers")
     print(f"{name} on {experiment.data}")  # not the table's title, which would break a long path
-    return _print_metrics(protocols, (model, pretrained.experiment.build().to(device)), dataset, device)
+    return _print_metrics(protocols, (model, pretrained.untrained().to(device)), dataset, device)
 
 
 def _print_metrics(

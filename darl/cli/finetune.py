@@ -75,19 +75,25 @@ def _finetune(flags: argparse.Namespace) -> None:
     from darl.evaluation.finetuned import Accuracy, NoEvaluation
     from darl.training import checkpoint
     from darl.training.initialization import weights_fingerprint
+    from darl.training.tokenizer import placed_weights
 
     given = {name: getattr(flags, name) for name in OPTIONS if getattr(flags, name) is not None}
     protocol = FinetuneProtocol.from_record({"kind": FinetuneProtocol.kind, "seed": flags.seed, **given})
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
     source = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
     dataset = load_data(source, flags)
-    if not flags.scratch:  # random weights have seen no data, whose mean and deviation would be no part of the record
-        dataset = replace(dataset, mean=pretrained.mean, std=pretrained.std)
+    tokenizer = pretrained.model.encoder.tokenizer  # it is kept, since a patch embedding of random tokens is no model
+    if not flags.scratch or tokenizer is not None:  # random weights have seen no data, whose mean and deviation would
+        dataset = replace(dataset, mean=pretrained.mean, std=pretrained.std)  # be no part of the record
     weights = None if flags.scratch else pretrained.model.state_dict()
     settings: dict[str, Any] = {"data": source.data, "accumulate": flags.accumulate, "precision": flags.precision}
     if weights is not None:
         settings |= {"source": pretrained.experiment.trial_id, "init": weights_fingerprint(weights)}
+    if tokenizer is not None:
+        settings |= {"tokenizer_weights": weights_fingerprint(tokenizer.state_dict())}
     experiment = protocol.experiment(pretrained.model.config, len(dataset.train), **settings)
+    if weights is None and tokenizer is not None:
+        weights = placed_weights(tokenizer.state_dict(), experiment)
     evaluations = Evaluations(full=Accuracy(), first=NoEvaluation(), on_the_way=Accuracy(), count=flags.evaluations)
     train_and_record(experiment, dataset, evaluations, flags, name="finetune", initial=weights)
 

@@ -55,8 +55,13 @@ SMALL = 8
 EPOCHS = 100
 """Default number of epochs for larger images."""
 
+MODEL_FLAGS = ("model", "objective", "noise", "order", "position", "attention", "causal", "model.readout")
+"""The fields whose flags a command without a model does not have."""
+
 _NOT_SET = {"data": "be given as --data", "init": "be given as --init", "content": "be left to the data",
-            "finetuning": "be given to darl finetune"}  # fmt: skip
+            "finetuning": "be given to darl finetune",
+            "tokenizer": "be given as --tokenizer", "tokenizer_weights": "be given as --tokenizer",
+            "token_input": "be given as --tokens"}  # fmt: skip
 """What `--set` does not take, and why."""
 
 
@@ -167,11 +172,12 @@ def add_experiment_flags(
     *,
     on_digits: Mapping[str, Any] | None = None,
     data_sets: list[str] | None = None,
+    of_model: bool = True,
 ) -> None:
     """Add the flags that describe the experiment.
 
     on_digits: the defaults on images of 8 pixels, by the field's path, where they are not the record's. data_sets: the
-    default data sets of a script whose `--data` takes several.
+    default data sets of a script whose `--data` takes several. of_model: with those of the model and its objective.
     """
     group = parser.add_argument_group("what is trained")
     if data_sets is None:
@@ -188,7 +194,9 @@ def add_experiment_flags(
     parser.set_defaults(on_digits=own)
     fields = _FieldFlags(group, {"model.patch_size": default_of("model.patch_size"), **own})
     _add_image_flags(fields)
-    _add_model_flags(fields)
+    if of_model:
+        _add_model_flags(fields)
+    parser.set_defaults(**{dest(path): None for path in RECORD_FLAGS if not of_model and path in MODEL_FLAGS})
     _add_training_flags(fields)
     group.add_argument(
         "--set",
@@ -210,11 +218,11 @@ def _add_image_flags(fields: _FieldFlags) -> None:
     fields.add("augment.flip", flip, usual="yes", digits="no", action=argparse.BooleanOptionalAction)
     shift = "shift images by up to this many pixels at random, in the place of crops"
     fields.add("augment.shift", shift, usual="no shifts", type=whole)
+    fields.add("model.patch_size", "pixels per patch side", usual="4 (at 32 pixels) or 16 (at 224)", type=whole)
 
 
 def _add_model_flags(fields: _FieldFlags) -> None:
     fields.add("model", "model size", usual="tiny", digits="nano", choices=list(SIZES))
-    fields.add("model.patch_size", "pixels per patch side", usual="4 (at 32 pixels) or 16 (at 224)", type=whole)
     fields.add("objective", kinds_help(Objective))
     fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
     fields.add("order", kinds_help(Order))

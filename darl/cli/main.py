@@ -9,6 +9,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "pretrain": "pretrain a model, over one worker or many",
+    "tokenizer": "train a discrete VAE, whose tokens a model may read or predict",
     "finetune": "train a pretrained encoder on with a classifier, over one worker or many",
     "evaluate": "a checkpoint's features by linear probe, kNN and few labels, beside raw pixels",
     "embed": "the features of every image of a data set, as a Parquet file",

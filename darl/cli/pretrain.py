@@ -24,6 +24,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "s3:// or gs://) of DARL or of a stock timm ViT, or timm:NAME; what does not fit is listed",
     )
     parser.add_argument(
+        "--tokenizer",
+        metavar="CHECKPOINT",
+        help="the tokenizer whose tokens --tokens uses: a checkpoint of darl tokenizer, a run's folder of them, or a "
+        ".safetensors file; or the text KIND:field=value of a tokenizer of your own",
+    )
+    parser.add_argument(
+        "--tokens",
+        choices=["input", "target", "both"],
+        help="read tokens in the place of patches, predict them in the place of --objective's target, or both",
+    )
+    parser.add_argument(
         "--init-resample",
         action="store_true",
         help="resample those weights to another patch size or, with position learned, another grid; else refused",
@@ -32,6 +43,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Pretrain one model, and write its rows."""
+    require((flags.tokenizer is None) == (flags.tokens is None), "tokens", "come with --tokenizer", flags.tokens)
+    predicts, remedy = flags.tokens in ("target", "both"), f"be left out with --tokens {flags.tokens}"
+    require(not predicts or flags.objective is None, "objective", remedy, flags.objective)
     experiment, results = Options(flags).experiment(), results_root(flags.results)
     require_name(flags.name or "pretrain", "name")
     require(flags.init is not None or not flags.init_resample, "init_resample", "come with --init", True)

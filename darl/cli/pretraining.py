@@ -5,7 +5,7 @@ import json
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,7 @@ from darl.training.events import Evaluated
 from darl.training.initialization import read_initialization
 from darl.training.pretrain import Evaluation, fit
 from darl.training.termination import EXIT_CODE, noted_terminations
+from darl.training.tokenizer import TrainedTokenizer, placed_weights, read_tokenizer, with_tokens
 from darl.training.trackers.base import TrackedPretraining, track
 
 
@@ -87,17 +88,31 @@ class _Run:
 
 def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
     """Load the data, train, and write the rows; does nothing if the run has finished before. Raises UserError."""
+    tokenizer = None if flags.tokenizer is None else _tokenizer(experiment, flags)
     dataset, initial = load_data(experiment, flags), None
+    if tokenizer is not None:
+        experiment, described = with_tokens(experiment, flags.tokens, tokenizer), tokenizer.description
+        if described is not None:  # images must look to the tokenizer as they did when it was trained
+            dataset = replace(dataset, mean=described.mean, std=described.std)
     if flags.init is not None:
         known = experiment.knowing({} if dataset.content is None else {experiment.data: dataset.content})
         start = read_initialization(flags.init, known, resample=flags.init_resample)
         experiment, initial = experiment.changed({"init": start.fingerprint}), start.weights
         print(f"starting from {flags.init}: " + "\n  ".join(start.describe()), flush=True)
+    if tokenizer is not None:
+        initial = {**(initial or {}), **placed_weights(tokenizer.weights, experiment)}
     full = evaluation_of(flags.protocols)
     check_protocols(full, experiment, dataset, flags)
     cheap = full.without_training()
     evaluations = Evaluations(full=full, on_the_way=cheap if cheap.members else None, count=flags.evaluations)
     train_and_record(experiment, dataset, evaluations, flags, name="pretrain", initial=initial)
+
+
+def _tokenizer(experiment: Experiment, flags: argparse.Namespace) -> TrainedTokenizer:
+    """The tokenizer of `--tokenizer`; raises UserError where it does not fit, before the data is loaded."""
+    tokenizer = read_tokenizer(flags.tokenizer, experiment.channels, experiment.model.patch_size)
+    with_tokens(experiment, flags.tokens, tokenizer)
+    return tokenizer
 
 
 def train_and_record(
@@ -108,8 +123,10 @@ def train_and_record(
     *,
     name: str,
     initial: Mapping[str, Tensor] | None,
-) -> None:
+) -> Experiment:
     """Train, and write the rows; does nothing if the run has finished before. Raises UserError.
+
+    Returns the experiment with the content of its data.
 
     name: of the folder in `--results`, where `--name` is not given. initial: the weights that the run starts from.
     """
@@ -131,6 +148,7 @@ def train_and_record(
                 began=began,
             )
             _train(run, trials)
+    return experiment
 
 
 def _is_finished(experiment: Experiment, results: Results) -> bool:

@@ -81,7 +81,7 @@ def _measure(pair: "Pair", device: "torch.device") -> "list[Robustness]":
 
     dataset, experiment = pair.dataset(), pair.pretrained.experiment
     require(labelled(dataset), "data", "have labels in both splits for --robustness", dataset.name)
-    model, random = pair.pretrained.model.to(device), experiment.build().to(device)
+    model, random = pair.pretrained.model.to(device), pair.pretrained.untrained().to(device)
     sources = {
         MODEL: lambda data: Subject(model, data, device),
         PIXELS: lambda data: Pixels(data, device),

@@ -20,6 +20,7 @@ from darl.cli.flags import (
 from darl.cli.load import check_batch, check_labels, check_protocols, load_data
 from darl.cli.stages import Pipeline, Stages, Then, with_flags
 from darl.cli.sweep_flags import add_sweep_flags
+from darl.cli.sweep_tokenizers import with_known, with_trained
 from darl.cli.yardsticks import beside_the_leader
 from darl.data import content_of
 from darl.errors import UserError
@@ -58,6 +59,7 @@ def run_sweep(
     data_sets: list[str] | None = None,
     flags: Callable[[argparse.ArgumentParser], None] | None = None,
     then: Then | None = None,
+    tokenizers: Callable[[Options], Sequence[Experiment]] | None = None,
 ) -> None:
     """Run the whole command line of a sweep script.
 
@@ -71,6 +73,7 @@ def run_sweep(
         data_sets: default data sets of a script that takes several.
         flags: adds the script's own flags.
         then: builds one more sweep, or several, from the results of the others.
+        tokenizers: the trainings of tokenizers that the cells name (`darl.cli.sweep_tokenizers`).
 
     """
     parser = Parser(description=description)
@@ -80,7 +83,7 @@ def run_sweep(
     if flags is not None:
         flags(parser)
     given = parser.parse_args()
-    run_command(lambda: _sweep(Options(given), build, then, varies), given)
+    run_command(lambda: _sweep(Options(given), build, then, varies, tokenizers), given)
 
 
 def require_noise(base: Experiment) -> None:
@@ -90,7 +93,11 @@ def require_noise(base: Experiment) -> None:
 
 
 def _sweep(
-    options: Options, build: Callable[[Options], Sweep | Stages], then: Then | None, varies: Sequence[str]
+    options: Options,
+    build: Callable[[Options], Sweep | Stages],
+    then: Then | None,
+    varies: Sequence[str],
+    tokenizers: Callable[[Options], Sequence[Experiment]] | None,
 ) -> None:
     """Run a sweep's command. Checks that need neither data nor tables come first, since they take no time."""
     flags, built = options.flags, build(options)
@@ -100,8 +107,9 @@ def _sweep(
     later = [each for each in (then, beside_the_leader if flags.yardsticks else None) if each is not None]
     needs = flags.report or flags.max_gpu_hours is None or flags.gpus_per_worker > 0
     require(needs, "max_gpu_hours", "come with --gpus-per-worker", flags.max_gpu_hours)
+    trainings = tokenizers(options) if tokenizers else []
     if flags.report:
-        return _report(first, flags, of_last_run=bool(later))
+        return _report(first, flags, of_last_run=bool(later or trainings))
     pipeline = Pipeline(options=options, first=first, then=later)
     planned = pipeline.planned()
     for stage in planned:
@@ -112,13 +120,13 @@ def _sweep(
     from darl.results.tables import Results
 
     results = Results(results_root(flags.results), first[0].name)
-    pipeline = pipeline.knowing(_loaded_contents(planned, datasets))
+    pipeline = with_known(pipeline.knowing(_loaded_contents(planned, datasets)), trainings, datasets, flags)
     require_same_data(results, pipeline.contents)
     if flags.dry_run:
         from darl.cli.dry_run import print_plan
 
-        return print_plan(pipeline.planned(), datasets, results, on_gpus=flags.gpus_per_worker > 0)
-    return _run(pipeline, datasets, results, flags)
+        return print_plan(pipeline.planned(), datasets, results, trainings, on_gpus=flags.gpus_per_worker > 0)
+    return _run(pipeline, datasets, results, flags, trainings)
 
 
 def _loaded_contents(stages: Stages, datasets: Datasets) -> dict[str, "DataContent"]:
@@ -218,7 +226,13 @@ def _require_labels(dataset: "Dataset", stage: Sweep, data: str) -> None:
         raise UserError(f"must have labels for {stage.metric}, got {data!r}; {remedy}", field="data")
 
 
-def _run(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argparse.Namespace) -> None:
+def _run(
+    pipeline: Pipeline,
+    datasets: Datasets,
+    results: "Results",
+    flags: argparse.Namespace,
+    trainings: Sequence[Experiment],
+) -> None:
     """Run the first stages on Ray, then those that are built from their results, and present the findings."""
     from darl.report.collect import stages_of
     from darl.report.publish import present
@@ -231,6 +245,7 @@ def _run(pipeline: Pipeline, datasets: Datasets, results: "Results", flags: argp
         print(_announcement(stage, datasets[stage.base.data_key]), flush=True)
     with results.claimed():
         results.prepare()
+        pipeline = with_trained(pipeline, trainings, datasets, flags)
         print("starting Ray", flush=True)
         from darl.distributed.session import run_all
 

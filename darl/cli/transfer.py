@@ -66,7 +66,7 @@ def write_transfer(
     for pair in pairs(runs, targets, flags):
         run, target = pair.run, pair.target
         try:
-            models = pair.pretrained.model, pair.pretrained.experiment.build()
+            models = pair.pretrained.model, pair.pretrained.untrained()
             rows += transfer(protocols, run, models, target, pair.dataset(), device, pair.note)
         except Exception as error:  # whatever one pair lacks, as memory or a file, the others go on
             rows += failure(protocols, run, target, pair.said(error))

@@ -26,6 +26,7 @@ from darl.training.checkpoint_store import CheckpointStore
 from darl.training.events import Evaluated, Saved
 from darl.training.parallel import Workers
 from darl.training.pretrain import fit
+from darl.training.tokenizer_store import initial_weights
 
 __all__ = ["Job", "SharedDatasets", "resources", "run_trial"]
 
@@ -85,6 +86,7 @@ def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
             device=torch.device(job.workers.device),
             folder=folder,
             resume=checkpoint.latest(folder),
+            initial=initial_weights(job.root, experiment),
             evaluate_at=job.sweep.evaluate_at,
             full=job.sweep.full,
             save_every=job.workers.save_every,
@@ -100,11 +102,13 @@ def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
 
 
 def _over_workers(experiment: Experiment, job: Job, dataset: "ray.ObjectRef[Dataset]") -> None:
+    initial = initial_weights(job.root, experiment)
     shared = WorkerJob(
         experiment=experiment,
         dataset=dataset,
         workers=job.workers,
         evaluate_at=job.sweep.evaluate_at,
         full=job.sweep.full,
+        initial=None if initial is None else ray.put(initial),
     )
     torch_trainer(shared, root=job.root, callbacks=[TuneReportCallback()]).fit()

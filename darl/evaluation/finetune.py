@@ -149,8 +149,9 @@ class FinetuneProtocol(Protocol):
         Args:
             config: the pretrained model's.
             images: number of training images.
-            settings: other fields of the experiment, as `data`, `init` and `precision`; `source` of `Finetuning`.
-                Without `init` it is training from random weights, whose record has nothing of the pretraining.
+            settings: other fields of the experiment, as `data`, `init`, `tokenizer_weights` and `precision`; `source`
+                of `Finetuning`. Without `init` it is training from random weights, whose record has nothing of the
+                pretraining but the tokenizer, where its tokens are read.
 
         Raises UserError.
 
@@ -161,6 +162,7 @@ class FinetuneProtocol(Protocol):
             **_read_as(config, "mean" if self.readout == "attentive" else self.readout, self.mask == "kept"),
             "objective": config.objective if settings.get("init") else Objective.parse("supervised"),
             "noise": config.noise if settings.get("init") else None,
+            "tokenizer": config.tokenizer if settings.get("init") or config.token_input else None,
             "augment": Augment() if plain else Augment(crop_min=CROP_MIN, flip=config.channels == 3),
             "finetuning": self._finetuning(recipe, settings.pop("source", None)),
         }
@@ -222,4 +224,5 @@ def _read_as(config: ModelConfig, readout: str, kept: bool) -> dict[str, Any]:
         "order": config.order,
         "position": config.position,
         "causal": config.causal and kept,
+        "token_input": config.token_input,
     }

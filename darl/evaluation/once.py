@@ -65,7 +65,8 @@ def model_key(model: "Darl", *, encoder_alone: bool) -> Hashable:
     for name, weight in module.state_dict().items():
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    reading = (config.size, config.image_size, config.channels, config.order, config.position, config.causal)
+    reading = (config.size, config.image_size, config.channels, config.order, config.position, config.causal,
+               config.tokenizer if config.token_input else None)  # fmt: skip
     return digest.hexdigest(), reading, None if encoder_alone else config.objective
 
 

@@ -49,6 +49,7 @@ class Need(Enum):
     GPU = "a GPU"
     DENOISING = "an objective that estimates patches from noisy ones, as mse and diffusion do"
     DRAWING = "a model that can draw images: causal, of mse or diffusion, of pixels that are not normalised"
+    TOKENIZER = "a model that reads or predicts tokens, whose tokenizer can decode"
     TRAINING = "weights that it may change: it is given a copy of the model"
 
 
@@ -108,6 +109,7 @@ class Protocol(Variant):
             Need.GPU: subject.device.type == "cpu",
             Need.DENOISING: not subject.model.objective.can_denoise,
             Need.DRAWING: not subject.model.can_draw,
+            Need.TOKENIZER: not subject.model.decodes_tokens,
         }
         return [need for need, lacking in lacks.items() if lacking and need in self.needs]
 

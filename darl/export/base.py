@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from darl.model.timm_encoder import TimmEncoder
     from darl.training.description import Description
 
-__all__ = ["TOLERANCE", "Export", "Source", "read_source", "write_export"]
+__all__ = ["TOLERANCE", "Export", "Source", "read_source", "require_pixels", "write_export"]
 
 TOLERANCE = 1e-5
 """How far an exported feature may be from the encoder's, as a share of the largest feature (at least of 1)."""
@@ -79,6 +79,12 @@ class Export(Variant):
     @abstractmethod
     def loading(self, source: Source, folder: str) -> str:
         """Lines of Python that load the encoder from the folder and give the features of `images`."""
+
+
+def require_pixels(export: Export, source: Source) -> None:
+    """Raise UserError, for a target that cannot hold a tokenizer, where the encoder reads tokens."""
+    remedy = "be huggingface or safetensors, which hold the tokenizer whose tokens this encoder reads"
+    require(source.encoder.tokenizer is None, "export", remedy, export.kind)
 
 
 def read_source(run: str, metrics: Callable[[str, str], Mapping[str, Any]]) -> Source:

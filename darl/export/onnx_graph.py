@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from darl.export.base import Export, Source
+from darl.export.base import Export, Source, require_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,10 @@ class OnnxGraph(Export):
     kind: ClassVar[str] = "onnx"
     needs: ClassVar[tuple[str, ...]] = ("onnx", "onnxscript")
     extra: ClassVar[str] = "onnx"
+
+    def check(self, source: Source) -> None:
+        """Raise UserError where the encoder reads tokens: its tokenizer may be any program."""
+        require_pixels(self, source)
 
     def write(self, source: Source, folder: Path) -> None:
         """`model.onnx`, weights included, and `config.json`: the images that it takes, and the run's record."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from darl.export.base import Source
+from darl.export.base import Source, require_pixels
 from darl.export.card import CardExport
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ class StockTimm(CardExport):
     library: ClassVar[str] = "timm"
 
     def check(self, source: Source) -> None:
-        """Raise UserError for a position encoding that timm lacks, and for a timm without a causal mask."""
+        """Raise UserError for tokens, a position encoding that timm lacks, and a timm without a causal mask."""
+        require_pixels(self, source)
         import inspect
 
         import timm

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from darl.model.encoder_config import TrunkConfig
 from darl.model.noise import Noise
 from darl.model.objectives.base import Objective
+from darl.model.tokenizers.base import require_tokenizer
 from darl.variants import require
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class ModelConfig(TrunkConfig):
         require(takes, "next_patches", f"be left out for objective {self.objective.kind}", self.next_patches)
         takes = self.condition is None or self.objective.takes_condition
         require(takes, "condition", f"be left out for objective {self.objective.kind}", self.condition)
+        users = {"token_input": bool(self.token_input), "objective tokens": self.objective.needs_tokenizer}
+        require_tokenizer(self.tokenizer, users)
         self.objective.check(self)
 
     def build(self, seed: int) -> "Darl":

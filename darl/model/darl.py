@@ -25,6 +25,7 @@ from darl.model.objectives.base import Denoiser, Draws
 from darl.model.orders import inverse
 from darl.model.patches import unpatchify
 from darl.model.sampling import PatchSampler, Sampling
+from darl.model.tokenizers.base import TokenizerModel, tokenizer_in
 from darl.randomness import draw_rows
 from darl.variants import require
 
@@ -85,7 +86,7 @@ class Darl(nn.Module):
         Returns:
             "loss" (scalar) and "prediction" (batch, patches, patch_dim), patches in the order of prediction (`order`);
             class scores (batch, classes) of an objective that learns labels, embeddings (batch, patches, width) of
-            `nepa`.
+            `nepa`, scores (batch, patches, vocabulary) of `tokens`.
 
         Raises UserError where the images have another size or number of channels.
 
@@ -136,6 +137,12 @@ class Darl(nn.Module):
         except UserError:
             return False
         return True
+
+    @property
+    def decodes_tokens(self) -> bool:
+        """Whether it holds a tokenizer that gives the images which tokens stand for."""
+        tokenizer = tokenizer_in(self)
+        return tokenizer is not None and type(tokenizer).decode is not TokenizerModel.decode
 
     @torch.no_grad()
     def generate(

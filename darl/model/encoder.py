@@ -7,7 +7,7 @@ which the objectives compose the forward pass of training. Evaluation uses `forw
 import math
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ from darl.model.encoder_config import PREFIX, TrunkConfig
 from darl.model.initial_weights import reset
 from darl.model.patches import Grid, grid_of, patchify
 from darl.model.tables import ordinary_tensors, permutation
+from darl.model.token_embed import TokenEmbed
+from darl.model.tokenizers.base import TokenizerModel
 from darl.model.transformer import Block, Reading
 from darl.model.trunk import Cache
 from darl.variants import require
@@ -37,7 +39,8 @@ class Encoder(nn.Module):
     too), and a head only where `num_classes` > 0.
     """
 
-    __jit_unused_properties__: ClassVar[list[str]] = ["causal", "rotation"]  # TorchScript reads `reading` itself
+    # TorchScript reads `reading` itself
+    __jit_unused_properties__: ClassVar[list[str]] = ["causal", "rotation", "tokenizer"]
 
     def __init__(
         self,
@@ -55,9 +58,7 @@ class Encoder(nn.Module):
         self.num_features = self.head_hidden_size = self.embed_dim = size.width
         self.num_classes = num_classes
         self.grad_checkpointing = False
-        self.patch_embed = PatchEmbed(
-            config.image_size, size.patch_size, config.channels, size.width, strict_img_size=False
-        )
+        self.patch_embed = _patch_embedding(config)
         self.position = config.position.build(self.grid, size.width, size.width // size.heads)
         self.start_token = nn.Parameter(torch.empty(1, 1, size.width))
         self.reading, self.reads_prefix = Reading(config.causal), config.attention == PREFIX
@@ -93,6 +94,11 @@ class Encoder(nn.Module):
         self.reading.causal = causal
 
     @property
+    def tokenizer(self) -> TokenizerModel | None:
+        """The tokenizer whose tokens it reads in the place of patches; None where it reads patches."""
+        return self.patch_embed.tokenizer if isinstance(self.patch_embed, TokenEmbed) else None
+
+    @property
     def rotation(self) -> Tensor | None:
         """The own grid's rotary table."""
         return self.reading.rotation
@@ -121,6 +127,8 @@ class Encoder(nn.Module):
 
     def project(self, patches: "Float[Tensor, 'batch read patch_dim']") -> "Float[Tensor, 'batch read features']":
         """Tokens of patch vectors, without positions. `darl.model.trunk.Trunk` documents the primitives in full."""
+        if isinstance(self.patch_embed, TokenEmbed):
+            return self.patch_embed(patches)
         projection = self.patch_embed.proj
         return F.linear(patches, projection.weight.flatten(1), projection.bias)
 
@@ -288,3 +296,11 @@ class Encoder(nn.Module):
 def _build_tables(encoder: Encoder, *_: object) -> None:
     """Hook that a module calls after it has loaded weights."""
     encoder.build_tables()
+
+
+def _patch_embedding(config: TrunkConfig) -> Any:
+    """timm's, or that of tokens where these are read."""
+    width, patch_size = config.size.width, config.size.patch_size
+    if config.token_input and config.tokenizer is not None:
+        return TokenEmbed(config.tokenizer, config.channels, patch_size, width)
+    return PatchEmbed(config.image_size, patch_size, config.channels, width, strict_img_size=False)

@@ -13,6 +13,7 @@ from darl.aspects import Aspect, changes
 from darl.model.orders import Order
 from darl.model.patches import Grid, grid_of
 from darl.model.positions import Position
+from darl.model.tokenizers.base import Tokenizer
 from darl.variants import require
 
 __all__ = ["ATTENTION", "PREFIX", "SIZES", "EncoderConfig", "TrunkConfig", "attention_fields", "block_flops", "size_of"]
@@ -142,6 +143,11 @@ class TrunkConfig:
     """`labels`: in training the start token knows the image's class (`darl.model.objectives.condition`); None: not."""
     classes: int | None = None
     """Number of classes of the images' labels, for an objective that learns them; None where it is not known."""
+    tokenizer: Tokenizer | None = None
+    """The tokenizer whose tokens are read or predicted; None without tokens."""
+    token_input: bool | None = None
+    """Whether each patch is read as its token, by a learned vector for each token in the place of the patch embedding;
+    None for no."""
 
     def __post_init__(self) -> None:
         require(self.channels >= 1, "channels", "be at least 1", self.channels)
@@ -154,6 +160,8 @@ class TrunkConfig:
         require(fits, "next_patches", f"be between 2 and the {self.patches} patches, or none", ahead)
         remedy = "be none for attention prefix, whose prefix hides no patch but the next"
         require(not (ahead and self.attention), "next_patches", remedy, ahead)
+        remedy = "be given where tokens are read (token_input)"
+        require(not self.token_input or self.tokenizer is not None, "tokenizer", remedy, None)
         fits = not (self.causal and self.attention)
         require(fits, "causal", "be false for attention prefix, whose features are read without mask", self.causal)
         grid_of(self.image_size, self.size.patch_size)
@@ -174,16 +182,27 @@ class TrunkConfig:
         """Number of pixel values of a patch."""
         return self.channels * self.size.patch_size**2
 
+    @property
+    def embed_flops(self) -> float:
+        """Floating-point operations of the matrix products that turn a patch of P values into a vector of width W.
+
+        2PW; where tokens are read, those of `Tokenizer.encode_flops`. (Training is counted as three forward passes
+        everywhere, though a tokenizer makes one: its part of training is counted too high.)
+        """
+        assert self.tokenizer is not None or not self.token_input
+        own = self.tokenizer if self.token_input else None
+        return 2 * self.patch_dim * self.size.width if own is None else own.encode_flops(self.patch_dim)
+
     def trunk_flops(self, patches: int) -> float:
         """Floating-point operations of the forward pass's matrix products for one image of which n patches are read.
 
-        2nPW to embed, and `block_flops` of n + 1 tokens for each block. SwiGLU's three matrices of H hidden channels
-        count as an MLP of ratio 3H / 2W. QK-norm and LayerScale have no matrix product.
+        n times `embed_flops`, and `block_flops` of n + 1 tokens for each block. SwiGLU's three matrices of H hidden
+        channels count as an MLP of ratio 3H / 2W. QK-norm and LayerScale have no matrix product.
         """
         size = self.size
         ratio = 1.5 * size.mlp_width / size.width if size.swiglu else size.mlp_ratio
         block = block_flops(patches + 1, size.width, ratio)
-        return 2 * patches * self.patch_dim * self.size.width + self.size.depth * block
+        return patches * self.embed_flops + self.size.depth * block
 
 
 def block_flops(tokens: int, width: int, mlp_ratio: float) -> float:

@@ -14,6 +14,7 @@ from darl.model.noise import Beta, Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
+from darl.model.tokenizers.base import Tokenizer
 from darl.variants import Variant
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def create_model(
     context_noise: float | None = None,
     next_patches: int | None = None,
     condition: str | None = None,
+    tokenizer: str | Tokenizer | None = None,
+    token_input: bool | None = None,
     readout: str | None = None,
     classes: int | None = None,
     seed: int = 0,
@@ -60,6 +63,10 @@ def create_model(
         context_noise: standard deviation of noise on the patches that the trunk reads in training (`mse`, `diffusion`).
         next_patches: how many next patches each output predicts in training, 2 or more (`mse`, `diffusion`).
         condition: `labels`: the start token knows the image's class in training (`mse`, `diffusion`); needs `classes`.
+        tokenizer: text as on the command line (`Tokenizer.kinds()` lists the names), or a `Tokenizer`, for objective
+            `tokens` and for `token_input`. The weights of a `dvae` are random until they are loaded
+            (`darl.training.tokenizer.read_tokenizer`).
+        token_input: whether each patch is read as its token.
         readout: `mean` or `last`: what `forward_head` gives.
         classes: number of classes, for an objective that learns labels (`supervised`), and for a condition.
         seed: seeds the initial weights.
@@ -84,6 +91,8 @@ def create_model(
         context_noise=context_noise,
         next_patches=next_patches,
         condition=condition,
+        tokenizer=_variant(Tokenizer, tokenizer),
+        token_input=token_input,
         objective=chosen_objective,
         noise=schedule if chosen_objective.uses_noise else None,
         classes=classes,

@@ -4,6 +4,7 @@ import torch
 from timm.models.vision_transformer import init_weights_vit_timm
 from torch import nn
 
+from darl.model.tokenizers.base import FROZEN
 from darl.randomness import seed_of
 
 __all__ = ["initialize", "reset"]
@@ -18,7 +19,12 @@ def initialize(model: nn.Module, seed: int) -> None:
 
 
 def reset(module: nn.Module) -> None:
-    """timm's ViT initialisation for linear maps; `reset_parameters` for all other modules that have it."""
+    """timm's ViT initialisation for linear maps; `reset_parameters` for all other modules that have it.
+
+    A tokenizer within a model keeps its weights.
+    """
+    if hasattr(module, FROZEN):
+        return
     if isinstance(module, nn.Linear):
         init_weights_vit_timm(module)
     elif hasattr(module, "reset_parameters"):

@@ -16,6 +16,8 @@ from darl.model.orders import Order
 from darl.model.patches import Grid, grid_of
 from darl.model.positions import Encoding, LearnedTable, Position
 from darl.model.timm_arguments import pair, readout, require_rates, side
+from darl.model.token_embed import TokenEmbed
+from darl.model.tokenizers.base import Tokenizer
 from darl.model.traced import kept_patches, patches_in_order, taken
 from darl.model.weights import accept_pretraining
 from darl.variants import require
@@ -53,6 +55,7 @@ class TimmEncoder(FeatureMaps):
         order: the patch order, as text.
         position: the position encoding, as text.
         causal: whether a patch reads only itself and those before it in the order.
+        tokenizer: as text, the tokenizer whose tokens are read in the place of patches; None to read patches.
 
     Raises UserError.
 
@@ -81,6 +84,7 @@ class TimmEncoder(FeatureMaps):
         order: str = "raster",
         position: str = "rope2d",
         causal: bool = False,
+        tokenizer: str | None = None,
     ):
         require_rates(drop_rate=drop_rate, patch_drop_rate=patch_drop_rate, proj_drop_rate=proj_drop_rate,
                        attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)  # fmt: skip
@@ -100,6 +104,8 @@ class TimmEncoder(FeatureMaps):
             order=Order.parse(order),
             position=Position.parse(position),
             causal=causal,
+            tokenizer=None if tokenizer is None else Tokenizer.parse(tokenizer),
+            token_input=None if tokenizer is None else True,
         )
         rates = {"drop_path": drop_path_rate, "attn_drop": attn_drop_rate, "proj_drop": proj_drop_rate}
         with nullcontext() if device is None else torch.device(device):
@@ -135,7 +141,10 @@ class TimmEncoder(FeatureMaps):
         else:
             grid, order, inverse, rotation, additive = self._tables(x)
         patches = patches_in_order(x, grid, self.patch, order)
-        tokens = F.linear(patches, self.patch_embed.proj.weight.flatten(1), self.patch_embed.proj.bias)
+        if torch.jit.is_scripting():  # of patches: a tokenizer is not compiled
+            tokens = F.linear(patches, self.patch_embed.proj.weight.flatten(1), self.patch_embed.proj.bias)
+        else:
+            tokens = self._vectors(patches)
         if additive is not None:
             tokens = tokens + additive.type_as(tokens)[order]
         if self.training and self.patch_drop_rate > 0:
@@ -164,6 +173,12 @@ class TimmEncoder(FeatureMaps):
                 x = x.index_select(1, last).squeeze(1)
         x = self.head_drop(x)
         return x if pre_logits else self.head(x)
+
+    def _vectors(self, patches: Tensor) -> Tensor:
+        """`Encoder.project`, of patches in words that FX traces."""
+        if self.tokenizer is not None:
+            return self.project(patches)
+        return F.linear(patches, self.patch_embed.proj.weight.flatten(1), self.patch_embed.proj.bias)
 
     def _own_tables(self) -> tuple[tuple[int, int], Tensor, Tensor, Tensor | None, Tensor | None]:
         """`_tables` of the own grid, for TorchScript."""
@@ -215,6 +230,7 @@ class TimmEncoder(FeatureMaps):
             "order": str(self.patch_order),
             "position": str(self.encoding),
             "causal": self.causal,
+            **({"tokenizer": str(self.patch_embed.config)} if isinstance(self.patch_embed, TokenEmbed) else {}),
         }
 
     def get_classifier(self) -> nn.Module:

@@ -37,7 +37,7 @@ SOURCES = ("source", "file", "url", "state_dict", "hf_hub_id")
 
 RECONSTRUCTION = (
     "img_size", "patch_size", "in_chans", "global_pool", "qk_norm", "init_values", "swiglu_mlp", "order", "position",
-    "causal",
+    "causal", "tokenizer",
 )  # fmt: skip
 """The settings that weights decide: a model that timm saves must be created with them again."""
 
@@ -82,7 +82,7 @@ def _create(model_name: str, size: EncoderConfig, pretrained: bool, options: dic
         **{**options, **settings} if origin else {**settings, **options},
     )
     if origin is not None:  # timm writes these into the configuration of a model that it saves
-        arguments = {name: settings[name] for name in RECONSTRUCTION}
+        arguments = {name: settings[name] for name in RECONSTRUCTION if name in settings}
         model._model_args = arguments  # pyright: ignore[reportArgumentType]  (a plain attribute)
     return model if isinstance(model, TimmEncoder) else accept_pretraining(model)
 

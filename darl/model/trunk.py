@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from darl.model.patches import Grid
+from darl.model.tokenizers.base import TokenizerModel
 
 __all__ = ["Cache", "Trunk"]
 
@@ -32,13 +33,23 @@ class Trunk(Protocol):
         """Whether `trunk` uses the causal mask where neither its `causal` nor its `mask` is given."""
         ...
 
+    order: Tensor
+    """Raster indices (N) of the patches of `grid` in the order of prediction."""
+    inverse: Tensor
+    """For each patch of `grid`, in raster order, its index in the order."""
+
+    @property
+    def tokenizer(self) -> TokenizerModel | None:
+        """The tokenizer whose tokens it reads in the place of patches; None where it reads patches."""
+        ...
+
     @property
     def reads_prefix(self) -> bool:
         """Whether it is trained with prefix attention: it predicts by `prefix`, or causally, where others do as set."""
         ...
 
     def project(self, patches: Tensor) -> Tensor:
-        """Tokens (B, n, W) of patch vectors (B, n, P): the linear patch embedding, without positions."""
+        """Tokens (B, n, W) of patch vectors (B, n, P): the patch embedding, without positions."""
         ...
 
     def add_positions(self, tokens: Tensor, grid: Grid, at: Tensor | None = None) -> Tensor:

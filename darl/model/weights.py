@@ -20,6 +20,7 @@ from darl.errors import UserError, reason
 from darl.model.encoder_config import EncoderConfig, TrunkConfig
 from darl.model.orders import Order
 from darl.model.positions import Position
+from darl.model.tokenizers.base import Tokenizer
 
 __all__ = [
     "METADATA_KEY",
@@ -62,6 +63,8 @@ class Origin:
             order=Order.from_record(run["order"]),
             position=Position.from_record(run["position"]),
             causal=run["causal"],
+            tokenizer=Tokenizer.from_record(run["tokenizer"]) if run.get("token_input") else None,
+            token_input=run.get("token_input"),
         )
         return cls(trunk=trunk, mean=tuple(record["mean"]), std=tuple(record["std"]))
 
@@ -80,6 +83,7 @@ class Origin:
             "order": str(trunk.order),
             "position": str(trunk.position),
             "causal": trunk.causal,
+            **({"tokenizer": str(trunk.tokenizer)} if trunk.token_input else {}),
         }
         for name, value in own.items():
             if name in given and not _agrees(name, given[name], value):

@@ -12,6 +12,7 @@ import torch
 
 from darl.evaluation.protocol import SPLIT, measured
 from darl.experiment import Experiment
+from darl.model.tokenizers.base import LearnedTokenizer
 from darl.records import flatten
 
 __all__ = ["curve_row", "image_flops", "now", "provenance", "trial_row"]
@@ -34,7 +35,9 @@ def provenance() -> dict[str, Any]:
 
 def image_flops(experiment: Experiment) -> float:
     """Floating-point operations of one image's forward pass in training, computed without building the model."""
-    config = experiment.model_config
+    config, tokenizer = experiment.model_config, experiment.tokenizer
+    if experiment.trains_tokenizer and isinstance(tokenizer, LearnedTokenizer):
+        return config.patches * tokenizer.training_flops(config.patch_dim)
     return config.flops() if experiment.finetuning is None else config.trunk_flops(config.patches)
 
 

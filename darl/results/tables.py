@@ -100,6 +100,10 @@ class Results:
         """Write a file next to the tables. Raises TableWriteError."""
         self._put(name, data)
 
+    def has_file(self, name: str) -> bool:
+        """Whether there is a file of this name next to the tables."""
+        return self._folder.is_file(name)
+
     def delete_files(self, folder: str, is_old: Callable[[str], bool]) -> None:
         """Delete the files in a folder next to the tables whose names `is_old` holds for."""
         for name in self._folder.files_in(folder):

@@ -90,7 +90,14 @@ class Design(Sweep):
         planned, every = len(self.planned()), len(names) * self.seeds
         number = f"the first {planned} of {every}" if planned < every else str(every)
         lines.append(f"trials: {number} = {several(len(names), 'cells')} × {seeds}")
-        return [*lines, f"each: {several(self.base.epochs, 'epochs')}"]
+        return [*lines, f"each: {self.epochs_in_words}"]
+
+    @property
+    def epochs_in_words(self) -> str:
+        """`36 epochs`, or `9 to 36 epochs` where cells differ in it."""
+        lengths = {self.experiment(point).epochs for point in self.cells.values()}
+        longest = several(max(lengths), "epochs")
+        return longest if len(lengths) == 1 else f"{min(lengths)} to {longest}"
 
     @property
     def trials_in_words(self) -> str:

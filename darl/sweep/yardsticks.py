@@ -190,6 +190,8 @@ def _beside(sweep: Sweep, leader: Leader, *, alone: bool) -> _Beside:
     for name, changes in RIVALS.items():
         point = _without(leader.point, "objective", "noise", "causal", *_OF_THE_LEADER) | changes | {"noise": None}
         point |= {name: None for name in _OF_THE_LEADER if getattr(first, name) is not None}
+        if first.tokenizer is not None and not first.token_input:  # it was the leader's target alone
+            point |= {"tokenizer": None, "tokenizer_weights": None}
         try:
             own = sweep.experiment(point)
         except UserError as error:

@@ -74,6 +74,13 @@ class Pretrained:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def untrained(self) -> Darl:
+        """A model of the same configuration with its initial weights; its tokenizer is the trained model's."""
+        model = self.experiment.build()
+        own = {name: value for name, value in self.model.state_dict().items() if ".tokenizer." in name}
+        model.load_state_dict(own, strict=False)
+        return model
+
 
 def path_of(folder: Path, step: int) -> Path:
     """The path of a run's checkpoint after a number of steps."""
@@ -160,6 +167,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], Description]:
             ) from None
     if description is None:
         raise UserError(f"must hold darl's metadata, got {str(path)!r} without it", field="checkpoint")
+    is_model = not description.experiment.trains_tokenizer
+    require(is_model, "checkpoint", "be of a model (this is a tokenizer, for darl pretrain --tokenizer)", str(path))
     return weights, description
 
 

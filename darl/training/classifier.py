@@ -36,6 +36,7 @@ class Classifier(TimmEncoder):
             order=str(trunk.order),
             position=str(trunk.position),
             causal=trunk.causal,
+            tokenizer=str(trunk.tokenizer) if trunk.token_input else None,
         )
         self.pooling = AttentivePooling(trunk.size.width, trunk.size.heads) if finetuning.attentive else None
         for block in self.blocks:

@@ -44,7 +44,7 @@ class Initialization:
     fingerprint: str
     """What `Experiment.init` holds: `sha256:` and 16 hexadecimal digits."""
     missing: tuple[str, ...]
-    """Parameters of the model that the file lacks: initialised from the seed."""
+    """Parameters of the model that the file lacks: initialised from the seed. A tokenizer's are not among them."""
     unexpected: tuple[str, ...]
     """Weights in the file that the model lacks: left out."""
     reshaped: tuple[str, ...]
@@ -98,7 +98,7 @@ def read_initialization(name: str, experiment: Experiment, *, resample: bool = F
     return Initialization(
         weights={key: weights[key].to(expected[key].dtype) for key in fits},
         fingerprint=weights_fingerprint(state),
-        missing=tuple(key for key in expected if key not in weights),
+        missing=tuple(key for key in expected if key not in weights and ".tokenizer." not in key),
         unexpected=tuple(key for key in weights if key not in expected),
         reshaped=tuple(_shapes(key, weights[key], expected[key]) for key in common if key not in fits),
         resampled=resampled,
@@ -136,6 +136,7 @@ def _read(name: str) -> tuple[Weights, _Source]:
         state = {f"encoder.{key}": value for key, value in state.items()}
     if description is not None:
         experiment = description.experiment
+        require(not experiment.trains_tokenizer, "init", "be of a model (this is a tokenizer, for --tokenizer)", name)
         size = (experiment.image_size, experiment.image_size)
         grid = grid_of(size, experiment.model.patch_size)
         return state, _Source(name=name, weights=state, position=experiment.position, grid=grid)
@@ -185,7 +186,8 @@ def _prefix_rows(name: str, state: Weights, rows: int) -> int:
 
 def _require_same_encoder(source: _Source, experiment: Experiment) -> None:
     """Raise UserError where the width or the position encoding differs."""
-    width = source.weights[_PATCHES].shape[0]
+    reads_pixels = _PATCHES in source.weights
+    width = source.weights[_PATCHES].shape[0] if reads_pixels else source.weights[_START].shape[-1]
     if width != experiment.model.width:
         raise UserError(
             f"must have the run's width {experiment.model.width}, got {source.name!r} with {width}", field="init"
@@ -200,8 +202,8 @@ def _require_same_encoder(source: _Source, experiment: Experiment) -> None:
 
 def _resample(weights: Weights, source: _Source, experiment: Experiment, *, allowed: bool) -> Iterator[str]:
     """Bring patch embedding and position table to the run's patch size and grid; yields what was resampled."""
-    patches, size = weights[_PATCHES], experiment.model.patch_size
-    if patches.shape[-1] != size:
+    patches, size = weights.get(_PATCHES), experiment.model.patch_size  # None where tokens are read
+    if patches is not None and patches.shape[-1] != size:
         _require_allowed(allowed, f"patch size {size}", source.name, f"{patches.shape[-1]}")
         weights[_PATCHES] = resample_patch_embed(patches.float(), [size, size])
         yield _shapes(_PATCHES, patches, weights[_PATCHES])

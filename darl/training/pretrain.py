@@ -73,8 +73,9 @@ def fit(
         device: the device to train on.
         folder: checkpoints are saved here, at every evaluation and every `save_every` steps; None keeps none.
         resume: a checkpoint of the same experiment to go on from.
-        initial: the weights that `experiment.init` is the hash of, by the model's parameter names; parameters that are
-            missing are initialised from the seed.
+        initial: the weights that `experiment.init` is the hash of, and those of the tokenizer that
+            `experiment.tokenizer_weights` is the hash of, by the model's parameter names; parameters that are missing
+            are initialised from the seed.
         full: the evaluation before the first epoch and after the last one, which alone is given the test split.
         first: the evaluation before the first epoch, if it is another one.
         evaluate_at: further evaluations, by the epoch after which each is made.
@@ -149,11 +150,17 @@ class _Training:
 
     def start_from(self, initial: Mapping[str, Tensor] | None) -> None:
         """Load the initial weights, if given."""
-        named = self.experiment.init
+        named = self.experiment.init or self.experiment.tokenizer_weights
         require(initial is not None or named is None, "init", "come with its weights (`initial`)", named)
         require(initial is None or named is not None, "init", "be set where initial weights are given", named)
         if initial is not None:
             self.loop.load(initial)
+        tokenizer = self.experiment.tokenizer_weights
+        if tokenizer is not None:
+            from darl.training.tokenizer import fingerprint_in
+
+            given = fingerprint_in(self.model)
+            require(given == tokenizer, "initial", f"hold the weights of tokenizer {tokenizer}", given)
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """This worker's part of the epoch's batches from number `first` on."""

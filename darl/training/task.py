@@ -1,7 +1,7 @@
 """What a run trains: a model, its losses on a batch, and the optimiser's layer decay.
 
-Pretraining and fine-tuning differ in these only. Steps, epochs, evaluations, checkpoints, resumption and workers
-(`darl.training.loop`, `darl.training.pretrain`, `darl.distributed.trainer`) are the same for both.
+Pretraining, fine-tuning and the training of a tokenizer differ in these only. Steps, epochs, evaluations, checkpoints,
+resumption and workers (`darl.training.loop`, `darl.training.pretrain`, `darl.distributed.trainer`) are the same.
 """
 
 from abc import ABC, abstractmethod
@@ -89,6 +89,10 @@ class PretrainingTask(Task):
 
 def task_of(experiment: Experiment, dataset: Dataset) -> Task:
     """The task of an experiment; raises UserError where the data or the workers do not fit."""
+    if experiment.trains_tokenizer:
+        from darl.training.tokenizer import TokenizerTask  # it imports this module
+
+        return TokenizerTask(experiment, dataset)
     if experiment.finetuning is None:
         return PretrainingTask(experiment, dataset)
     from darl.training.finetune import FinetuningTask  # with timm's augmentation, which pretraining does not need

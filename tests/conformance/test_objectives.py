@@ -13,6 +13,7 @@ from darl.model.noise import Beta
 from darl.model.objectives.base import LABELS, Draws, Objective
 from darl.model.orders import Hilbert
 from darl.model.positions import Rotary2d
+from darl.model.tokenizers.dvae import Dvae
 from tests.model.counted_operations import counted_operations
 
 OPTIONS = [
@@ -20,7 +21,7 @@ OPTIONS = [
     "mae:decoder_depth=2,decoder_width=24,mask_ratio=0.4,normalize_target=false",
     "masked:head_depth=2,normalize_target=true", "supervised:label_smoothing=0",
 ]  # fmt: skip
-CLASSES = 5
+CLASSES, VOCABULARY = 5, 11
 OBJECTIVES = [*(objective() for objective in Objective.kinds().values()), *map(Objective.parse, OPTIONS)]
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 
@@ -36,6 +37,7 @@ def model_of(objective: Objective, seed: int = 0, patch_size: int = 2) -> Darl:
         classes=CLASSES,
         objective=objective,
         noise=Beta() if objective.uses_noise else None,
+        tokenizer=Dvae(vocabulary=VOCABULARY, width=8, depth=1) if objective.needs_tokenizer else None,
     ).build(seed)
 
 
@@ -50,7 +52,9 @@ def draws_for(model: Darl, count: int = 4) -> Draws:
 
 
 def prediction_shapes(objective: Objective) -> list[tuple[int, ...]]:
-    """Of 4 images: all patches or their embeddings, or a score for each class of an objective that learns labels."""
+    """Of 4 images: all patches or their embeddings, or a score for each class or token of an objective of these."""
+    if objective.needs_tokenizer:
+        return [(4, 16, VOCABULARY)]
     return [(4, CLASSES)] if objective.needs_labels else [(4, 16, 4), (4, 16, 32)]
 
 

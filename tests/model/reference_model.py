@@ -14,13 +14,12 @@ def reference_context(model: Darl, patches: Tensor) -> Tensor:
     encoder = model.encoder
     rows, columns = encoder.grid
     order = encoder.patch_order.permutation(rows, columns).tolist()
-    weight, bias = encoder.patch_embed.proj.weight.flatten(1), encoder.patch_embed.proj.bias
     additive, rotation = encoder.position.additive(encoder.grid), encoder.position.rotation(encoder.grid)
     out = []
     for image in patches:
         tokens = [encoder.start_token[0, 0]]
         for index in range(len(order) - 1):
-            token = weight @ image[index] + bias
+            token = _embedded(model, image[index])
             tokens.append(token if additive is None else token + additive[order[index]].to(token))
         x = torch.stack(tokens)
         angles = [None, *(None if rotation is None else rotation[raster].to(x) for raster in order[:-1])]
@@ -30,6 +29,15 @@ def reference_context(model: Darl, patches: Tensor) -> Tensor:
             x = x + second * _mlp(block.mlp, block.norm2(x))
         out.append(encoder.norm(x))
     return torch.stack(out)
+
+
+def _embedded(model: Darl, patch: Tensor) -> Tensor:
+    """A patch's vector (W): the linear patch embedding, or the vector of its token."""
+    embed = model.encoder.patch_embed
+    if model.encoder.tokenizer is None:
+        return embed.proj.weight.flatten(1) @ patch + embed.proj.bias
+    image = patch.view(1, model.config.channels, model.patch_size, model.patch_size)
+    return embed.table.weight[int(model.encoder.tokenizer.encode(image))]
 
 
 def _mlp(mlp: torch.nn.Module, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ LIGHT = [
     "darl.model.orders", "darl.model.positions", "darl.model.noise", "darl.model.encoder_config", "darl.model.config",
     "darl.model.objectives.mse", "darl.model.objectives.diffusion", "darl.model.objectives.mae",
     "darl.model.objectives.masked", "darl.model.objectives.supervised", "darl.model.objectives.nepa",
+    "darl.model.objectives.tokens", "darl.model.tokenizers.dvae",
     "darl.model.factory", "darl.optim",
 ]  # fmt: skip
 CONFIGURE = """

@@ -75,6 +75,9 @@ class Objective(Variant):
     needs_labels: ClassVar[bool] = False
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
 
+    needs_tokenizer: ClassVar[bool] = False
+    """Whether it predicts tokens, so that the model needs a tokenizer (`TrunkConfig.tokenizer`)."""
+
     @property
     def takes_adaptive_noise(self) -> bool:
         """Whether it has `denoising_errors`, which a noise schedule that follows the losses needs."""

@@ -74,5 +74,5 @@ class Nepa(Objective):
         return embeddings.detach()
 
     def flops(self, config: TrunkConfig) -> float:
-        """`TrunkConfig.trunk_flops` of N - 1 patches, and 2PW to embed the last one, too."""
-        return config.trunk_flops(config.patches - 1) + 2 * config.patch_dim * config.size.width
+        """`TrunkConfig.trunk_flops` of N - 1 patches, and `embed_flops` of the last one, too."""
+        return config.trunk_flops(config.patches - 1) + config.embed_flops
