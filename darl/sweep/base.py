@@ -24,6 +24,7 @@ from darl.evaluation.standard import evaluation_of
 from darl.experiment import Experiment, read_experiments
 from darl.metrics import METRICS, PROBE, RANKING_METRICS
 from darl.sweep.rivals import Rival
+from darl.sweep.scaling_plan import ScalingPlan
 from darl.sweep.space import Point, Space
 from darl.variants import Record, require
 
@@ -51,6 +52,8 @@ class Comparison:
     """Whether only accuracies compare these cells, since their losses are not comparable."""
     rivals: Sequence[Rival] = ()
     """The yardsticks of a comparison that puts its baseline beside them."""
+    scaling: ScalingPlan | None = None
+    """What a scaling study's law is fitted to and judged by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +220,10 @@ class Sweep(ABC):
     @abstractmethod
     def settings_rows(self) -> list[tuple[str, str]]:
         """The settings of its cells or points, as pairs of name and text."""
+
+    def stands_for(self, earlier: "Sweep") -> bool:
+        """Whether its report has everything that the report of an earlier sweep of the folder would have."""
+        return False
 
     # When trials are stopped early
 
