@@ -30,7 +30,6 @@ from darl.model.encoder_config import SIZES
 from darl.model.noise import PAPER, Beta
 from darl.sweep.base import Sweep
 from darl.sweep.scaling import Scaling, epochs_at
-from darl.sweep.scaling_law import fit, runs_of
 from darl.sweep.scaling_plan import Forecast
 from darl.sweep.space import Point
 from darl.sweep.wording import several
@@ -103,6 +102,8 @@ def _forecasts(sweep: Scaling, trials: "pd.DataFrame") -> dict[str, Forecast]:
     """What each group's law foretells for the cells of the next size; nothing before any trial has run."""
     if trials.empty:
         return {}
+    from darl.sweep.scaling_law import fit, runs_of  # here, since flags are checked before what takes time to import
+
     trials = trials.assign(cell=sweep.labels(trials["config"])).dropna(subset=["cell"])
     trials = trials.loc[~trials["cell"].isin(sweep.next_size)]
     groups = trials["cell"].map(sweep.group_of)

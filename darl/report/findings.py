@@ -182,11 +182,7 @@ def _verdicts(
     verdicts: tuple[Verdict, ...] = ()
     has_mean, is_open = any(table["seeds"]), any(table["lacks"] == "incomplete")
     if comparison.scaling and metric == sweep.metric and has_mean:
-        return (
-            scale(
-                table, trials.loc[trials["cell"].isin(comparison.cells)], comparison.scaling, metric, comparison.group
-            ),
-        )
+        return (scale(table, trials, comparison, metric),)
     more_seeds = sweep.seeds_for(FEWEST)
     if len(found) and (is_open or not has_mean):
         then = NextStep.RACE_AHEAD if len(sweep.compared_seeds) else NextStep.NO_RACE

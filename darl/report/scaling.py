@@ -9,19 +9,21 @@ from darl.metrics import METRICS
 from darl.report import format
 from darl.report.answer import sentences
 from darl.report.verdict import Foretold, Mean, Scaled
+from darl.sweep.base import Comparison
 from darl.sweep.scaling_law import FEWEST_CELLS, agreement, fit, runs_of
-from darl.sweep.scaling_plan import ScalingPlan
 from darl.sweep.wording import several
 
 __all__ = ["scale"]
 
 
-def scale(table: pd.DataFrame, trials: pd.DataFrame, plan: ScalingPlan, metric: str, group: str = "") -> Scaled:
+def scale(table: pd.DataFrame, trials: pd.DataFrame, comparison: Comparison, metric: str) -> Scaled:
     """The verdict on a group of sizes × budgets, whose cells are named without the group.
 
-    table: as in `darl.report.findings.Findings.table`, with at least one mean. trials: its rows, with their `cell`.
+    table: as in `darl.report.findings.Findings.table`, with at least one mean. trials: rows with their `cell`.
     """
-    runs = runs_of(trials, plan.accuracy)
+    plan, group = comparison.scaling, comparison.group
+    assert plan is not None
+    runs = runs_of(trials.loc[trials["cell"].isin(list(comparison.cells))], plan.accuracy)
     fitted = runs.loc[~runs["cell"].isin(plan.next_size)]
     law, largest = fit(fitted), max((plan.budgets[cell] for cell in fitted["cell"]), default=0)
     valued = table.loc[table["mean"].notna()]

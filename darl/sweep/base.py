@@ -49,7 +49,7 @@ class Comparison:
     left: Mapping[str, str] = field(default_factory=dict[str, str])
     """Cells that get no more seeds, and why: the race has `dropped` them, or the search has `overtaken` them."""
     accuracies_only: bool = False
-    """Whether only accuracies compare these cells, since their losses are not comparable."""
+    """Whether only accuracies compare these cells: their losses are not comparable."""
     rivals: Sequence[Rival] = ()
     """The yardsticks of a comparison that puts its baseline beside them."""
     scaling: ScalingPlan | None = None
@@ -226,7 +226,6 @@ class Sweep(ABC):
         return False
 
     # When trials are stopped early
-
     @property
     def rungs(self) -> Mapping[int, str]:
         """The epochs after which a trial may be stopped, and the metric that decides there."""
@@ -291,12 +290,6 @@ def describe(point: Mapping[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def differing_fields(records: Sequence[Record]) -> list[str]:
-    """The fields in which flat records differ, `seed` aside."""
-    names = dict.fromkeys(name for record in records for name in record if name != "seed")
-    return [name for name in names if len({record.get(name) for record in records}) > 1]
 
 
 def arguments_of(record: Record) -> Record:

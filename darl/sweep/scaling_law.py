@@ -31,6 +31,9 @@ FEWEST_CELLS = 6
 HUBER = 1e-3
 """Residual of log L from which Huber's loss grows linearly, as in Hoffmann et al."""
 
+ENOUGH = {"ftol": 1e-7, "xtol": 1e-5, "gtol": 1e-9, "max_nfev": 200}
+"""Where a fit ends: losses are foretold to four digits, not to eight."""
+
 RESAMPLES = 100
 
 EXPONENTS = (0.01, 2.0)
@@ -85,10 +88,11 @@ class Law:
         return float(_losses(numbers, np.log(every / self.size), np.log(images / self.images)).min())
 
 
-def fit(runs: pd.DataFrame, resamples: int = RESAMPLES) -> Law | None:
+def fit(runs: pd.DataFrame, resamples: int | None = None) -> Law | None:
     """The law of these runs; None for fewer than `FEWEST_CELLS` cells, or without two sizes and two lengths.
 
     runs: one row a run, with `cell`, `size` (operations for one image), `images` (seen) and `loss`, all positive.
+    resamples: of the bootstrap (default `RESAMPLES`).
     """
     runs = runs.sort_values(["size", "images", "loss"], kind="stable").reset_index(drop=True)
     several = {name: len(set(runs[name].tolist())) for name in ("cell", "size", "images")}
@@ -100,7 +104,7 @@ def fit(runs: pd.DataFrame, resamples: int = RESAMPLES) -> Law | None:
     cells = [np.flatnonzero(runs["cell"] == cell) for cell in dict.fromkeys(runs["cell"].tolist())]
     generator = np.random.default_rng(0)
     resampled: list[np.ndarray] = []
-    for _ in range(resamples):
+    for _ in range(RESAMPLES if resamples is None else resamples):
         rows = np.concatenate([generator.choice(cell, len(cell)) for cell in cells])
         resampled.append(_fitted([column[rows] for column in columns], [best]))
     spread = logs - np.log(_losses(best, *columns[:2]))
@@ -164,6 +168,6 @@ def _fitted(columns: Sequence[np.ndarray], starts: Sequence[np.ndarray]) -> np.n
         [low - 12, low - 12, EXPONENTS[0], low - 12, EXPONENTS[0]],
         [low, high + 1, EXPONENTS[1], high + 1, EXPONENTS[1]],
     )
-    how = {"jac": slopes, "bounds": bounds, "loss": "huber", "f_scale": HUBER, "x_scale": "jac", "max_nfev": 200}
+    how = {"jac": slopes, "bounds": bounds, "loss": "huber", "f_scale": HUBER, "x_scale": "jac", **ENOUGH}
     fits = [optimize.least_squares(residuals, np.clip(start, *bounds), **how) for start in starts]
     return min(fits, key=lambda each: float(each.cost)).x

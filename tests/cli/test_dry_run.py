@@ -48,6 +48,7 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(
         ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
         ("objective", ["and 38 cells more", "trials: 100 = 50 cells × seeds 0 to 1"]),
         ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be"]),
+        ("scaling", ["cell: MSE: width 96", "trials: 54 trials (27 cells, 2 seeds)", "12 trials (6 cells, 2 seeds)"]),
         ("transfer", ["suits digits:5-9?", "cell: best of digits:0-4 on digits:5-9", "trials: 12 = 6 cells"]),
     ],
 )

@@ -20,6 +20,11 @@ from tests.report.figures.example_figures import table
 FORECAST = Forecast(value=0.4, low=0.3, high=0.5)
 
 
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darl.sweep.scaling_law.RESAMPLES", 4)
+
+
 def script(*arguments: str) -> tuple[dict[str, Any], Options]:
     """The script's functions, and what its flags give."""
     functions = runpy.run_path(str(SWEEPS / "scaling.py"))
