@@ -80,6 +80,8 @@ def _design(options: Options, fitted: Sequence[tuple[str, int]], ahead: Sequence
             point = own | _width(base, size)
             epochs = epochs_at(usual * 2.0 ** (budget + 1 - flags.budgets), _flops(base, point))
             label = f"{group and group + ': '}{_name(size)}, {several(epochs, 'epochs')}"
+            remedy = "be so large that a larger budget is more epochs"
+            require(label not in cells, "epochs", remedy, base.epochs)
             cells[label], groups[label], budgets[label] = point | {"epochs": epochs}, group, budget
             later += [label] if (size, budget) in ahead else []
     return Scaling(

@@ -48,7 +48,6 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(
         ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
         ("objective", ["and 38 cells more", "trials: 100 = 50 cells × seeds 0 to 1"]),
         ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be"]),
-        ("scaling", ["cell: MSE: width 96", "trials: 54 trials (27 cells, 2 seeds)", "12 trials (6 cells, 2 seeds)"]),
         ("transfer", ["suits digits:5-9?", "cell: best of digits:0-4 on digits:5-9", "trials: 12 = 6 cells"]),
     ],
 )
@@ -61,6 +60,17 @@ def test_a_dry_run_prints_the_plan_of_every_sweep(
         assert text in said
     assert ("seeds: no difference can be" in said or "smallest difference" in said) == (sweep != "joint")
     assert not (tmp_path / "r").exists()
+
+
+def test_a_scaling_studys_next_size_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--objective", "mse", "--budgets", "2", "--epochs", "4", "--seeds", "2", "--results", str(tmp_path / "r"))
+    run(monkeypatch, "--dry-run", *flags, sweep="scaling")
+    said = capsys.readouterr().out
+    assert "trials: 12 trials (6 cells, 2 seeds)" in said
+    assert "  cell: width 96, 4 epochs\ntrials: 4 trials (2 cells, 2 seeds)" in said
+    assert "in all at most 16 trials" in said
 
 
 def test_a_masked_objectives_positions_are_compared_without_the_mask_only(

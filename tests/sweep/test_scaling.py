@@ -87,6 +87,12 @@ def test_sizes_that_cannot_be_used_are_refused(sizes: str) -> None:
         functions["next_size"](options, [], pd.DataFrame())
 
 
+def test_too_few_epochs_for_the_budgets_are_refused() -> None:
+    functions, options = script("--epochs", "2")
+    with pytest.raises(UserError, match="epochs must be so large that a larger budget is more epochs, got 2"):
+        functions["scaling"](options)
+
+
 def test_named_sizes_set_width_depth_and_heads() -> None:
     functions, options = script("--sizes", "nano,tiny,small", "--noise", "beta")
     built = functions["scaling"](options)
