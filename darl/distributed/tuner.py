@@ -33,6 +33,7 @@ from darl.errors import reason
 from darl.results.tables import Results, TableWriteError
 from darl.sweep.base import ATTEMPTS, Sweep
 from darl.sweep.design import Design
+from darl.sweep.scaling import Scaling
 from darl.sweep.search import Search
 from darl.sweep.study import PastTrial
 from darl.sweep.yardsticks import Yardsticks
@@ -143,6 +144,7 @@ class _Kind:
 _KINDS: Mapping[type[Sweep], _Kind] = {
     Design: _Kind(run=_design),
     Yardsticks: _Kind(run=_design),
+    Scaling: _Kind(run=_design),
     Search: _Kind(run=_search, keep_study=_keep_study),
 }
 """How each kind of sweep runs; no other module needs to know."""

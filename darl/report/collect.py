@@ -29,6 +29,10 @@ def findings_of(
     stages: Sequence[Sweep], trials: pd.DataFrame, curves: pd.DataFrame, metric: str | None = None
 ) -> list[Findings]:
     """The findings on all sweeps of a folder, with those of a concluding sweep (`Sweep.concludes`) first."""
+    later = [stages[number:] for number in range(1, len(stages) + 1)]
+    stages = [
+        stage for stage, after in zip(stages, later, strict=True) if not any(each.stands_for(stage) for each in after)
+    ]
     findings: list[Findings] = []
     for stage in stages:
         earlier = {trial for finding in findings for trial in finding.trials["trial_id"]}

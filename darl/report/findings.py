@@ -18,6 +18,7 @@ from darl.metrics import KNN, METRICS, PROBE, VALIDATION_LOSS
 from darl.records import flatten
 from darl.report import answer
 from darl.report.judgement import compare, select
+from darl.report.scaling import scale
 from darl.report.verdict import NextStep, Nothing, Standing, Verdict
 from darl.report.yardsticks import NOTE, compare_rivals
 from darl.sweep.base import ATTEMPTS, Comparison, Sweep
@@ -166,7 +167,7 @@ def _compared(sweep: Sweep, rows: pd.DataFrame, metric: str, comparison: Compari
     number = counts(rows) | {"missing": missing}
     if comparison.race and metric != sweep.metric and len(compared):
         notes.append(f"the search and its race went by {METRICS[sweep.metric].name}")
-    verdicts = _verdicts(sweep, metric, comparison, table, found) or (
+    verdicts = _verdicts(sweep, metric, comparison, table, found, compared) or (
         Nothing(failed=number["failed"], stopped=number["stopped"]),
     )
     notes += [NOTE] if comparison.rivals else []
@@ -175,11 +176,13 @@ def _compared(sweep: Sweep, rows: pd.DataFrame, metric: str, comparison: Compari
 
 
 def _verdicts(
-    sweep: Sweep, metric: str, comparison: Comparison, table: pd.DataFrame, found: pd.DataFrame
+    sweep: Sweep, metric: str, comparison: Comparison, table: pd.DataFrame, found: pd.DataFrame, trials: pd.DataFrame
 ) -> tuple[Verdict, ...]:
     """The verdicts: on the search while its race is open, and on the comparison once a cell has a mean."""
     verdicts: tuple[Verdict, ...] = ()
     has_mean, is_open = any(table["seeds"]), any(table["lacks"] == "incomplete")
+    if comparison.scaling and metric == sweep.metric and has_mean:
+        return (scale(table, trials, comparison, metric),)
     more_seeds = sweep.seeds_for(FEWEST)
     if len(found) and (is_open or not has_mean):
         then = NextStep.RACE_AHEAD if len(sweep.compared_seeds) else NextStep.NO_RACE

@@ -10,10 +10,12 @@ from enum import Enum, auto
 from typing import Any
 
 from darl.metrics import METRICS
+from darl.sweep.scaling_plan import Forecast
+from darl.sweep.statistics import Kendall
 
 __all__ = [
-    "Beside", "Compared", "Difference", "Gap", "Mean", "NextStep", "Nothing", "Ranked", "Selected", "Significance",
-    "Standing", "Verdict",
+    "Beside", "Compared", "Difference", "Foretold", "Gap", "Mean", "NextStep", "Nothing", "Ranked", "Scaled",
+    "Selected", "Significance", "Standing", "Verdict",
 ]  # fmt: skip
 
 INFORMATIVE_POINTS = 0.02
@@ -225,4 +227,33 @@ class Beside:
     planned: int
 
 
-Verdict = Nothing | Selected | Compared | Ranked | Beside
+@dataclass(frozen=True, kw_only=True)
+class Foretold:
+    """A cell's loss as a law foretold it before the cell ran, and as it is."""
+
+    forecast: Forecast
+    mean: Mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled:
+    """The verdict on models of several sizes at equal computation."""
+
+    metric: str
+    accuracy: str
+    """The accuracy that the loss should foretell."""
+    budgets: int
+    best: Mean | None
+    """The cell of the lowest loss at the largest budget, without the next size; None before one has finished."""
+    gain: Forecast | None
+    """How much twice the operations lower the loss, as a fraction; None without a law."""
+    misses: float
+    """Standard deviation of the logarithm of the losses around the law; NaN without one."""
+    runs: int
+    """Number of runs that the law is fitted to."""
+    foretold: Sequence[Foretold]
+    tau: Kendall
+    """Between low loss and high accuracy over all runs."""
+
+
+Verdict = Nothing | Selected | Compared | Ranked | Beside | Scaled

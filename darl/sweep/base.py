@@ -24,6 +24,7 @@ from darl.evaluation.standard import evaluation_of
 from darl.experiment import Experiment, read_experiments
 from darl.metrics import METRICS, PROBE, RANKING_METRICS
 from darl.sweep.rivals import Rival
+from darl.sweep.scaling_plan import ScalingPlan
 from darl.sweep.space import Point, Space
 from darl.variants import Record, require
 
@@ -48,9 +49,11 @@ class Comparison:
     left: Mapping[str, str] = field(default_factory=dict[str, str])
     """Cells that get no more seeds, and why: the race has `dropped` them, or the search has `overtaken` them."""
     accuracies_only: bool = False
-    """Whether only accuracies compare these cells, since their losses are not comparable."""
+    """Whether only accuracies compare these cells: their losses are not comparable."""
     rivals: Sequence[Rival] = ()
     """The yardsticks of a comparison that puts its baseline beside them."""
+    scaling: ScalingPlan | None = None
+    """What a scaling study's law is fitted to and judged by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +221,11 @@ class Sweep(ABC):
     def settings_rows(self) -> list[tuple[str, str]]:
         """The settings of its cells or points, as pairs of name and text."""
 
-    # When trials are stopped early
+    def stands_for(self, earlier: "Sweep") -> bool:
+        """Whether its report has everything that the report of an earlier sweep of the folder would have."""
+        return False
 
+    # When trials are stopped early
     @property
     def rungs(self) -> Mapping[int, str]:
         """The epochs after which a trial may be stopped, and the metric that decides there."""
@@ -284,12 +290,6 @@ def describe(point: Mapping[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def differing_fields(records: Sequence[Record]) -> list[str]:
-    """The fields in which flat records differ, `seed` aside."""
-    names = dict.fromkeys(name for record in records for name in record if name != "seed")
-    return [name for name in names if len({record.get(name) for record in records}) > 1]
 
 
 def arguments_of(record: Record) -> Record:

@@ -6,14 +6,21 @@ that this code does not know (of a variant that is not imported, or of another v
 field above it in the record; if there is none, it counts as changing every aspect.
 """
 
+from collections.abc import Sequence
+
 from darl.aspects import Aspect
 from darl.errors import UserError
 from darl.experiment import aspects
 from darl.metrics import METRICS, RANKING_METRICS, Metric
-from darl.sweep.base import differing_fields
 from darl.variants import Record
 
-__all__ = ["require_comparable", "require_comparable_over"]
+__all__ = ["differing_fields", "require_comparable", "require_comparable_over"]
+
+
+def differing_fields(records: Sequence[Record]) -> list[str]:
+    """The fields in which flat records differ, `seed` aside."""
+    names = dict.fromkeys(name for record in records for name in record if name != "seed")
+    return [name for name in names if len({record.get(name) for record in records}) > 1]
 
 
 def require_comparable(metric: str, records: list[Record]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import ClassVar, Self
 from darl.evaluation.protocol import Protocols, space_evenly
 from darl.experiment import Experiment
 from darl.records import flatten
-from darl.sweep.base import Comparison, Sweep, arguments_of, describe, differing_fields
+from darl.sweep.base import Comparison, Sweep, arguments_of, describe
+from darl.sweep.comparability import differing_fields
 from darl.sweep.space import Point
 from darl.sweep.wording import several
 from darl.variants import Record, require

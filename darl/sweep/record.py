@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from darl.errors import UserError
 from darl.sweep.base import Sweep
 from darl.sweep.design import Design
+from darl.sweep.scaling import Scaling
 from darl.sweep.search import Search
 from darl.sweep.yardsticks import Yardsticks
 
 __all__ = ["SWEEP_FILE", "from_json", "to_json"]
 
-KINDS: Mapping[str, type[Sweep]] = {kind.kind: kind for kind in (Design, Search, Yardsticks)}
+KINDS: Mapping[str, type[Sweep]] = {kind.kind: kind for kind in (Design, Search, Yardsticks, Scaling)}
 """The kinds of sweeps, by name."""
 
 SWEEP_FILE = "sweep.json"

@@ -71,6 +71,17 @@ def test_a_dry_run_prints_the_plan_of_every_sweep(
     assert not (tmp_path / "r").exists()
 
 
+def test_a_scaling_studys_next_size_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--objective", "mse", "--budgets", "2", "--epochs", "4", "--seeds", "2", "--results", str(tmp_path / "r"))
+    run(monkeypatch, "--dry-run", *flags, sweep="scaling")
+    said = capsys.readouterr().out
+    assert "trials: 12 trials (6 cells, 2 seeds)" in said
+    assert "  cell: width 96, 4 epochs\ntrials: 4 trials (2 cells, 2 seeds)" in said
+    assert "in all at most 16 trials" in said
+
+
 def test_a_masked_objectives_positions_are_compared_without_the_mask_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from darl.report.figures import (
     noise_map,
     orders,
     protocols,
+    scaling,
     schedules,
 )
 from darl.report.figures.figure import ReportFigure
@@ -40,7 +41,7 @@ class FigureModule(Protocol):
 
 
 FIGURE_MODULES: Sequence[FigureModule] = (
-    intervals, protocols, noise_map, schedules, orders, importances, enlarged, learning, denoising,
+    scaling, intervals, protocols, noise_map, schedules, orders, importances, enlarged, learning, denoising,
 )  # fmt: skip
 """The figures of one of the findings, in the order of presentation; `matrix` shows several findings in one figure."""
 
