@@ -25,6 +25,7 @@ from darl.model.objectives.base import Objective
 from darl.model.objectives.diffusion import Diffusion
 from darl.model.orders import Order, Raster
 from darl.model.positions import Position, Rotary2d
+from darl.model.random_orders import RandomOrder
 from darl.optim import Optimizer
 from darl.variants import Record, require
 
@@ -62,6 +63,9 @@ class Experiment:
     context_noise: float | None = changes(Aspect.LOSS, default=None)
     """Standard deviation of noise on the patches that the trunk reads in training (`darl.model.objectives.next_patch`);
     None for none, and then left out of a record."""
+    random_order: RandomOrder | None = changes(Aspect.INPUT, default=None)
+    """In training an order for each image (`darl.model.random_orders`), with `causal` false; None for `order` alone,
+    and then left out of a record."""
     objective: Objective = changes(Aspect.TARGET, default_factory=Diffusion)
     """What is predicted, and the loss."""
     noise: Noise | None = changes(Aspect.LOSS, default_factory=Beta)
@@ -113,6 +117,7 @@ class Experiment:
             causal=self.causal,
             attention=self.attention,
             context_noise=self.context_noise,
+            random_order=self.random_order,
             objective=self.objective,
             noise=self.noise,
             classes=self.content.classes if self.content and self.objective.needs_labels else None,

@@ -18,7 +18,7 @@ for name in ("Bool", "Float", "Int", "Int64", "UInt8"):
     setattr(builtins, name, getattr(jaxtyping, name))
 CHECKED = [
     "data.augment", "evaluation.knn", "evaluation.linear", "model.darl", "model.encoder", "model.noise",
-    "model.objectives", "model.orders", "model.patches", "model.positions",
+    "model.objectives", "model.orders", "model.patches", "model.positions", "model.random_orders",
 ]  # fmt: skip
 jaxtyping.install_import_hook([f"darl.{name}" for name in CHECKED], "tests.shape_checks.checked")
 

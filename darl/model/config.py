@@ -36,6 +36,9 @@ class ModelConfig(TrunkConfig):
         require(takes, "attention", f"be left out for objective {self.objective.kind}", self.attention)
         takes = self.context_noise is None or self.objective.takes_context_noise
         require(takes, "context_noise", f"be left out for objective {self.objective.kind}", self.context_noise)
+        takes = self.random_order is None or self.objective.takes_random_order
+        own = self.random_order and self.random_order.kind
+        require(takes, "random_order", f"be left out for objective {self.objective.kind}", own)
         self.objective.check(self)
 
     def build(self, seed: int) -> "Darl":

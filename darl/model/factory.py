@@ -14,6 +14,7 @@ from darl.model.noise import Beta, Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
+from darl.model.random_orders import RandomOrder
 from darl.variants import Variant
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def create_model(
     causal: bool | None = None,
     attention: str | None = None,
     context_noise: float | None = None,
+    random_order: str | RandomOrder | None = None,
     readout: str | None = None,
     classes: int | None = None,
     seed: int = 0,
@@ -56,6 +58,8 @@ def create_model(
         attention: the same in words, `causal` or `full`; or `prefix`, with which the objectives that predict in order
             read a random prefix without mask (`darl.model.objectives.prefix`).
         context_noise: standard deviation of noise on the patches that the trunk reads in training (`mse`, `diffusion`).
+        random_order: in training an order for each image, text as on the command line (`RandomOrder.kinds()` lists the
+            names), or a `RandomOrder`; features are then read without mask.
         readout: `mean` or `last`: what `forward_head` gives.
         classes: number of classes, for an objective that learns labels (`supervised`).
         seed: seeds the initial weights.
@@ -66,7 +70,8 @@ def create_model(
     changes = {"patch_size": patch_size, "readout": readout}
     given = {name: value for name, value in changes.items() if value is not None}
     chosen_objective = _variant(Objective, objective)
-    reading: dict[str, Any] = {"causal": chosen_objective.causal_by_default if causal is None else causal}
+    masked = chosen_objective.causal_by_default and random_order is None
+    reading: dict[str, Any] = {"causal": masked if causal is None else causal}
     if attention is not None:
         reading = attention_fields(attention, causal)
     schedule = Beta(a=noise[0], b=noise[1]) if isinstance(noise, tuple) else _variant(Noise, noise)
@@ -78,6 +83,7 @@ def create_model(
         position=_variant(Position, position),
         **reading,
         context_noise=context_noise,
+        random_order=_variant(RandomOrder, random_order),
         objective=chosen_objective,
         noise=schedule if chosen_objective.uses_noise else None,
         classes=classes,

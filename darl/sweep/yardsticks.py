@@ -184,9 +184,9 @@ def _beside(sweep: Sweep, leader: Leader, *, alone: bool) -> _Beside:
     rivals: list[Rival] = []
     left_out: dict[str, str] = {}
     for name, changes in RIVALS.items():
-        point = _without(leader.point, "objective", "noise", "causal", "attention") | changes | {"noise": None}
-        if first.attention is not None:
-            point["attention"] = None
+        kept = _without(leader.point, "objective", "noise", "causal", "attention", "random_order")
+        point = kept | changes | {"noise": None}
+        point |= {name: None for name in ("attention", "random_order") if getattr(first, name) is not None}
         try:
             own = sweep.experiment(point)
         except UserError as error:

@@ -19,7 +19,7 @@ from darl.variants import Variant
 
 SEEN = {
     "data", "image_size", "channels", "model_patch_size", "causal", "attention", "order", "order_block", "order_seed",
-    "objective_mask_ratio",
+    "objective_mask_ratio", "random_order", "random_order_random_until", "random_order_fixed_from",
     "content_train", "content_validation", "content_classes", "content_fingerprint", "content_test",
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}

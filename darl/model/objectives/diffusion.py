@@ -105,7 +105,7 @@ class DiffusionDecoder(PatchDecoder):
     """The denoising patch decoder: Transformer blocks over the pair [context z_t, embedded noisy patch]."""
 
     def __init__(self, config: Diffusion, trunk: TrunkConfig):
-        super().__init__()
+        super().__init__(trunk)
         width = trunk.size.width
         self.knows_gamma = config.knows_gamma(trunk)
         self.predicts_noise = config.prediction == "eps"

@@ -32,6 +32,7 @@ from darl.model.noise import Noise
 from darl.model.objectives.base import Denoiser, Draw, Draws
 from darl.model.objectives.pixels import PixelObjective
 from darl.model.objectives.prefix import prefix_draws
+from darl.model.random_orders import DRAWN, OrderReader
 from darl.model.sampling import Sampling, sample_patches
 from darl.model.trunk import Trunk
 from darl.variants import require
@@ -46,7 +47,14 @@ _CONTEXT_NOISE = "context_noise"
 
 
 class PatchDecoder(nn.Module):
-    """A decoder that predicts a patch from the trunk's output for it (the context)."""
+    """A decoder that predicts a patch from the trunk's output for it (the context).
+
+    reader: with random orders, what reads them, with what it learns; else None.
+    """
+
+    def __init__(self, config: TrunkConfig):
+        super().__init__()
+        self.reader = None if config.random_order is None else config.random_order.build(config)
 
     @abstractmethod
     def prepare(self, context: "Float[Tensor, 'batch patches width']") -> object:
@@ -71,6 +79,7 @@ class NextPatch(PixelObjective):
 
     can_denoise: ClassVar[bool] = True
     takes_context_noise: ClassVar[bool] = True
+    takes_random_order: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, config: TrunkConfig) -> PatchDecoder: ...
@@ -94,12 +103,17 @@ class NextPatch(PixelObjective):
         encoder: Trunk,
         patches: "Float[Tensor, 'batch patches patch_dim']",
         draws: Draws = MappingProxyType({}),
+        reader: OrderReader | None = None,
     ) -> Tensor:
         """z (B, N, W): z_t is the trunk's output from the start token and the patches before t.
 
         Where the encoder is not causal, every z_t reads all patches except the last one in the order. One that is
-        trained with prefix attention reads the prefix so, where `draws` hold one, and the rest causally.
+        trained with prefix attention reads the prefix so, where `draws` hold one, and the rest causally. With a reader
+        of random orders, z_t is from the patches before t in the image's order, where `draws` hold one.
         """
+        if reader is not None:
+            fixed = torch.arange(patches.shape[1], device=patches.device).expand(len(patches), -1)
+            return reader.context(encoder, patches, draws.get(DRAWN, fixed), draws.get(_CONTEXT_NOISE))
         causal, read = True if encoder.reads_prefix else None, patches[:, :-1]
         if _CONTEXT_NOISE in draws:
             read = read + draws[_CONTEXT_NOISE]
@@ -108,16 +122,20 @@ class NextPatch(PixelObjective):
 
     def loss(self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         assert isinstance(decoder, PatchDecoder)
-        context = self.context(encoder, patches, draws)
+        context = self.context(encoder, patches, draws, decoder.reader)
         return decoder.loss(context, self.targets(patches), draws)
 
     def flops(self, config: TrunkConfig) -> float:
-        """`TrunkConfig.trunk_flops` of N - 1 patches + N times `patch_flops`."""
-        return config.trunk_flops(config.patches - 1) + config.patches * self.patch_flops(config)
+        """`TrunkConfig.trunk_flops` of N - 1 patches, or `RandomOrder.trunk_flops`, + N times `patch_flops`."""
+        drawn = config.random_order
+        trunk = config.trunk_flops(config.patches - 1) if drawn is None else drawn.trunk_flops(config)
+        return trunk + config.patches * self.patch_flops(config)
 
-    def denoiser(self, encoder: Trunk, decoder: nn.Module, patches: Tensor) -> Denoiser:
+    def denoiser(
+        self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws = MappingProxyType({})
+    ) -> Denoiser:
         assert isinstance(decoder, PatchDecoder)
-        prepared = decoder.prepare(self.context(encoder, patches))
+        prepared = decoder.prepare(self.context(encoder, patches, draws, decoder.reader))
         return Denoiser(self.targets(patches), partial(decoder.denoise, prepared))
 
     def generate(
@@ -129,11 +147,18 @@ class NextPatch(PixelObjective):
         how: Sampling,
         generator: torch.Generator,
     ) -> Tensor:
-        """See `Objective.generate`."""
+        """See `Objective.generate`. With a reader of random orders each patch needs a pass over all before it."""
         assert isinstance(decoder, PatchDecoder)
-        return sample_patches(encoder, lambda context: decoder.sample(context, how, generator), prefix, patches)
+        if decoder.reader is None:
+            return sample_patches(encoder, lambda context: decoder.sample(context, how, generator), prefix, patches)
+        drawn, order = prefix, torch.arange(patches, device=prefix.device).expand(len(prefix), -1)
+        for index in range(prefix.shape[1], patches):
+            context = decoder.reader.read(encoder, drawn, order[:, : index + 1])[:, -1:]
+            drawn = torch.cat([drawn, decoder.sample(context, how, generator)], dim=1)
+        return drawn
 
     def check_drawing(self, config: TrunkConfig, how: Sampling) -> None:
         """Raise UserError where targets are normalised, so that their pixels cannot be recovered, or read freely."""
         require(not self.normalize_target, "objective.normalize_target", "be false for generation", True)
-        require(config.causal or config.attention == PREFIX, "causal", "be true for generation", False)
+        ordered = config.causal or config.attention == PREFIX or config.random_order is not None
+        require(ordered, "causal", "be true for generation", False)

@@ -19,6 +19,7 @@ from darl.report.figures import (
     orders,
     protocols,
     schedules,
+    sequence,
 )
 from darl.report.figures.figure import ReportFigure
 from darl.report.figures.style import applied
@@ -40,7 +41,7 @@ class FigureModule(Protocol):
 
 
 FIGURE_MODULES: Sequence[FigureModule] = (
-    intervals, protocols, noise_map, schedules, orders, importances, enlarged, learning, denoising,
+    intervals, protocols, noise_map, schedules, orders, sequence, importances, enlarged, learning, denoising,
 )  # fmt: skip
 """The figures of one of the findings, in the order of presentation; `matrix` shows several findings in one figure."""
 
