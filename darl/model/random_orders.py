@@ -13,7 +13,9 @@ an output has seen the patches before its own in that order, its own position, a
     (RAR)                  further cost.
 
 Features are read without mask from patches alone: from the content stream, without instructions or target positions.
-Validation losses are those of the orders that the end of training has.
+No loss reads what the last block makes of the content in two streams, nor of patches beside instructions: there an
+earlier block may have better features, which the probes try. Validation losses are those of the orders that the end of
+training has.
 
 An order may be *annealed* from random to the fixed one, `TrunkConfig.order` (RAR): the share r of images that are read
 in a random order is 1 up to `random_until` of the training, 0 from `fixed_from` on, and falls linearly between. With
@@ -134,7 +136,11 @@ class RandomOrder(Variant):
 
 @dataclass(frozen=True, kw_only=True)
 class TwoStream(RandomOrder):
-    """XLNet's two streams: the queries begin as one learned vector and read the content with the same weights."""
+    """XLNet's two streams: the queries begin as one learned vector and read the content with the same weights.
+
+    Unlike XLNet's, which only has relative positions, the vector is at its patch's position, as RandAR's is: a query
+    that reads the start token alone would else not know where its patch is.
+    """
 
     kind: ClassVar[str] = "two_stream"
 
@@ -151,7 +157,7 @@ class TwoStream(RandomOrder):
 class PositionInstruction(RandomOrder):
     """RandAR's position instruction tokens: one learned vector, at the position of the patch that comes next.
 
-    As in the authors' code, rotary positions rotate the vector itself, too, and not only its queries and keys.
+    As in the authors' code, rotary positions rotate the vector itself, and then its queries and keys as all others.
     """
 
     kind: ClassVar[str] = "position_instruction"
@@ -193,9 +199,9 @@ class _Told(OrderReader):
         nn.init.normal_(self.vector, std=0.02)
 
     def placed(self, trunk: Trunk, at: Tensor, like: Tensor) -> Tensor:
-        """The vector (B, n, W) at each patch's position, where that is additive."""
+        """The vector (B, n, W) at each patch's position: plus an additive one, rotated by a rotary one."""
         vectors = like.new_zeros(*at.shape, len(self.vector)) + self.vector.to(like)  # not `expand`: see `mse`
-        return trunk.add_positions(vectors, trunk.grid, at)
+        return trunk.rotate(trunk.add_positions(vectors, trunk.grid, at), at)
 
 
 class TwoStreamReader(_Told):
@@ -215,7 +221,7 @@ class InstructedReader(_Told):
     def read(self, trunk: Trunk, patches: Tensor, at: Tensor) -> Tensor:
         """See `OrderReader.read`."""
         content = trunk.embed(patches, trunk.grid, at[:, :-1])
-        told = trunk.rotate(self.placed(trunk, at, content), at)
+        told = self.placed(trunk, at, content)
         pairs = torch.stack([told[:, :-1], content], dim=2).flatten(1, 2)
         tokens, places = torch.cat([pairs, told[:, -1:]], dim=1), at.repeat_interleave(2, dim=1)[:, :-1]
         return trunk.trunk(tokens, trunk.grid, at=places, causal=True)[:, 1::2]

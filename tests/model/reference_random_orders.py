@@ -36,7 +36,7 @@ def _two_streams(model: Darl, image: Tensor, order: list[int]) -> tuple[list[Tok
     content: list[Token] = [_start(encoder)]
     content += [_content(encoder, image, patch, reads=list(range(i + 1))) for i, patch in enumerate(order[:-1], 1)]
     queries = [
-        (_placed(encoder, model.decoder.reader.vector, patch), _raster(encoder, patch), list(range(t)))
+        (_told(encoder, model.decoder.reader.vector, patch), _raster(encoder, patch), list(range(t)))
         for t, patch in enumerate(order, 1)
     ]
     return content + queries, list(range(n, 2 * n))
@@ -46,10 +46,9 @@ def _instructed(model: Darl, image: Tensor, order: list[int]) -> tuple[list[Toke
     encoder = model.encoder
     tokens, outputs = [_start(encoder)], []
     for patch in order:
-        vector, raster = _placed(encoder, model.decoder.reader.vector, patch), _raster(encoder, patch)
-        told = [_rotate(head, _angles(encoder, raster)) for head in vector.chunk(encoder.size.heads)]
+        told, raster = _told(encoder, model.decoder.reader.vector, patch), _raster(encoder, patch)
         outputs.append(len(tokens))
-        tokens.append((torch.cat(told), raster, list(range(len(tokens) + 1))))
+        tokens.append((told, raster, list(range(len(tokens) + 1))))
         tokens.append(_content(encoder, image, patch, reads=list(range(len(tokens) + 1))))
     return tokens, outputs
 
@@ -81,6 +80,12 @@ def _raster(encoder: Encoder, patch: int) -> int:
 def _placed(encoder: Encoder, token: Tensor, patch: int) -> Tensor:
     additive = encoder.position.additive(encoder.grid)
     return token if additive is None else token + additive[_raster(encoder, patch)].to(token)
+
+
+def _told(encoder: Encoder, vector: Tensor, patch: int) -> Tensor:
+    """The learned vector at the position of a patch, each head's channels rotated where positions are rotary."""
+    heads = _placed(encoder, vector, patch).chunk(encoder.size.heads)
+    return torch.cat([_rotate(head, _angles(encoder, _raster(encoder, patch))) for head in heads])
 
 
 def _angles(encoder: Encoder, raster: int | None) -> Tensor | None:

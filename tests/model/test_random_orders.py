@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 
+import darl
 from darl.data import Dataset
 from darl.errors import UserError
 from darl.evaluation.denoising import DenoisingProtocol
@@ -114,14 +116,15 @@ def test_a_query_that_reads_otherwise_would_be_noticed(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(("kind", "position"), EVERY)
 def test_the_model_is_told_which_patch_comes_next(kind: str, position: str) -> None:
-    """After the same patches in the same order, it expects something else of another patch."""
+    """After the same patches in the same order, or none, it expects something else of another patch."""
     model = model_of(kind, position=position)
     order = torch.arange(12).expand(2, -1)
-    other = order.clone()
-    other[:, 8:] = other[:, 8:].flip(1)
-    one, two = (context_of(model, each).gather(1, each[..., None].expand(-1, -1, 32)) for each in (order, other))
-    torch.testing.assert_close(one[:, :8], two[:, :8], rtol=0, atol=1e-12)
-    assert (one[:, 8] - two[:, 8]).abs().amax(1).min() > 1e-6
+    for read in (0, 8):
+        other = order.clone()
+        other[:, read:] = other[:, read:].flip(1)
+        one, two = (take(context_of(model, each), each) for each in (order, other))
+        torch.testing.assert_close(one[:, :read], two[:, :read], rtol=0, atol=1e-12)
+        assert (one[:, read] - two[:, read]).abs().amax(1).min() > 1e-6
 
 
 def test_the_content_stream_is_that_of_a_causal_model_in_that_order() -> None:
@@ -144,6 +147,16 @@ def test_features_are_the_content_s_without_mask(kind: str) -> None:
     model, plain = model_of(kind), small("mse", order="spiral", causal=False)
     plain.load_state_dict({name: value for name, value in model.state_dict().items() if "reader" not in name})
     assert torch.equal(model.forward_features(images()), plain.forward_features(images()))
+
+
+def test_features_are_those_of_darl_s_timm_model() -> None:
+    """Nothing of the random orders is left in an encoder of timm's."""
+    own = {"image_size": 8, "patch_size": 4, "channels": 1, "objective": "mse", "random_order": "two_stream"}
+    model = darl.create_model("nano", **own)
+    encoder = timm.create_model("darl_nano_patch16_224", img_size=8, patch_size=4, in_chans=1, num_classes=0)
+    encoder.load_state_dict(model.state_dict())
+    pixels = torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(encoder.forward_features(pixels), model.forward_features(pixels))
 
 
 @every_kind
@@ -275,9 +288,7 @@ def test_validation_losses_are_those_of_the_orders_at_the_end(digits: Dataset) -
     size = EncoderConfig(width=16, depth=1, heads=2, patch_size=2)
     own = [Experiment(model=size, causal=False, random_order=TargetAware(random_until=r)) for r in (1.0, 0.0)]
     values = [Protocols((DenoisingProtocol(),))(one.build(), digits, torch.device("cpu"))["val_loss"] for one in own]
-    model = own[0].build()
-    fixed = own[1].build()
-    fixed.load_state_dict(model.state_dict())
+    model, fixed = (each.build() for each in own)
     assert values[0] != values[1]
     pixels = torch.randn(3, 1, 8, 8)
     orders = model.draw_orders(range(3), "validation")

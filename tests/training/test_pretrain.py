@@ -21,7 +21,6 @@ from darl.model.noise import Beta
 from darl.model.objectives.base import Objective
 from darl.model.objectives.mse import Mse
 from darl.model.positions import Learned
-from darl.model.random_orders import TargetAware, TwoStream
 from darl.optim import Optimizer
 from darl.training import checkpoint
 from darl.training.events import Evaluated, Event, Saved, Stepped
@@ -95,18 +94,12 @@ def test_training_lowers_the_loss_and_yields_events(small: Dataset) -> None:
 
 
 MSE_EMA: dict[str, Any] = {"objective": Mse(), "noise": None, "optim": Optimizer(ema=0.9)}
-ANNEALED: dict[str, Any] = {"random_order": TargetAware(random_until=0.25, fixed_from=0.75), "causal": False}
-"""Random in the first 4 of 12 steps, the raster in the last 3, and between them both."""
-SLOWLY_ANNEALED = pytest.param(ANNEALED, marks=pytest.mark.slow)
-TWO_STREAM: dict[str, Any] = {"random_order": TwoStream(), "causal": False, "objective": Mse(), "noise": None}
 KILLED = [
     *(pytest.param({}, stop, id=f"diffusion-{stop}") for stop in range(1, 12)),
     *(pytest.param(MSE_EMA, stop, id=f"mse-ema-{stop}") for stop in range(1, 12)),
     pytest.param(RIVALS["mae"] | {"position": Learned()}, 4, id="mae-learned-4"),
     pytest.param(RIVALS["masked"], 8, id="masked-8"),
     pytest.param({"objective": Objective.parse("nepa"), "noise": None}, 5, id="nepa-5"),
-    *(pytest.param(ANNEALED, stop, id=f"annealed-{stop}") for stop in (2, 6, 7, 10)),
-    pytest.param(TWO_STREAM, 5, id="two-stream-5"),
 ]
 
 
@@ -133,22 +126,7 @@ def test_a_run_killed_after_any_checkpoint_is_resumed_bit_for_bit(
     assert curve(rest) == curve(whole)
 
 
-def test_orders_are_annealed_by_the_steps_that_were_taken(small: Dataset) -> None:
-    """Until the first image is read in the fixed order, and not after it, a run is as one that is never annealed."""
-
-    def trace(random_order: TargetAware) -> list[float]:
-        own = experiment(random_order=random_order, causal=False)
-        return losses(list(fit(own, small, device=CPU, full=lambda *_: {})))
-
-    never, annealed, at_once = map(trace, (TargetAware(), ANNEALED["random_order"], TargetAware(random_until=0.25)))
-    assert annealed[:4] == at_once[:4] == never[:4]
-    assert all(one != other for one, other in zip(annealed[4:], never[4:], strict=True))
-    assert annealed[5:] != at_once[5:]
-
-
-@pytest.mark.parametrize(
-    "changes", [{}, RIVALS["mae"], RIVALS["masked"], ANNEALED], ids=["diffusion", "mae", "masked", "annealed"]
-)
+@pytest.mark.parametrize("changes", [{}, RIVALS["mae"], RIVALS["masked"]], ids=["diffusion", "mae", "masked"])
 def test_microbatches_give_the_step_of_the_whole(small: Dataset, changes: dict[str, Any]) -> None:
     whole = losses(list(fit(experiment(**changes), small, device=CPU, full=standard_evaluation())))
     parts = losses(list(fit(experiment(accumulate=4, **changes), small, device=CPU, full=standard_evaluation())))
@@ -188,9 +166,7 @@ def _worker(rank: int, size: int, record: dict[str, Any], data: Dataset, folder:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, RIVALS["mae"], SLOW, SLOWLY_ANNEALED], ids=["diffusion", "mae", "supervised", "annealed"]
-)
+@pytest.mark.parametrize("changes", [{}, RIVALS["mae"], SLOW], ids=["diffusion", "mae", "supervised"])
 def test_two_workers_give_the_loss_trace_of_one(small: Dataset, tmp_path: Path, changes: dict[str, Any]) -> None:
     shared = experiment(augment=Augment(crop_min=0.5, flip=True), epochs=8, **changes)
     alone = losses(list(fit(shared, small, device=CPU, full=standard_evaluation())))

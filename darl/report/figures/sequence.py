@@ -68,7 +68,8 @@ def draw_steps(losses: pd.DataFrame, cell: str, axes: Axes, look: Look) -> None:
     for other in losses.index[losses.index != cell]:
         axes.plot(losses.columns, losses.loc[other], color=FAINT, linewidth=0.9, zorder=1)
     marks = {"marker": "o", "markersize": 2.6} if losses.shape[1] <= 64 else {}
-    axes.plot(losses.columns, losses.loc[cell], color=look.color, linewidth=1.6, zorder=2, **marks)
+    style = {"color": look.color, "linestyle": look.dashes}
+    axes.plot(losses.columns, losses.loc[cell], linewidth=1.6, zorder=2, **style, **marks)
     axes.set_ylim(0, 1.05 * float(losses.to_numpy().max()))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
