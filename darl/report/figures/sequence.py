@@ -60,12 +60,12 @@ def profiles(findings: "Findings", curves: pd.DataFrame, column: str) -> pd.Data
     rows = evaluations_of(findings.trials, curves.loc[curves[column].notna()])
     last = rows.loc[rows["status"] == "finished"].drop_duplicates("trial_id", keep="last")
     lists = pd.DataFrame([list(values) for values in last[column]], index=last["cell"])
-    return lists.groupby(level=0, sort=False).mean()
+    return lists.groupby(level=0, sort=False).agg("mean")
 
 
 def draw_steps(losses: pd.DataFrame, cell: str, axes: Axes, look: Look) -> None:
     """Draw the loss of a cell along the sequence, over those of all others."""
-    for other in losses.index[losses.index != cell]:
+    for other in (name for name in losses.index if name != cell):
         axes.plot(losses.columns, losses.loc[other], color=FAINT, linewidth=0.9, zorder=1)
     marks = {"marker": "o", "markersize": 2.6} if losses.shape[1] <= 64 else {}
     style = {"color": look.color, "linestyle": look.dashes}
