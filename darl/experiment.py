@@ -25,6 +25,7 @@ from darl.model.objectives.base import Objective
 from darl.model.objectives.diffusion import Diffusion
 from darl.model.orders import Order, Raster
 from darl.model.positions import Position, Rotary2d
+from darl.model.random_orders import RandomOrder
 from darl.model.tokenizers.base import Tokenizer
 from darl.optim import Optimizer
 from darl.variants import Record, require
@@ -69,6 +70,9 @@ class Experiment:
     condition: str | None = changes(Aspect.INPUT, default=None)
     """`labels`: in training the start token knows the image's class, so that images of a class can be drawn
     (`darl.model.objectives.condition`); None for not, and then left out of a record."""
+    random_order: RandomOrder | None = changes(Aspect.INPUT, default=None)
+    """In training an order for each image (`darl.model.random_orders`), with `causal` false; None for `order` alone,
+    and then left out of a record."""
     objective: Objective = changes(Aspect.TARGET, default_factory=Diffusion)
     """What is predicted, and the loss."""
     noise: Noise | None = changes(Aspect.LOSS, default_factory=Beta)
@@ -132,6 +136,7 @@ class Experiment:
             context_noise=self.context_noise,
             next_patches=self.next_patches,
             condition=self.condition,
+            random_order=self.random_order,
             objective=self.objective,
             noise=self.noise,
             tokenizer=None if self.trains_tokenizer else self.tokenizer,

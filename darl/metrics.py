@@ -13,8 +13,9 @@ from darl.aspects import Aspect
 
 __all__ = [
     "ATTENTIVE", "DENSE_METRICS", "ENLARGED_PROBE", "FEW_SHOT_5", "FEW_SHOT_10", "FEW_SHOT_WIDTHS", "FINETUNE",
-    "GAMMA_GRID", "GAMMA_LOSSES", "GENERATION", "KNN", "KNN_10", "METRICS", "OVER_IMAGES", "PROBE", "RANKING_METRICS",
-    "RANKME", "RECONSTRUCTION", "TOKENS_USED", "TOKEN_PERPLEXITY", "TRAINING_LOSS", "VALIDATION_LOSS", "Metric", "Unit",
+    "GAMMA_GRID", "GAMMA_LOSSES", "GENERATION", "KNN", "KNN_10", "LOSS_BY_PATCH", "LOSS_BY_STEP", "METRICS",
+    "OVER_IMAGES", "PROBE", "RANKING_METRICS", "RANKME", "RECONSTRUCTION", "TOKENS_USED", "TOKEN_PERPLEXITY",
+    "TRAINING_LOSS", "VALIDATION_LOSS", "Metric", "Unit",
 ]  # fmt: skip
 
 
@@ -244,6 +245,9 @@ GAMMA_LOSSES: Mapping[float, Metric] = {
     for gamma in GAMMA_GRID
 }  # fmt: skip
 """The validation loss at each gamma of `GAMMA_GRID`."""
+
+LOSS_BY_STEP, LOSS_BY_PATCH = "val_loss_by_step", "val_loss_by_patch"
+"""Columns of lists: the validation loss at each step along the sequence, and of each patch in raster order."""
 
 RANKME = Metric(column="rankme", name="RankMe", direction="max", unit=DIMENSIONS, gain_by=PROBE.column)
 """The effective number of dimensions of the features; usually higher is better, but it does not judge them."""

@@ -25,7 +25,7 @@ CHECKED = [
     "evaluation.dense.segmenting", "evaluation.few_shot", "evaluation.knn", "evaluation.linear", "evaluation.pixels",
     "evaluation.rankme", "evaluation.sample_quality", "evaluation.token_source", "model.attentive_pooling",
     "model.darl", "model.encoder", "model.noise", "model.objectives", "model.orders", "model.patches",
-    "model.positions", "model.sampling", "training.augmentation",
+    "model.positions", "model.random_orders", "model.sampling", "training.augmentation",
 ]  # fmt: skip
 jaxtyping.install_import_hook([f"darl.{name}" for name in CHECKED], "tests.shape_checks.checked")
 

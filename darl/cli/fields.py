@@ -22,6 +22,7 @@ RECORD_FLAGS = {
     "model.patch_size": "--patch-size",
     "model.readout": "--readout",
     "order": "--order",
+    "random_order": "--random-order",
     "position": "--position",
     "causal": "--causal",
     "attention": "--attention",

@@ -23,6 +23,7 @@ from darl.model.noise import Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
+from darl.model.random_orders import RandomOrder
 from darl.storage.address import normalized
 from darl.training.parallel import Workers
 from darl.training.trackers.base import Tracker
@@ -46,7 +47,9 @@ DATA_HELP = (
     "WebDataset .tar shards, torchvision:NAME or hub:OWNER/NAME; paths may be s3:// or gs://"
 )
 
-FAMILIES: dict[str, type[Variant]] = {"objective": Objective, "noise": Noise, "order": Order, "position": Position}
+FAMILIES: dict[str, type[Variant]] = {
+    "objective": Objective, "noise": Noise, "order": Order, "random_order": RandomOrder, "position": Position,
+}  # fmt: skip
 """The fields that hold a variant."""
 
 SMALL = 8
@@ -133,7 +136,8 @@ class Options:
             changes["augment.crop_min"] = 1.0
         if not objective.uses_noise and not overlapping(assigned, "noise"):
             changes["noise"] = None
-        unmasked = not objective.causal_by_default or "attention" in assigned
+        drawn = str({**given, **assigned}.get("random_order", "none")) != "none"
+        unmasked = not objective.causal_by_default or "attention" in assigned or drawn
         if unmasked and "causal" not in {**given, **assigned}:
             changes["causal"] = False
         return Experiment().changed(changes)
@@ -226,6 +230,8 @@ def _add_model_flags(fields: _FieldFlags) -> None:
     fields.add("objective", kinds_help(Objective))
     fields.add("noise", f"{kinds_help(Noise)}; a sweep may search it")
     fields.add("order", kinds_help(Order))
+    drawn = f"an order for each image in training, annealed to --order if told to: {kinds_help(RandomOrder)}"
+    fields.add("random_order", drawn, usual="one order for all")
     fields.add("position", kinds_help(Position))
     reads = "which patches read which; prefix: all of a random prefix one another, the others those before them"
     fields.add("attention", reads, usual="as --causal says", choices=list(ATTENTION))

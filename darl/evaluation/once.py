@@ -25,9 +25,9 @@ __all__ = ["data_key", "model_key", "once"]
 MOST = 256
 """Number of results that are kept: numbers and short texts."""
 
-Result = TypeVar("Result", bound=Mapping[str, float | str | None])
+Result = TypeVar("Result", bound=Mapping[str, float | str | list[float] | None])
 
-_results: "OrderedDict[Hashable, Mapping[str, float | str | None]]" = OrderedDict()
+_results: "OrderedDict[Hashable, Mapping[str, float | str | list[float] | None]]" = OrderedDict()
 
 _hashes: "WeakKeyDictionary[Dataset, str | None]" = WeakKeyDictionary()
 
@@ -67,7 +67,8 @@ def model_key(model: "Darl", *, encoder_alone: bool) -> Hashable:
         digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     reading = (config.size, config.image_size, config.channels, config.order, config.position, config.causal,
                config.tokenizer if config.token_input else None)  # fmt: skip
-    return digest.hexdigest(), reading, None if encoder_alone else config.objective
+    predicts = (config.objective, config.attention, config.random_order)
+    return digest.hexdigest(), reading, None if encoder_alone else predicts
 
 
 def _hash(dataset: "Dataset") -> str | None:

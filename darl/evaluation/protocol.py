@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from darl.model.config import ModelConfig
     from darl.model.darl import Darl
 
-__all__ = ["SPLIT", "Need", "Pass", "Protocol", "Protocols", "Value", "chosen_columns", "measured", "space_evenly"]
+__all__ = [
+    "SPLIT", "Need", "Pass", "Protocol", "Protocols", "Value", "chosen_columns", "measured", "profile_columns",
+    "space_evenly",
+]  # fmt: skip
 
 
 T = TypeVar("T")
@@ -38,8 +41,9 @@ T = TypeVar("T")
 SPLIT = "split"
 """The column that says which images decide."""
 
-Value = float | str | None
-"""What a protocol gives for a column: a metric's value, the text of a choice, or None where it was not measured."""
+Value = float | str | list[float] | None
+"""What a protocol gives for a column: a metric's value, the text of a choice, the numbers of a profile, or None where
+it was not measured."""
 
 
 class Need(Enum):
@@ -73,6 +77,8 @@ class Protocol(Variant):
     """The metrics that it measures."""
     chooses: ClassVar[tuple[str, ...]] = ()
     """Columns of text that say what it has chosen, such as the block that it reads."""
+    profiles: ClassVar[tuple[str, ...]] = ()
+    """Columns of lists of numbers, such as a loss along the sequence; only the table `curves` has them."""
     needs: ClassVar[frozenset[Need]] = frozenset()
     encoder_alone: ClassVar[bool] = False
     """Whether it reads the encoder and nothing of the decoder or the objective."""
@@ -125,6 +131,11 @@ class Protocol(Variant):
 def chosen_columns() -> list[str]:
     """The columns of text that all known protocols may fill."""
     return sorted(column for protocol in Protocol.kinds().values() for column in protocol.chooses)
+
+
+def profile_columns() -> list[str]:
+    """The columns of lists of numbers that all known protocols may fill."""
+    return sorted(column for protocol in Protocol.kinds().values() for column in protocol.profiles)
 
 
 @dataclass(frozen=True)

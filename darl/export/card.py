@@ -178,7 +178,8 @@ def _facts(source: Source) -> dict[str, Any]:
         "images": f"{experiment.image_size} pixels, {colours}; patches of {size.patch_size}",
         "reading": f"order {experiment.order}, position {experiment.position}, "
         + ("causal" if experiment.causal else "no causal mask")
-        + (f"; trained with {experiment.attention} attention" if experiment.attention else ""),
+        + (f"; trained with {experiment.attention} attention" if experiment.attention else "")
+        + (f"; trained in random orders, {experiment.random_order}" if experiment.random_order else ""),
         "readout": {"mean": "the mean of the patches", "last": "the last patch in the order"}[size.readout],
         "objective": objective,
         "noise": "-" if experiment.noise is None else str(experiment.noise),

@@ -46,6 +46,9 @@ class ModelConfig(TrunkConfig):
         require(takes, "condition", f"be left out for objective {self.objective.kind}", self.condition)
         users = {"token_input": bool(self.token_input), "objective tokens": self.objective.needs_tokenizer}
         require_tokenizer(self.tokenizer, users)
+        takes = self.random_order is None or self.objective.takes_random_order
+        own = self.random_order and self.random_order.kind
+        require(takes, "random_order", f"be left out for objective {self.objective.kind}", own)
         self.objective.check(self)
 
     def build(self, seed: int) -> "Darl":

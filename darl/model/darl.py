@@ -11,6 +11,7 @@ Layouts: B batch, N patches, W width, P pixel values of a patch.
 """
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,7 @@ from darl.model.noise import Noise
 from darl.model.objectives.base import Denoiser, Draws
 from darl.model.orders import inverse
 from darl.model.patches import unpatchify
+from darl.model.random_orders import DRAWN
 from darl.model.sampling import PatchSampler, Sampling
 from darl.model.tokenizers.base import TokenizerModel, tokenizer_in
 from darl.randomness import draw_rows
@@ -59,15 +61,28 @@ class Darl(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """See `Encoder.no_weight_decay`."""
-        return {f"encoder.{name}" for name in self.encoder.no_weight_decay()}
+        return {*(f"encoder.{name}" for name in self.encoder.no_weight_decay()), "decoder.reader.table"}
 
-    def draw(self, rows: range, *purpose: int | str, device: torch.device | str = "cpu") -> Draws:
+    def draw(
+        self, rows: range, *purpose: int | str, device: torch.device | str = "cpu", progress: float = 0.0
+    ) -> Draws:
         """The random tensors that the objective's loss needs for these rows of a batch, by name.
 
-        A row's draws depend only on `purpose` (for example seed and step) and the row: see `darl.randomness`.
+        A row's draws depend only on `purpose` (for example seed and step), the row (see `darl.randomness`) and, with
+        random orders, the `progress` of training in [0, 1].
         """
         draws = self.objective.draws(self.config, self.schedule)
-        return {name: draw_rows(draw, rows, *purpose, name, device=device) for name, draw in draws.items()}
+        own = {name: draw_rows(draw, rows, *purpose, name, device=device) for name, draw in draws.items()}
+        return {**own, **self.draw_orders(rows, *purpose, device=device, progress=progress)}
+
+    def draw_orders(
+        self, rows: range, *purpose: int | str, device: torch.device | str = "cpu", progress: float = 1.0
+    ) -> Draws:
+        """With random orders, those of these rows alone, as `draw` gives them; none for a fixed order."""
+        if self.config.random_order is None:
+            return {}
+        draw = self.config.random_order.draw(self.config.patches, progress)
+        return {DRAWN: draw_rows(draw, rows, *purpose, DRAWN, device=device)}
 
     def forward(
         self,
@@ -116,14 +131,19 @@ class Darl(nn.Module):
         """The readout (B, W) of raster-order features (`pre_logits` changes nothing: there is no classifier)."""
         return self.encoder.forward_head(features, pre_logits=pre_logits)
 
-    def denoiser(self, images: "Float[Tensor, 'batch channels height width']") -> Denoiser:
+    def denoiser(
+        self, images: "Float[Tensor, 'batch channels height width']", draws: Draws = MappingProxyType({})
+    ) -> Denoiser:
         """The images' clean patches, and a function that estimates them from noisy ones.
+
+        draws: with random orders, those of the images (`draw_orders`); without, they are read in the fixed order.
 
         Raises UserError where the objective does not predict every patch: see `Objective.can_denoise`.
         """
         self._check(images)
         patches, _ = self.encoder.patches(images)
-        return self.objective.denoiser(self.encoder, self.decoder, patches)
+        given = (draws,) if draws else ()
+        return self.objective.denoiser(self.encoder, self.decoder, patches, *given)
 
     def flops(self) -> float:
         """Floating-point operations of one image's forward pass in training: see `ModelConfig.flops`."""

@@ -21,12 +21,12 @@ from darl.model.patches import Grid, grid_of, patchify
 from darl.model.tables import ordinary_tensors, permutation
 from darl.model.token_embed import TokenEmbed
 from darl.model.tokenizers.base import TokenizerModel
-from darl.model.transformer import Block, Reading
+from darl.model.transformer import Block, Reading, apply_rotary
 from darl.model.trunk import Cache
 from darl.variants import require
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 __all__ = ["Encoder"]
 
@@ -151,6 +151,14 @@ class Encoder(nn.Module):
         """`project`, then `add_positions`."""
         return self.add_positions(self.project(patches), grid, at)
 
+    def rotate(
+        self, tokens: "Float[Tensor, 'batch read features']", at: "Int[Tensor, 'batch read']"
+    ) -> "Float[Tensor, 'batch read features']":
+        """Tokens rotated head by head as their queries are, where positions are rotary."""
+        if self.rotation is None:
+            return tokens
+        return apply_rotary(tokens.unflatten(2, (1, self.size.heads, -1)), self.rotation[at + 1][:, :, :1]).flatten(2)
+
     def states(
         self,
         tokens: Tensor,
@@ -161,33 +169,24 @@ class Encoder(nn.Module):
         mask: Tensor | None = None,
         prefix: Tensor | None = None,
         condition: Tensor | None = None,
+        streams: bool = False,
+        added: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """[start, tokens] (B, T, W) after each block; arguments as of `trunk`."""
         start = self._start(len(tokens), condition).to(tokens.dtype)
         x, table = torch.cat([start, tokens], dim=1), self._rotation(grid)
+        x = x if added is None else x + added
         if table is not None:
             table = table[: x.shape[1]] if at is None else table[F.pad(at + 1, (1, 0))]  # row 0 is the start token's
             table = table.to(x.device)
-        causal = mask is None and prefix is None and (self.causal if causal is None else causal)
+        causal = mask is None and prefix is None and not streams and (self.causal if causal is None else causal)
         for block in self.blocks:
-            x = self._run(block, x, table, causal, mask, prefix)
+            x = self._run(block, x, table, causal, mask, prefix, streams)
             yield x
 
-    def trunk(
-        self,
-        tokens: Tensor,
-        grid: Grid,
-        *,
-        at: Tensor | None = None,
-        causal: bool | None = None,
-        mask: Tensor | None = None,
-        prefix: Tensor | None = None,
-        condition: Tensor | None = None,
-    ) -> Tensor:
-        """[start, tokens] (B, T, W) through all blocks and the last norm."""
-        reading = {"at": at, "causal": causal, "mask": mask, "prefix": prefix, "condition": condition}
-        last = deque(self.states(tokens, grid, **reading), maxlen=1)  # pyright: ignore[reportArgumentType]
-        return self.norm(last[0])
+    def trunk(self, tokens: Tensor, grid: Grid, **reading: Any) -> Tensor:
+        """[start, tokens] (B, T, W) through all blocks and the last norm; arguments as of `Trunk.trunk`."""
+        return self.norm(deque(self.states(tokens, grid, **reading), maxlen=1)[0])
 
     def raster(self, tokens_BTW: Tensor, grid: Grid) -> Tensor:
         """Patch tokens (B, N, W) in raster order, from [start, tokens]."""

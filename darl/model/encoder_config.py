@@ -13,6 +13,7 @@ from darl.aspects import Aspect, changes
 from darl.model.orders import Order
 from darl.model.patches import Grid, grid_of
 from darl.model.positions import Position
+from darl.model.random_orders import RandomOrder
 from darl.model.tokenizers.base import Tokenizer
 from darl.variants import require
 
@@ -141,6 +142,9 @@ class TrunkConfig:
     all; None for the next one alone."""
     condition: str | None = None
     """`labels`: in training the start token knows the image's class (`darl.model.objectives.condition`); None: not."""
+    random_order: RandomOrder | None = None
+    """In training each image is read in an order of its own (`darl.model.random_orders`); None for `order` alone.
+    Features are read without mask, so `causal` is false. Evaluation and drawing are by `order`, which it may end in."""
     classes: int | None = None
     """Number of classes of the images' labels, for an objective that learns them; None where it is not known."""
     tokenizer: Tokenizer | None = None
@@ -166,6 +170,8 @@ class TrunkConfig:
         require(fits, "causal", "be false for attention prefix, whose features are read without mask", self.causal)
         grid_of(self.image_size, self.size.patch_size)
         self.position.check(self.size.width, self.size.width // self.size.heads)
+        if self.random_order is not None:
+            self.random_order.check(self)
 
     @property
     def grid(self) -> Grid:
@@ -196,13 +202,19 @@ class TrunkConfig:
     def trunk_flops(self, patches: int) -> float:
         """Floating-point operations of the forward pass's matrix products for one image of which n patches are read.
 
-        n times `embed_flops`, and `block_flops` of n + 1 tokens for each block. SwiGLU's three matrices of H hidden
-        channels count as an MLP of ratio 3H / 2W. QK-norm and LayerScale have no matrix product.
+        n times `embed_flops`, and `blocks_flops` of n + 1 tokens.
+        """
+        return patches * self.embed_flops + self.blocks_flops(patches + 1)
+
+    def blocks_flops(self, tokens: int) -> float:
+        """`block_flops` of T tokens for each block.
+
+        SwiGLU's three matrices of H hidden channels count as an MLP of ratio 3H / 2W. QK-norm and LayerScale have no
+        matrix product.
         """
         size = self.size
         ratio = 1.5 * size.mlp_width / size.width if size.swiglu else size.mlp_ratio
-        block = block_flops(patches + 1, size.width, ratio)
-        return patches * self.embed_flops + self.size.depth * block
+        return size.depth * block_flops(tokens, size.width, ratio)
 
 
 def block_flops(tokens: int, width: int, mlp_ratio: float) -> float:

@@ -14,6 +14,7 @@ from darl.model.noise import Beta, Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
+from darl.model.random_orders import RandomOrder
 from darl.model.tokenizers.base import Tokenizer
 from darl.variants import Variant
 
@@ -40,6 +41,7 @@ def create_model(
     condition: str | None = None,
     tokenizer: str | Tokenizer | None = None,
     token_input: bool | None = None,
+    random_order: str | RandomOrder | None = None,
     readout: str | None = None,
     classes: int | None = None,
     seed: int = 0,
@@ -67,6 +69,8 @@ def create_model(
             `tokens` and for `token_input`. The weights of a `dvae` are random until they are loaded
             (`darl.training.tokenizer.read_tokenizer`).
         token_input: whether each patch is read as its token.
+        random_order: in training an order for each image, text as on the command line (`RandomOrder.kinds()` lists the
+            names), or a `RandomOrder`; features are then read without mask.
         readout: `mean` or `last`: what `forward_head` gives.
         classes: number of classes, for an objective that learns labels (`supervised`), and for a condition.
         seed: seeds the initial weights.
@@ -77,7 +81,8 @@ def create_model(
     changes = {"patch_size": patch_size, "readout": readout}
     given = {name: value for name, value in changes.items() if value is not None}
     chosen_objective = _variant(Objective, objective)
-    reading: dict[str, Any] = {"causal": chosen_objective.causal_by_default if causal is None else causal}
+    masked = chosen_objective.causal_by_default and random_order is None
+    reading: dict[str, Any] = {"causal": masked if causal is None else causal}
     if attention is not None:
         reading = attention_fields(attention, causal)
     schedule = Beta(a=noise[0], b=noise[1]) if isinstance(noise, tuple) else _variant(Noise, noise)
@@ -93,6 +98,7 @@ def create_model(
         condition=condition,
         tokenizer=_variant(Tokenizer, tokenizer),
         token_input=token_input,
+        random_order=_variant(RandomOrder, random_order),
         objective=chosen_objective,
         noise=schedule if chosen_objective.uses_noise else None,
         classes=classes,

@@ -3,7 +3,8 @@
 An order is a permutation of the grid: entry t is the raster index (row · columns + column) of the t-th patch.
 The paper compares raster, nested raster, round-robin and random orders, and finds raster near-optimal; column, snake,
 Hilbert and spiral help to separate the effect of locality from that of reading direction. Every order takes every
-grid, square or not, down to one row or one column.
+grid, square or not, down to one row or one column. These are orders for all images; `darl.model.random_orders` has
+those of each image's own.
 """
 
 from abc import abstractmethod

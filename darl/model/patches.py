@@ -13,9 +13,9 @@ from torch import Tensor
 from darl.variants import require
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
-__all__ = ["Grid", "grid_of", "normalize_patches", "patchify", "unpatchify"]
+__all__ = ["Grid", "grid_of", "normalize_patches", "patchify", "take", "unpatchify"]
 
 Grid = tuple[int, int]
 """(rows, columns) of patches."""
@@ -57,3 +57,10 @@ def normalize_patches(
     """Each patch shifted and scaled to mean 0 and variance 1: MAE's normalised pixels (He et al. 2022, section 4)."""
     variance, mean = torch.var_mean(patches, dim=2, keepdim=True)
     return (patches - mean) * torch.rsqrt(variance + eps)
+
+
+def take(
+    sequences: "Float[Tensor, 'batch tokens channels']", at: "Int[Tensor, 'batch taken']"
+) -> "Float[Tensor, 'batch taken channels']":
+    """The elements of each sequence at its own indices."""
+    return sequences.gather(1, at.unsqueeze(-1).expand(-1, -1, sequences.shape[2]))

@@ -73,6 +73,7 @@ class Attention(nn.Module):
         causal: bool,
         mask: Tensor | None = None,
         prefix: Tensor | None = None,
+        streams: bool = False,
     ) -> Tensor:
         """The output (B, T, W).
 
@@ -82,9 +83,12 @@ class Attention(nn.Module):
             causal: whether a token reads only itself and those before it.
             mask: true where a row's token reads a column's; excludes `causal`.
             prefix: (B), how many tokens of each image read one another; in the place of `causal` and `mask`.
+            streams: whether the tokens are two streams: see `Trunk.trunk`; in the place of `causal` and `mask`.
 
         """
         q_BHTD, k_BHTD, v_BHTD = self._project(x_BTW, table).unbind(0)
+        if streams:
+            return self._attend_streams(q_BHTD, k_BHTD, v_BHTD)
         if prefix is not None:
             return self._attend_prefix(q_BHTD, k_BHTD, v_BHTD, prefix)
         return self._attend(q_BHTD, k_BHTD, v_BHTD, causal, mask)
@@ -116,6 +120,12 @@ class Attention(nn.Module):
         dropped = self.attn_drop.p if self.training else 0.0
         x_BHTD = prefix_attention(q_BHTD, k_BHTD, v_BHTD, prefix, dropped)
         return self.proj_drop(self.proj(x_BHTD.transpose(1, 2).flatten(2)))
+
+    @torch.jit.unused
+    def _attend_streams(self, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor) -> Tensor:
+        """Both halves of the queries read the first half's keys and values causally."""
+        k_BHTD, v_BHTD = k_BHTD.chunk(2, 2)[0], v_BHTD.chunk(2, 2)[0]
+        return torch.cat([self._attend(half, k_BHTD, v_BHTD, True, None) for half in q_BHTD.chunk(2, 2)], 1)
 
     def _attend(self, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, causal: bool, mask: Tensor | None) -> Tensor:
         if self.fused_attn:
@@ -170,6 +180,7 @@ class Block(nn.Module):
         causal: bool | None = None,
         mask: Tensor | None = None,
         prefix: Tensor | None = None,
+        streams: bool = False,
     ) -> Tensor:
         """As `Attention.forward`, with the residual connections, norms and MLP of a block.
 
@@ -180,7 +191,7 @@ class Block(nn.Module):
             table = rotation[: x_BTW.shape[1]]
         if causal is None:
             causal = mask is None and self.reading.causal
-        x_BTW = x_BTW + self.drop_path(self.ls1(self.attn(self.norm1(x_BTW), table, causal, mask, prefix)))
+        x_BTW = x_BTW + self.drop_path(self.ls1(self.attn(self.norm1(x_BTW), table, causal, mask, prefix, streams)))
         return x_BTW + self.drop_path(self.ls2(self.mlp(self.norm2(x_BTW))))
 
     @torch.jit.unused

@@ -27,6 +27,8 @@ class Trunk(Protocol):
 
     grid: Grid
     """(rows, columns) of patches of the images in training."""
+    order: Tensor
+    """Raster indices (N) of the patches in the patch order."""
 
     @property
     def causal(self) -> bool:
@@ -60,6 +62,10 @@ class Trunk(Protocol):
         """`project`, then `add_positions`."""
         ...
 
+    def rotate(self, tokens: Tensor, at: Tensor) -> Tensor:
+        """Tokens (B, n, W) rotated head by head as their queries are, where positions are rotary; `at` is (B, n)."""
+        ...
+
     def trunk(
         self,
         tokens: Tensor,
@@ -70,6 +76,8 @@ class Trunk(Protocol):
         mask: Tensor | None = None,
         prefix: Tensor | None = None,
         condition: Tensor | None = None,
+        streams: bool = False,
+        added: Tensor | None = None,
     ) -> Tensor:
         """[start, tokens] (B, n + 1, W) through all blocks and the last norm.
 
@@ -84,6 +92,9 @@ class Trunk(Protocol):
             prefix: instead of `causal`: (B), for each image how many tokens read one another, from 1 (the start token
                 alone) to n + 1; the others read causally. See `darl.model.prefix_attention`.
             condition: (B, W), added to each image's start token (`darl.model.objectives.condition`).
+            streams: instead of `causal`: [start, tokens] are two streams of equal length. The first is read causally;
+                token i of the second reads those up to i of the first, and none of its own stream (not even itself).
+            added: (B, n + 1, W), added to [start, tokens].
 
         """
         ...

@@ -89,7 +89,7 @@ def _measured(evaluations: Sequence[Mapping[str, Any]], flops: float | None) -> 
     first, last = evaluations[0]["metrics"], evaluations[-1]
     row = {name: last[name] for name in ("images_seen", "train_loss", "seconds", "images_per_second")}
     return row | {
-        **last["metrics"],
+        **{column: value for column, value in last["metrics"].items() if not isinstance(value, list)},
         "epochs": last["epoch"],
         **{metric.initial_column: first.get(metric.column) for metric in measured() if metric.yardsticks},
         "flops": 3 * flops * last["images_seen"] if flops else None,

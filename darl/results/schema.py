@@ -6,7 +6,7 @@
 
 import pyarrow as pa
 
-from darl.evaluation.protocol import SPLIT, chosen_columns, measured
+from darl.evaluation.protocol import SPLIT, chosen_columns, measured, profile_columns
 from darl.experiment import columns
 from darl.metrics import TRAINING_LOSS
 from darl.training import adapted
@@ -66,8 +66,9 @@ def curves_schema() -> pa.Schema:
     """One row per evaluation in an attempt."""
     judging, others = _metric_columns()
     measures = {**dict.fromkeys([*judging, *others], float), **dict.fromkeys(chosen_columns(), str)}
-    whole = {**CURVE, **measures, **adapted.COLUMNS, "seconds": float, "schema_version": int}
-    return stamped([(name, ARROW[kind]) for name, kind in whole.items()])
+    fields = [(name, ARROW[kind]) for name, kind in {**CURVE, **measures, **adapted.COLUMNS}.items()]
+    fields += [(name, pa.list_(pa.float64())) for name in profile_columns()]
+    return stamped([*fields, ("seconds", pa.float64()), ("schema_version", pa.int64())])
 
 
 def _metric_columns() -> tuple[list[str], list[str]]:

@@ -249,6 +249,8 @@ def _storable(value: Any) -> Any:
     """A value as tables hold it: NaN and infinity become null, bytes of a path that are not Unicode are escaped."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, list):
+        return [_storable(part) for part in value]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -47,7 +47,7 @@ class Leader(NamedTuple):
     """What it changes of the sweep's base."""
 
 
-_OF_THE_LEADER = ("attention", "context_noise", "next_patches", "condition")
+_OF_THE_LEADER = ("attention", "context_noise", "next_patches", "condition", "random_order")
 """Settings that rivals do not have: those of next-patch prediction, and labels."""
 
 

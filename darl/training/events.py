@@ -29,9 +29,9 @@ class Evaluated:
     epoch: int
     step: int
     images_seen: int
-    metrics: dict[str, float | str | None]
+    metrics: dict[str, float | str | list[float] | None]
     """Values by column of the tables (`darl.metrics`); None for metrics that were not measured. Texts say what was
-    chosen to measure them."""
+    chosen to measure them, lists are profiles, such as the loss along the sequence."""
     train_loss: float | None
     """Mean training loss of the steps since the last evaluation; None before the first step."""
     learning_rate: float

@@ -29,7 +29,7 @@ from darl.variants import require
 
 __all__ = ["Evaluation", "fit", "step_seconds"]
 
-Evaluation = Callable[[Any, Dataset, torch.device], Mapping[str, float | str | None]]
+Evaluation = Callable[[Any, Dataset, torch.device], Mapping[str, float | str | list[float] | None]]
 """(model, data, device) → metrics by column of the tables; called under the training's autocast. The model is a `Darl`;
 in fine-tuning, a `Classifier`."""
 

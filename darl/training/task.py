@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from darl.data import Batch, Dataset
+from darl.data import Batch, Dataset, steps_per_epoch
 from darl.experiment import Experiment
 from darl.model.darl import Darl
 from darl.model.objectives.base import LABELS, Draws
@@ -59,6 +59,7 @@ class PretrainingTask(Task):
 
     def __init__(self, experiment: Experiment, dataset: Dataset):
         self.experiment, self.labels = experiment, None
+        self.steps = experiment.epochs * steps_per_epoch(len(dataset.train), experiment.batch_size)
         if experiment.reads_labels:
             labels = dataset.train.labels
             whom = "this objective" if experiment.objective.needs_labels else "condition labels"
@@ -73,7 +74,8 @@ class PretrainingTask(Task):
         """See `Task.losses`."""
         assert isinstance(model, Darl)
         labels = None if self.labels is None else self.labels[batch.indices].to(batch.images.device)
-        return microbatch_losses(model, batch.images, first, size, self.experiment.seed, step, labels)
+        progress = (step - 1) / self.steps
+        return microbatch_losses(model, batch.images, first, size, self.experiment.seed, step, labels, progress)
 
     def after_step(self, model: nn.Module, world: World) -> None:
         """Adapt a noise schedule that follows the losses."""
@@ -101,15 +103,23 @@ def task_of(experiment: Experiment, dataset: Dataset) -> Task:
 
 
 def microbatch_losses(
-    model: Darl, images: Tensor, start: int, size: int, seed: int, step: int, labels: Tensor | None = None
+    model: Darl,
+    images: Tensor,
+    start: int,
+    size: int,
+    seed: int,
+    step: int,
+    labels: Tensor | None = None,
+    progress: float = 0.0,
 ) -> Iterator[MicrobatchLoss]:
     """The loss functions of a pretraining step's micro-batches.
 
     start: the images' first row in the global batch. size: images per micro-batch. labels: the images' classes, if the
-    objective needs them.
+    objective needs them. progress: fraction of the steps that have been taken, by which orders are annealed.
     """
     for first in range(0, len(images), size):
-        draws = model.draw(range(start + first, start + first + size), seed, step, device=images.device)
+        rows = range(start + first, start + first + size)
+        draws = model.draw(rows, seed, step, device=images.device, progress=progress)
         draws = draws if labels is None else {**draws, LABELS: labels[first : first + size]}
         yield partial(_loss_of, own=model, images=images[first : first + size], draws=draws)
 

@@ -7,6 +7,7 @@ import pytest
 from darl.cli import dry_run
 from darl.data import Dataset
 from darl.experiment import Experiment
+from darl.model.orders import Order
 from darl.results.tables import Results
 from darl.sweep.design import Design
 from tests.cli.sweep_script import run
@@ -44,7 +45,7 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(
 @pytest.mark.parametrize(
     ("sweep", "words"),
     [
-        ("patch_order", ["cell: raster  (the baseline)", "trials: 16 = 8 cells × seeds 0 to 1"]),
+        ("patch_order", ["cell: raster  (the baseline)", "trials: 24 = 12 cells × seeds 0 to 1"]),
         ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
         ("objective", ["and 38 cells more", "trials: 100 = 50 cells × seeds 0 to 1"]),
         ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be"]),
@@ -80,6 +81,32 @@ def test_a_scaling_studys_next_size_is_counted_once(
     assert "trials: 12 trials (6 cells, 2 seeds)" in said
     assert "  cell: width 96, 4 epochs\ntrials: 4 trials (2 cells, 2 seeds)" in said
     assert "in all at most 16 trials" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "cells"),
+    [
+        (["--orders", "drawn"], ["raster", "two_stream", "position_instruction", "target_aware", "annealed"]),
+        (["--orders", "drawn", "--position", "absent"], ["raster", "target_aware", "annealed"]),
+        (["--objective", "nepa"], [*Order.kinds()]),
+    ],
+    ids=" ".join,
+)
+def test_orders_for_each_image_are_cells_where_the_settings_allow_it(
+    flags: list[str], cells: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "--dry-run", "--seeds", "1", "--epochs", "2", *flags, sweep="patch_order")
+    said = capsys.readouterr().out
+    assert [line.split()[1] for line in said.splitlines() if line.startswith("  cell: ")] == cells
+
+
+def test_orders_for_each_image_alone_need_an_objective_that_takes_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "--dry-run", "--orders", "drawn", "--objective", "nepa", sweep="patch_order")
+    assert ended.value.code == 2
+    assert "--objective must be mse or diffusion for --orders drawn, got 'nepa'" in capsys.readouterr().err
 
 
 def test_a_masked_objectives_positions_are_compared_without_the_mask_only(
@@ -120,7 +147,7 @@ def test_a_dry_run_of_an_incomplete_design(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for trials, words in (("4", "less than one seed of each cell"), ("12", "one seed")):
-        flags = ("--epochs", "2", "--trials", trials, "--results", str(tmp_path))
+        flags = ("--orders", "fixed", "--epochs", "2", "--trials", trials, "--results", str(tmp_path))
         run(monkeypatch, "--dry-run", *flags, sweep="patch_order")
         said = capsys.readouterr().out
         assert f"trials: the first {trials} of 24 = 8 cells × seeds 0 to 2\n" in said
@@ -148,7 +175,7 @@ def test_a_dry_run_counts_the_yardsticks_and_those_that_have_ended(
     mae = Experiment().changed({"objective": "mae", "noise": None, "causal": False})
     for epochs in (8, 27, 9):  # at equal passes, at equal FLOPs, and of another sweep
         results.add_trial(row(mae.changed({"epochs": epochs}), 0.7))
-    flags = ("--dry-run", "--seeds", "2", "--epochs", "8", "--results", str(tmp_path))
+    flags = ("--dry-run", "--orders", "fixed", "--seeds", "2", "--epochs", "8", "--results", str(tmp_path))
     run(monkeypatch, *flags, "--yardsticks", sweep="patch_order")
     said = capsys.readouterr().out
     assert "  MAE: mae:normalize_target=True,mask_ratio=0.75,decoder_depth=0,decoder_width=0; 0.29 times" in said

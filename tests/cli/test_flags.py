@@ -16,6 +16,8 @@ from darl.experiment import Experiment
 from darl.model.encoder_config import SIZES, size_of
 from darl.model.noise import Beta, Cosine
 from darl.model.objectives.mse import Mse
+from darl.model.orders import Hilbert
+from darl.model.random_orders import TargetAware
 
 
 def experiment(*arguments: str) -> Experiment:
@@ -116,6 +118,21 @@ def test_flags_override_the_datas_defaults(photos: str) -> None:
     assert (other.channels, other.augment) == (1, Augment(crop_min=0.2, flip=False))
     assert (other.model.width, other.model.patch_size, other.epochs) == (SIZES["nano"].width, 4, 2)
     assert experiment("--data", photos, "--flip", "--set", "augment.flip=false").augment.flip is False
+
+
+def test_an_order_for_each_image_turns_the_mask_off() -> None:
+    own = experiment("--random-order", "target_aware:0.5,0.75", "--order", "hilbert")
+    assert (own.causal, own.random_order, own.order) == (
+        False, TargetAware(random_until=0.5, fixed_from=0.75), Hilbert(),
+    )  # fmt: skip
+    assert experiment("--set", "random_order=two_stream") == experiment("--random-order", "two_stream")
+    assert experiment("--set", "random_order=none") == experiment()
+    with pytest.raises(UserError, match=r"^causal must be false for random_order two_stream, .*, got True$"):
+        experiment("--random-order", "two_stream", "--causal")
+    with pytest.raises(UserError, match=r"^attention must be left out for random_order two_stream, got 'prefix'$"):
+        experiment("--random-order", "two_stream", "--attention", "prefix")
+    with pytest.raises(UserError, match=r"^random_order must be left out for objective mae, got 'two_stream'$"):
+        experiment("--random-order", "two_stream", "--objective", "mae")
 
 
 def test_an_objective_without_noise_has_none() -> None:

@@ -89,7 +89,7 @@ def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_
     assert model.training
     yardsticks = {metric.pixels_column for metric in protocol.gives if metric.has_pixels}
     given = {column for column, value in metrics.items() if value is not None} - {SPLIT}
-    assert given <= {one.column for one in protocol.gives} | yardsticks | set(protocol.chooses)
+    assert given <= {one.column for one in protocol.gives} | yardsticks | {*protocol.chooses, *protocol.profiles}
     assert isinstance(metrics[protocol.gives[0].column], float)
     once._results.clear()  # else the second would be the first
     assert metrics == Protocols((protocol,))(model.eval(), few_digits, CPU)
@@ -126,6 +126,13 @@ def test_a_protocol_has_its_cost(protocol: Protocol, digits: Dataset):
 def test_a_protocols_choices_are_text_columns(protocol: Protocol):
     for schema in (trials_schema(), curves_schema()):
         assert all(str(schema.field(column).type) == "string" for column in protocol.chooses)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
+def test_a_protocols_profiles_are_lists_in_the_curves_alone(protocol: Protocol):
+    for column in protocol.profiles:
+        assert str(curves_schema().field(column).type) == "list<item: double>"
+        assert column not in trials_schema().names
 
 
 @pytest.mark.parametrize("protocol", OWN, ids=str)

@@ -24,6 +24,7 @@ from darl.model.noise import Beta, Noise
 from darl.model.objectives.base import Objective
 from darl.model.orders import Order, inverse
 from darl.model.positions import Position
+from darl.model.random_orders import RandomOrder
 from darl.model.sampling import PatchSampler
 from darl.model.tokenizers.base import Tokenizer
 from darl.sweep.samplers import Sampler
@@ -51,8 +52,8 @@ def every(family: type[Variant]) -> list[Any]:
 
 
 FAMILIES = [
-    Corruption, DenseProtocol, Export, Noise, Objective, Order, PatchSampler, Position, Protocol, Sampler, Tokenizer,
-    Tracker,
+    Corruption, DenseProtocol, Export, Noise, Objective, Order, PatchSampler, Position, Protocol, RandomOrder, Sampler,
+    Tokenizer, Tracker,
 ]  # fmt: skip
 VARIANTS = [variant for family in FAMILIES for variant in every(family)]
 ORDERS = [*every(Order), *(Order.parse(text) for text in ("nested_raster:3", "round_robin:3", "random:7"))]

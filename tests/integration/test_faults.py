@@ -22,6 +22,7 @@ from tests.integration.conftest import ROOT, Command, environ, words
 pytestmark = pytest.mark.timeout(600)
 
 KILLS = 20
+ORDERS = ("sweeps/patch_order.py", "--orders", "fixed")
 FAST = ("--epochs", 4, "--batch-size", 32, "--image-size", 8, "--patch-size", 2, "--model", "nano")
 
 
@@ -53,7 +54,7 @@ def test_a_sweep_cut_short_continues_with_the_same_command(
     command: Command, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", tmp_path, "--seeds", 1)
+    flags = (*ORDERS, *FAST, "--data", pictures, "--results", tmp_path, "--seeds", 1)
     folder = tmp_path / "patch_order" / "trials"
     command(*flags, "--max-trials", 3)
     assert len(pd.read_parquet(folder)) == 3
@@ -71,7 +72,7 @@ def test_a_sweep_cut_short_continues_with_the_same_command(
 
 @pytest.mark.slow
 def test_a_second_driver_stops(command: Command, ray_address: str, pictures: Path, tmp_path: Path) -> None:
-    flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", tmp_path, "--seeds", 1)
+    flags = (*ORDERS, *FAST, "--data", pictures, "--results", tmp_path, "--seeds", 1)
     first = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL)
     wait_for(first, (tmp_path / "patch_order" / "sweep.json").exists)
     said = command(*flags, code=2).stderr
@@ -88,7 +89,7 @@ def test_a_full_disk_is_reported_and_leaves_whole_rows(ray_address: str, picture
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", small], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"a small file system needs root: {mounted.stderr.strip()}")
-    flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", small, "--seeds", 3)
+    flags = (*ORDERS, *FAST, "--data", pictures, "--results", small, "--seeds", 3)
     said = (tmp_path / "stderr").open("w+")
     driver = subprocess.Popen(words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL, stderr=said)
     try:
@@ -114,7 +115,7 @@ def test_a_full_disk_is_reported_and_leaves_whole_rows(ray_address: str, picture
 
 @pytest.mark.slow
 def test_a_vanished_results_folder_is_reported(ray_address: str, pictures: Path, tmp_path: Path) -> None:
-    flags = ("sweeps/patch_order.py", *FAST, "--data", pictures, "--results", tmp_path / "r", "--seeds", 1)
+    flags = (*ORDERS, *FAST, "--data", pictures, "--results", tmp_path / "r", "--seeds", 1)
     driver = subprocess.Popen(
         words(*flags), cwd=ROOT, env=environ(ray_address), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -148,7 +149,10 @@ def test_twenty_random_kills_lose_and_duplicate_nothing(
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("sweep", "flags", "later"),
-    [("patch_order", (*FAST, "--seeds", 2), {8}), ("transfer", ("--epochs", 2, "--trials", 4), {12, 18})],
+    [
+        ("patch_order", (*FAST, "--orders", "fixed", "--seeds", 2), {8}),
+        ("transfer", ("--epochs", 2, "--trials", 4), {12, 18}),
+    ],
 )
 def test_killed_designs_and_searches_lose_and_duplicate_nothing(
     sweep: str,

@@ -32,6 +32,18 @@ class TestReaders:
                 assert given.isna().tolist() == wanted.isna().tolist(), (name, column)
                 assert given.dropna().tolist() == wanted.dropna().tolist(), (name, column)
 
+    def test_agree_on_lists(self, results: Results):
+        """A list is null where it was not measured, and so is a number in it that is not finite."""
+        parts = [0.5, 0.25, float("nan")]
+        results.add_curve("aa", 0, [{"epoch": 0}, {"epoch": 1, "val_loss_by_step": parts}])
+        results.add_curve("bb", 0, [{"epoch": 0}])
+        for name, frame in readers(results.curves_path).items():
+            assert frame["val_loss_by_step"].isna().tolist() == [True, False, True], name
+            numbers = list(frame["val_loss_by_step"].iloc[1])
+            assert numbers[:2] == [0.5, 0.25], name
+            assert pd.isna(numbers[2]), name
+        assert pq.read_table(results.curves_path)["val_loss_by_step"].to_pylist()[1] == [0.5, 0.25, None]
+
     def test_give_numbers_where_some_parts_have_only_nulls(self, results: Results):
         results.add_trial({"trial_id": "aa", "attempt": 0})
         results.add_trial(row("bb"))

@@ -20,8 +20,8 @@ from darl.variants import Variant
 SEEN = {
     "data", "image_size", "channels", "model_patch_size", "causal", "attention", "condition", "order", "order_block",
     "order_seed", "objective_mask_ratio", "tokenizer", "tokenizer_weights", "token_input",
-    "tokenizer_vocabulary", "tokenizer_width",
-    "tokenizer_depth",
+    "tokenizer_vocabulary", "tokenizer_width", "tokenizer_depth",
+    "random_order", "random_order_random_until", "random_order_fixed_from",
     "content_train", "content_validation", "content_classes", "content_fingerprint", "content_test",
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}

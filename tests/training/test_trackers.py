@@ -39,6 +39,9 @@ def show_one_run(kind: str, folder: Path | None, *, failed: bool = False) -> Non
 
 def test_an_evaluation_logs_what_was_measured() -> None:
     assert metrics_of(evaluated(5)) == SHOWN
+    event = evaluated(5)
+    event.metrics["val_loss_by_step"] = [0.5, 0.25]  # trackers take numbers
+    assert metrics_of(event) == SHOWN
 
 
 def test_tensorboard_has_a_folder_a_run_with_its_metrics_and_parameters(tmp_path: Path) -> None:

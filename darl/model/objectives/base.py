@@ -12,6 +12,7 @@ predict hidden patches from visible ones (`darl.model.objectives.masked_patches`
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
@@ -72,6 +73,8 @@ class Objective(Variant):
     """Whether it can predict several next patches, `TrunkConfig.next_patches`."""
     takes_condition: ClassVar[bool] = False
     """Whether it can be conditioned on labels, `TrunkConfig.condition`."""
+    takes_random_order: ClassVar[bool] = False
+    """Whether it can be trained with an order for each image, `TrunkConfig.random_order`."""
     needs_labels: ClassVar[bool] = False
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
 
@@ -137,8 +140,13 @@ class Objective(Variant):
         """
         raise NotImplementedError
 
-    def denoiser(self, encoder: Trunk, decoder: nn.Module, patches: Tensor) -> Denoiser:
-        """The clean patches, and their estimates from noisy ones. Raises UserError unless `can_denoise`."""
+    def denoiser(
+        self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws = MappingProxyType({})
+    ) -> Denoiser:
+        """The clean patches, and their estimates from noisy ones. Raises UserError unless `can_denoise`.
+
+        draws: given to an objective that takes random orders, where the model has them: each image's order.
+        """
         raise UserError(f"must predict every patch to be evaluated by denoising, got {self.kind!r}", field="objective")
 
     def generate(

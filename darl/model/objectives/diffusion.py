@@ -119,7 +119,7 @@ class DiffusionDecoder(PatchDecoder):
     per_patch: ClassVar[tuple[str, ...]] = ("gamma", "noise")
 
     def __init__(self, config: Diffusion, trunk: TrunkConfig):
-        super().__init__()
+        super().__init__(trunk)
         width = trunk.size.width
         self.knows_gamma = config.knows_gamma(trunk)
         self.predicts_noise = config.prediction == "eps"

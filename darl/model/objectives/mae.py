@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from darl.aspects import Aspect, changes
 from darl.model.encoder_config import EncoderConfig, TrunkConfig, block_flops
-from darl.model.objectives.masked_patches import MaskedPatches, MaskToken, take
+from darl.model.objectives.masked_patches import MaskedPatches, MaskToken
+from darl.model.patches import take
 from darl.model.positions import Sincos2d
 from darl.model.trunk import Trunk
 from darl.variants import require

@@ -20,13 +20,14 @@ from darl.model.noise import Noise
 from darl.model.objectives.base import Draw, Draws
 from darl.model.objectives.pixels import PixelObjective
 from darl.model.orders import inverse
+from darl.model.patches import take
 from darl.model.trunk import Trunk
 from darl.variants import require
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
 
-__all__ = ["MaskToken", "MaskedPatches", "take"]
+__all__ = ["MaskToken", "MaskedPatches"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +89,3 @@ class MaskToken(nn.Module):
     def forward(self, tokens: "Float[Tensor, 'batch hidden width']") -> "Float[Tensor, 'batch hidden width']":
         """As many mask tokens, of the same type and device."""
         return torch.zeros_like(tokens) + self.vector.to(tokens)  # not `expand`: see `LearnedQuery` in `mse`
-
-
-def take(
-    sequences: "Float[Tensor, 'batch tokens channels']", at: "Int[Tensor, 'batch taken']"
-) -> "Float[Tensor, 'batch taken channels']":
-    """The elements of each sequence at its own indices."""
-    return sequences.gather(1, at.unsqueeze(-1).expand(-1, -1, sequences.shape[2]))

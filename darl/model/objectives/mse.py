@@ -47,7 +47,7 @@ class MseDecoder(PatchDecoder):
     """The MSE patch decoder. Its prediction does not depend on the noisy patch that `denoise` is given."""
 
     def __init__(self, config: TrunkConfig, depth: int):
-        super().__init__()
+        super().__init__(config)
         self.body = LearnedQuery(config, depth) if depth else nn.Identity()
         self.head = nn.Linear(config.size.width, config.patch_dim)
 

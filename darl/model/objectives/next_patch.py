@@ -40,6 +40,7 @@ from darl.model.objectives.base import Denoiser, Draw, Draws
 from darl.model.objectives.condition import ClassCondition, label_draws
 from darl.model.objectives.pixels import PixelObjective
 from darl.model.objectives.prefix import prefix_draws
+from darl.model.random_orders import DRAWN, OrderReader
 from darl.model.sampling import Sampling, sample_patches
 from darl.model.trunk import Trunk
 from darl.variants import require
@@ -54,13 +55,17 @@ _CONTEXT_NOISE = "context_noise"
 
 
 class PatchDecoder(nn.Module):
-    """A decoder that predicts a patch from the trunk's output for it (the context)."""
+    """A decoder that predicts a patch from the trunk's output for it (the context).
+
+    reader: with random orders, what reads them, with what it learns; else None.
+    """
 
     per_patch: ClassVar[tuple[str, ...]] = ()
     """The names of the draws that `loss` reads for each patch, (B, N, …)."""
 
-    def __init__(self):
+    def __init__(self, config: TrunkConfig):
         super().__init__()
+        self.reader = None if config.random_order is None else config.random_order.build(config)
         self.ahead = nn.ModuleList()
         """The decoders of the patches after the next, nearest first; see `NextPatch.complete`."""
         self.condition: ClassCondition | None = None
@@ -91,6 +96,7 @@ class NextPatch(PixelObjective):
     takes_context_noise: ClassVar[bool] = True
     takes_next_patches: ClassVar[bool] = True
     takes_condition: ClassVar[bool] = True
+    takes_random_order: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, config: TrunkConfig) -> PatchDecoder: ...
@@ -126,13 +132,19 @@ class NextPatch(PixelObjective):
         patches: "Float[Tensor, 'batch patches patch_dim']",
         draws: Draws = MappingProxyType({}),
         condition: Tensor | None = None,
+        reader: OrderReader | None = None,
     ) -> Tensor:
         """z (B, N, W): z_t is the trunk's output from the start token and the patches before t.
 
         Where the encoder is not causal, every z_t reads all patches except the last one in the order. One that is
-        trained with prefix attention reads the prefix so, where `draws` hold one, and the rest causally. condition:
-        (B, W), added to the start token.
+        trained with prefix attention reads the prefix so, where `draws` hold one, and the rest causally. With a reader
+        of random orders, z_t is from the patches before t in the image's order, where `draws` hold one.
+
+        condition: (B, W), added to the start token.
         """
+        if reader is not None:
+            fixed = torch.arange(patches.shape[1], device=patches.device).expand(len(patches), -1)
+            return reader.context(encoder, patches, draws.get(DRAWN, fixed), draws.get(_CONTEXT_NOISE))
         causal, read = True if encoder.reads_prefix else None, patches[:, :-1]
         if _CONTEXT_NOISE in draws:
             read = read + draws[_CONTEXT_NOISE]
@@ -142,7 +154,8 @@ class NextPatch(PixelObjective):
     def loss(self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         assert isinstance(decoder, PatchDecoder)
         condition = None if decoder.condition is None else decoder.condition.of_draws(draws)
-        context, targets = self.context(encoder, patches, draws, condition), self.targets(patches)
+        context = self.context(encoder, patches, draws, condition, decoder.reader)
+        targets = self.targets(patches)
         loss, prediction = decoder.loss(context, targets, draws)
         for number, head in enumerate(decoder.ahead, start=1):
             assert isinstance(head, PatchDecoder)
@@ -151,13 +164,19 @@ class NextPatch(PixelObjective):
         return loss / (1 + len(decoder.ahead)), prediction
 
     def flops(self, config: TrunkConfig) -> float:
-        """`TrunkConfig.trunk_flops` of N - 1 patches, and `patch_flops` for each decoder's patches: N, N - 1, …."""
-        predicted = sum(config.patches - number for number in range(config.next_patches or 1))
-        return config.trunk_flops(config.patches - 1) + predicted * self.patch_flops(config)
+        """The trunk's, and `patch_flops` for each decoder's patches: N, N - 1, ….
 
-    def denoiser(self, encoder: Trunk, decoder: nn.Module, patches: Tensor) -> Denoiser:
+        Of the trunk `TrunkConfig.trunk_flops` of N - 1 patches, or `RandomOrder.trunk_flops`.
+        """
+        drawn, predicted = config.random_order, sum(config.patches - k for k in range(config.next_patches or 1))
+        trunk = config.trunk_flops(config.patches - 1) if drawn is None else drawn.trunk_flops(config)
+        return trunk + predicted * self.patch_flops(config)
+
+    def denoiser(
+        self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws = MappingProxyType({})
+    ) -> Denoiser:
         assert isinstance(decoder, PatchDecoder)
-        prepared = decoder.prepare(self.context(encoder, patches))
+        prepared = decoder.prepare(self.context(encoder, patches, draws, reader=decoder.reader))
         return Denoiser(self.targets(patches), partial(decoder.denoise, prepared))
 
     def generate(
@@ -169,7 +188,7 @@ class NextPatch(PixelObjective):
         how: Sampling,
         generator: torch.Generator,
     ) -> Tensor:
-        """See `Objective.generate`."""
+        """See `Objective.generate`. With a reader of random orders each patch needs a pass over all before it."""
         assert isinstance(decoder, PatchDecoder)
         condition = None
         if how.labels is not None and decoder.condition is not None:
@@ -178,11 +197,18 @@ class NextPatch(PixelObjective):
         def draw(context: Tensor) -> Tensor:
             return decoder.sample(context, how, generator)
 
-        return sample_patches(encoder, draw, prefix, patches, condition)
+        if decoder.reader is None:
+            return sample_patches(encoder, draw, prefix, patches, condition)
+        drawn, order = prefix, torch.arange(patches, device=prefix.device).expand(len(prefix), -1)
+        for index in range(prefix.shape[1], patches):
+            context = decoder.reader.read(encoder, drawn, order[:, : index + 1])[:, -1:]
+            drawn = torch.cat([drawn, draw(context)], dim=1)
+        return drawn
 
     def check_drawing(self, config: TrunkConfig, how: Sampling) -> None:
         """Raise UserError where targets are normalised, so that their pixels cannot be recovered, or read freely."""
         require(not self.normalize_target, "objective.normalize_target", "be false for generation", True)
-        require(config.causal or config.attention == PREFIX, "causal", "be true for generation", False)
+        ordered = config.causal or config.attention == PREFIX or config.random_order is not None
+        require(ordered, "causal", "be true for generation", False)
         fits = how.labels is None or config.condition is not None
         require(fits, "condition", "be labels (in pretraining) to draw images of a class", None)

@@ -20,6 +20,7 @@ from darl.report.figures import (
     protocols,
     scaling,
     schedules,
+    sequence,
 )
 from darl.report.figures.figure import ReportFigure
 from darl.report.figures.style import applied
@@ -41,7 +42,7 @@ class FigureModule(Protocol):
 
 
 FIGURE_MODULES: Sequence[FigureModule] = (
-    scaling, intervals, protocols, noise_map, schedules, orders, importances, enlarged, learning, denoising,
+    scaling, intervals, protocols, noise_map, schedules, orders, sequence, importances, enlarged, learning, denoising,
 )  # fmt: skip
 """The figures of one of the findings, in the order of presentation; `matrix` shows several findings in one figure."""
 

@@ -64,7 +64,7 @@ def known_look(noise: Noise | None) -> Look | None:
 def _by_variant(cells: dict[str, Experiment]) -> dict[str, Look]:
     """Looks by the variant's index in its family if one family distinguishes the cells, else by the cell's index."""
     for family in _FAMILIES:
-        variants: dict[str, Variant | None] = {cell: getattr(own, family) for cell, own in cells.items()}
+        variants = {cell: _variant(own, family) for cell, own in cells.items()}
         kinds = {variant.kind for variant in variants.values() if variant is not None}
         if len(kinds) > 1 and 2 * len(kinds) >= len(cells):
             return _with_dashes({cell: look_of(variant) for cell, variant in variants.items()})
@@ -72,6 +72,11 @@ def _by_variant(cells: dict[str, Experiment]) -> dict[str, Look]:
         rest = iter((BEST, *_REST))
         return _with_dashes({cell: known_look(own.noise) or next(rest, Look(MUTED)) for cell, own in cells.items()})
     return _with_dashes({cell: LOOKS[index % len(LOOKS)] for index, cell in enumerate(cells)})
+
+
+def _variant(own: Experiment, family: str) -> Variant | None:
+    """The variant of a family; where each image has an order of its own, how it is read stands for the order."""
+    return own.random_order if family == "order" and own.random_order else getattr(own, family)
 
 
 def _noise_decides(cells: dict[str, Experiment]) -> bool:

@@ -109,7 +109,7 @@ def metrics_of(event: Evaluated) -> dict[str, float]:
     """
     own = {name: value for name, value in asdict(event).items() if name not in ("metrics", "images_per_second")}
     axes = {"training_iteration": event.epoch, "timesteps_total": event.epoch}
-    numbers = own | {name: value for name, value in event.metrics.items() if not isinstance(value, str)} | axes
+    numbers = own | {name: value for name, value in event.metrics.items() if not isinstance(value, str | list)} | axes
     return {name: value for name, value in numbers.items() if value is not None}
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from darl.data import Dataset
 from darl.errors import UserError
-from darl.evaluation.denoising import denoising_losses
+from darl.evaluation.denoising import denoising_errors
 from darl.evaluation.standard import standard_evaluation
 from darl.experiment import Experiment
 from darl.model.darl import Darl
@@ -117,7 +117,7 @@ def test_generation_and_denoising_are_refused_naming_the_objective(digits: Datas
     with pytest.raises(UserError, match=r"^objective must predict the next patch for generation, got 'exam"):
         model.generate(1)
     with pytest.raises(UserError, match=r"^objective must predict every patch to be evaluated by denoising, got"):
-        denoising_losses(model, digits, device=CPU)
+        denoising_errors(model, digits, device=CPU)
 
 
 def test_its_evaluation_has_probes_and_no_denoising_losses(few_digits: Dataset) -> None:
