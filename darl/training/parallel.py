@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from darl.experiment import Experiment
+from darl.training.sharding import blocks_of, shard
 from darl.variants import require
 
 __all__ = ["PLAIN", "Execution", "Workers", "World", "data_parallel", "microbatch_size", "no_sync"]
@@ -24,9 +25,18 @@ class Execution:
     gradient_checkpointing: bool = False
     """Whether the blocks' activations are computed again in the backward pass instead of kept (Chen et al. 2016)."""
     compiled: bool = False
-    """Whether to `torch.compile`: the model; where it is sharded, each block."""
+    """Whether to `torch.compile` the model, or each of its blocks: see `by_block`."""
     backend: str = "inductor"
     """The backend of `torch.compile`."""
+
+    @property
+    def by_block(self) -> bool:
+        """Whether each block is compiled for itself, as in torchtitan (`torchtitan/distributed/compile.py`).
+
+        Between the blocks are then the exchanges of a sharded model, and the places from which activations are
+        computed again: DDP cannot split a graph that holds these (torch's `DDPOptimizer` refuses it).
+        """
+        return self.sharded or self.gradient_checkpointing
 
 
 PLAIN = Execution()
@@ -86,14 +96,13 @@ def data_parallel(
         for module in model.modules():
             if hasattr(module, "grad_checkpointing"):  # timm's name for it
                 module.grad_checkpointing = True  # pyright: ignore[reportAttributeAccessIssue]
+    if execution.compiled and execution.by_block:
+        for block in blocks_of(model):
+            block.compile(backend=execution.backend)
     if execution.sharded:
         require(world.size > 1, "shard", "be given to two or more workers", world.size)
-        from darl.training.sharding import blocks_of, shard
-
-        for block in blocks_of(model) if execution.compiled else ():
-            block.compile(backend=execution.backend)  # not the whole: the exchanges are between the blocks
         return shard(model, device, bfloat16=bfloat16)
-    if execution.compiled:
+    if execution.compiled and not execution.by_block:
         model = cast("nn.Module", torch.compile(model, backend=execution.backend))
     return DistributedDataParallel(model, broadcast_buffers=False) if world.size > 1 else model
 

@@ -1,6 +1,7 @@
 """Sharded training: DDP's losses, and exact resumption by any number of workers, with sharding and without."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch.distributed as dist
 
 from darl.data import Augment
 from darl.errors import UserError
+from darl.model.encoder_config import EncoderConfig
 from darl.model.objectives.base import Objective
 from darl.optim import Optimizer
 from darl.storage.folder import ResultsFolder
@@ -35,6 +37,10 @@ def equal(ran: Ran, other: Ran) -> None:
     """Bit for bit: the losses of the last steps, and the weights in the end."""
     assert ran.losses == other.losses[-len(ran.losses) :]
     assert ran.norms[-1] == other.norms[-1]
+
+
+def last_two_steps(ran: Ran) -> Ran:
+    return replace(ran, losses=ran.losses[-2:])
 
 
 def _two_workers(worker: Worker) -> dict[str, Any]:
@@ -74,10 +80,9 @@ def test_a_killed_sharded_run_is_resumed_bit_for_bit(ran: dict[str, Ran]) -> Non
 
 
 def test_it_is_resumed_by_one_worker_and_from_a_checkpoint_of_ddp(ran: dict[str, Ran]) -> None:
-    rest = Ran(ran["whole"].losses[-2:], ran["whole"].norms, None)
     for name in ("alone", "from ddp"):
         assert len(ran[name].losses) == 2
-        close(ran[name], rest)
+        close(ran[name], last_two_steps(ran["whole"]))
 
 
 def test_a_sharded_checkpoint_is_read_like_any_other_and_holds_no_code(ran: dict[str, Ran]) -> None:
@@ -140,8 +145,9 @@ def _three_workers(worker: Worker) -> dict[str, Any]:
     gave["mae"], gave["mae, sharded"] = worker.fit("mae", mae, PLAIN), worker.fit("mae-sharded", mae, LEAN)
     low = experiment(precision="bfloat16")
     gave["bfloat16"], gave["bfloat16, sharded"] = worker.fit("low", low, PLAIN), worker.fit("low-sharded", low, LEAN)
-    compiled = Execution(sharded=True, gradient_checkpointing=True, compiled=True, backend="aot_eager")
+    compiled = Execution(gradient_checkpointing=True, compiled=True, backend="aot_eager")
     gave["compiled"] = worker.fit("compiled", trained, compiled)
+    gave["compiled, sharded"] = worker.fit("compiled-sharded", trained, replace(compiled, sharded=True))
     dist.destroy_process_group()
     if worker.rank < 2:
         meeting = f"file://{worker.folder}/again"
@@ -152,11 +158,38 @@ def _three_workers(worker: Worker) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_three_workers_of_any_objective_and_precision_compiled_and_resumed_by_two(tmp_path: Path) -> None:
     """24 rows a worker's 8; the widths 16 and 48 are no multiples of 3, so that parts differ in size."""
     ran = over_workers(tmp_path, 3, _three_workers)
     close(ran["mae, sharded"], ran["mae"])
     close(ran["compiled"], ran["whole"])
-    close(ran["by two"], Ran(ran["whole"].losses[-2:], ran["whole"].norms, None))
+    close(ran["compiled, sharded"], ran["whole"])
+    close(ran["by two"], last_two_steps(ran["whole"]))
     both = [torch.tensor(ran[name].losses) for name in ("bfloat16, sharded", "bfloat16")]
     torch.testing.assert_close(*both, rtol=1e-3, atol=0)
+
+
+def _two_gpus(worker: Worker) -> dict[str, Any]:
+    """Enough blocks that the state outweighs what else is held."""
+    large = EncoderConfig(width=256, depth=8, heads=4, patch_size=2)
+    trained, gave = experiment(model=large, precision="float32", optim=Optimizer(ema=0.9)), dict[str, Any]()
+    gave["ddp"], gave["sharded"] = worker.fit("ddp", trained, PLAIN), worker.fit("sharded", trained)
+    cut = worker.fit("cut", trained, stop=4)
+    gave["resumed"] = worker.fit("resumed", trained, resume=cut.saved)
+    low = experiment(model=large)
+    gave["bfloat16"], gave["bfloat16, sharded"] = worker.fit("low", low, PLAIN), worker.fit("low-sharded", low, LEAN)
+    gave["compiled"] = worker.fit("compiled", low, replace(LEAN, compiled=True))
+    return gave
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus(tmp_path: Path) -> None:
+    ran = over_workers(tmp_path, 2, _two_gpus, gpus=True)
+    torch.testing.assert_close(torch.tensor(ran["sharded"].losses), torch.tensor(ran["ddp"].losses), rtol=1e-4, atol=0)
+    assert ran["sharded"].peaks[-1] < 0.8 * ran["ddp"].peaks[-1]
+    close(ran["resumed"], last_two_steps(ran["sharded"]))
+    plain = torch.tensor(ran["bfloat16"].losses)
+    for name in ("bfloat16, sharded", "compiled"):
+        torch.testing.assert_close(torch.tensor(ran[name].losses), plain, rtol=1e-2, atol=0)
