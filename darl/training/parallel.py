@@ -95,7 +95,7 @@ def data_parallel(
     if execution.gradient_checkpointing:
         for module in model.modules():
             if hasattr(module, "grad_checkpointing"):  # timm's name for it
-                module.grad_checkpointing = True  # pyright: ignore[reportAttributeAccessIssue]
+                module.grad_checkpointing = True  # pyright: ignore[reportArgumentType]
     if execution.compiled and execution.by_block:
         for block in blocks_of(model):
             block.compile(backend=execution.backend)

@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from darl.data import Augment
 from darl.errors import UserError
+from darl.finetuning import Finetuning
 from darl.model.encoder_config import EncoderConfig
 from darl.model.objectives.base import Objective
 from darl.optim import Optimizer
@@ -134,6 +135,10 @@ def test_one_worker_has_nobody_to_share_with() -> None:
         data_parallel(torch.nn.Linear(1, 1), World(), SHARDED, CPU, bfloat16=False)
 
 
+TUNED: dict[str, Any] = {
+    "causal": False, "optim": Optimizer(ema=0.9),
+    "finetuning": Finetuning(drop_path=0.5, layer_decay=0.75, attentive=True),
+}  # fmt: skip
 MAE = {"objective": Objective.parse("mae"), "noise": None, "causal": False}
 
 
@@ -143,6 +148,8 @@ def _three_workers(worker: Worker) -> dict[str, Any]:
     cut = worker.fit("cut", trained, stop=4)
     mae = experiment(**MAE)
     gave["mae"], gave["mae, sharded"] = worker.fit("mae", mae, PLAIN), worker.fit("mae-sharded", mae, LEAN)
+    tuned = experiment(**TUNED)
+    gave["tuned"], gave["tuned, sharded"] = worker.fit("tuned", tuned, PLAIN), worker.fit("tuned-sharded", tuned, LEAN)
     low = experiment(precision="bfloat16")
     gave["bfloat16"], gave["bfloat16, sharded"] = worker.fit("low", low, PLAIN), worker.fit("low-sharded", low, LEAN)
     compiled = Execution(gradient_checkpointing=True, compiled=True, backend="aot_eager")
@@ -163,6 +170,7 @@ def test_three_workers_of_any_objective_and_precision_compiled_and_resumed_by_tw
     """24 rows a worker's 8; the widths 16 and 48 are no multiples of 3, so that parts differ in size."""
     ran = over_workers(tmp_path, 3, _three_workers)
     close(ran["mae, sharded"], ran["mae"])
+    close(ran["tuned, sharded"], ran["tuned"])
     close(ran["compiled"], ran["whole"])
     close(ran["compiled, sharded"], ran["whole"])
     close(ran["by two"], last_two_steps(ran["whole"]))
