@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from rich.console import Console
 
+from darl.cli.cost import in_gpu_hours
 from darl.data import Dataset, steps_per_epoch
 from darl.experiment import Experiment
 from darl.metrics import METRICS
@@ -19,9 +20,6 @@ from darl.sweep.wording import several
 from darl.training.pretrain import step_seconds
 
 __all__ = ["print_plan"]
-
-GPU_FLOPS = 1e14
-"""Assumed floating-point operations per second of a GPU."""
 
 ASSUMED_SD = 0.01
 """The smallest standard deviation, from seed to seed, that is assumed for the difference between two cells' accuracies
@@ -63,8 +61,7 @@ def print_plan(
         flops += 3 * image_flops(training) * _images_trained(training, datasets[training.data_key])
     console.print(f"in all at most {several(trials, 'trials')}, {flops / 1e15:.3g} PFLOPs with evaluations")
     base = stages[0].experiment({})
-    hours = flops / GPU_FLOPS / 3600
-    console.print(f"estimated cost: {hours:.2g} GPU-hours at {GPU_FLOPS / 1e12:.0f} TFLOP/s (assumed, not measured)")
+    console.print(f"estimated cost: {in_gpu_hours(flops)}")
     if not on_gpus:
         seconds = step_seconds(base, datasets[base.data_key]) / (3 * image_flops(base) * base.batch_size)
         console.print(

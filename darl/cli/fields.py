@@ -50,6 +50,7 @@ FLAGS = RECORD_FLAGS | {
     "name": "--name",
     "workers": "--workers",
     "gpus_per_worker": "--gpus-per-worker",
+    "shard": "--shard",
     "max_hours": "--max-hours",
     "max_gpu_hours": "--max-gpu-hours",
     "max_trials": "--max-trials",

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from darl.cli.flags import add_run_flags, results_root
+from darl.cli.flags import add_run_flags, results_root, workers_of
 from darl.cli.parser import CHECKPOINT_HELP, count, whole
 from darl.storage.address import is_remote, require_name
 from darl.training.trackers.base import check
@@ -58,6 +58,7 @@ def run(flags: argparse.Namespace) -> None:
     results = results_root(flags.results)
     require_name(flags.name or "finetune", "name")
     require(not (flags.no_ray and flags.workers > 1), "workers", "be 1 with --no-ray", flags.workers)
+    workers_of(flags)
     check(flags.log, results)
     if flags.no_ray:
         require(not is_remote(results), "results", "be a local folder with --no-ray", flags.results)

@@ -16,7 +16,7 @@ from typing import Any
 from darl import data
 from darl.cli.fields import RECORD_FLAGS, dest, overlapping, read_assignments
 from darl.cli.parser import Parser, add_memory_flags, count, nonnegative, run_command, whole
-from darl.cli.recipes import RECIPES, recipe_for
+from darl.cli.recipes import RECIPES, count_warmup, recipe_for
 from darl.experiment import Experiment
 from darl.model.encoder_config import ATTENTION, SIZES, attention_fields, size_of
 from darl.model.noise import Noise
@@ -25,7 +25,7 @@ from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.model.random_orders import RandomOrder
 from darl.storage.address import normalized
-from darl.training.parallel import Workers
+from darl.training.parallel import Execution, Workers
 from darl.training.trackers.base import Tracker
 from darl.variants import Variant, convert, require
 
@@ -100,7 +100,8 @@ class Options:
         `--model` gives a whole size, and so replaces the settings of one.
         """
         on_digits = self.flags.on_digits if image_size <= SMALL else {}
-        advised = recipe_for(self.flags.recipe, image_size) if self.flags.recipe else on_digits
+        flags = self.flags
+        advised = recipe_for(flags.recipe, image_size, flags.model) if flags.recipe else on_digits
         of_size = ("model", "model.width", "model.depth", "model.heads") if self.flags.model else ()
         return {path: value for path, value in advised.items() if path not in of_size}
 
@@ -134,6 +135,7 @@ class Options:
         shifts = str(changes.get("augment.shift")).lower() != "none"
         if shifts and not overlapping({**given, **assigned}, "augment.crop_min"):
             changes["augment.crop_min"] = 1.0
+        count_warmup(changes, {**given, **assigned})
         if not objective.uses_noise and not overlapping(assigned, "noise"):
             changes["noise"] = None
         drawn = str({**given, **assigned}.get("random_order", "none")) != "none"
@@ -268,6 +270,9 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how it is run").add_argument
     add("--workers", type=whole, default=Workers.count, help="processes per run")
     add("--gpus-per-worker", type=nonnegative, default=Workers.gpus, help="GPUs of each worker; may be a fraction")
+    add("--shard", action="store_true", help="share weights, gradients and optimiser state among the workers (FSDP2)")
+    recomputed = "compute activations again in the backward pass instead of keeping them"
+    add("--gradient-checkpointing", action="store_true", help=recomputed)
     add("--compile", action="store_true", help="torch.compile, for GPUs")
     saved = "steps between checkpoints, in addition to those after evaluations"
     add("--save-every", type=whole, default=Workers.save_every, help=saved)
@@ -279,8 +284,11 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def workers_of(flags: argparse.Namespace) -> Workers:
-    """Number of workers, their GPUs, and how they run."""
-    return Workers(count=flags.workers, gpus=flags.gpus_per_worker, save_every=flags.save_every, compiled=flags.compile)
+    """Number of workers, their GPUs, and how they run. Raises UserError."""
+    execution = Execution(
+        sharded=flags.shard, gradient_checkpointing=flags.gradient_checkpointing, compiled=flags.compile
+    )
+    return Workers(count=flags.workers, gpus=flags.gpus_per_worker, save_every=flags.save_every, execution=execution)
 
 
 def results_root(results: str) -> str:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from darl.cli.flags import Options, add_experiment_flags, add_protocols_flag, add_run_flags, results_root
+from darl.cli.flags import Options, add_experiment_flags, add_protocols_flag, add_run_flags, results_root, workers_of
 from darl.cli.parser import whole
 from darl.storage.address import is_remote, require_name
 from darl.training.parallel import microbatch_size
@@ -17,6 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluations", type=whole, default=4, help="evaluations during the run, evenly spaced")
     add_protocols_flag(parser.add_argument, "before training and at the end")
     parser.add_argument("--no-ray", action="store_true", help="the plain loop in this process, without Ray")
+    parser.add_argument("--dry-run", action="store_true", help="print what the run costs; run nothing")
     parser.add_argument(
         "--init",
         metavar="CHECKPOINT",
@@ -42,7 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> None:
-    """Pretrain one model, and write its rows."""
+    """Pretrain one model, and write its rows; with `--dry-run` print what that costs."""
     require((flags.tokenizer is None) == (flags.tokens is None), "tokens", "come with --tokenizer", flags.tokens)
     predicts, remedy = flags.tokens in ("target", "both"), f"be left out with --tokens {flags.tokens}"
     require(not predicts or flags.objective is None, "objective", remedy, flags.objective)
@@ -51,6 +52,7 @@ def run(flags: argparse.Namespace) -> None:
     require(flags.init is not None or not flags.init_resample, "init_resample", "come with --init", True)
     require(not (flags.no_ray and flags.workers > 1), "workers", "be 1 with --no-ray", flags.workers)
     microbatch_size(experiment, flags.workers)
+    workers_of(flags)
     check(flags.log, results)
     if flags.no_ray:
         gpus = flags.gpus_per_worker

@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from darl.cli.flags import results_root, workers_of
+from darl.cli.cost import IMAGENET, PAPER, forecast
+from darl.cli.flags import default_of, results_root, workers_of
 from darl.cli.load import check_batch, check_labels, check_protocols, load_data
 from darl.cli.same_data import with_content
 from darl.data import Dataset
@@ -87,13 +88,23 @@ class _Run:
 
 
 def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
-    """Load the data, train, and write the rows; does nothing if the run has finished before. Raises UserError."""
+    """Load the data, train, and write the rows; does nothing if the run has finished before. Raises UserError.
+
+    With `--dry-run` it prints what the run costs; of the paper's recipe for ImageNet, where no data is named.
+    """
+    if flags.dry_run and flags.recipe == PAPER and flags.data == default_of("data"):
+        print("no --data: for ImageNet-1k")
+        return print("\n".join(forecast(experiment, IMAGENET, workers_of(flags))))
     tokenizer = None if flags.tokenizer is None else _tokenizer(experiment, flags)
     dataset, initial = load_data(experiment, flags), None
     if tokenizer is not None:
         experiment, described = with_tokens(experiment, flags.tokens, tokenizer), tokenizer.description
         if described is not None:  # images must look to the tokenizer as they did when it was trained
             dataset = replace(dataset, mean=described.mean, std=described.std)
+    if flags.dry_run or flags.recipe == PAPER:
+        print("\n".join(forecast(experiment, len(dataset.train), workers_of(flags))), flush=True)
+    if flags.dry_run:
+        return None
     if flags.init is not None:
         known = experiment.knowing({} if dataset.content is None else {experiment.data: dataset.content})
         start = read_initialization(flags.init, known, resample=flags.init_resample)
@@ -105,7 +116,7 @@ def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
     check_protocols(full, experiment, dataset, flags)
     cheap = full.without_training()
     evaluations = Evaluations(full=full, on_the_way=cheap if cheap.members else None, count=flags.evaluations)
-    train_and_record(experiment, dataset, evaluations, flags, name="pretrain", initial=initial)
+    return train_and_record(experiment, dataset, evaluations, flags, name="pretrain", initial=initial)
 
 
 def _tokenizer(experiment: Experiment, flags: argparse.Namespace) -> TrainedTokenizer:
@@ -245,7 +256,7 @@ def _train_here(run: _Run, terminated: threading.Event) -> str | None:
                 first=run.evaluations.first,
                 evaluate_at=run.evaluations.at(experiment.epochs),
                 save_every=flags.save_every,
-                compiled=flags.compile,
+                execution=workers_of(flags).execution,
                 stop=terminated.is_set,
             ):
                 if isinstance(event, Evaluated):

@@ -8,7 +8,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["DIGITS", "RECIPES", "recipe_for"]
+from darl.cli.fields import overlapping
+from darl.variants import convert
+
+__all__ = ["DIGITS", "RECIPES", "WARMUP_EPOCHS", "count_warmup", "recipe_for"]
+
+WARMUP_EPOCHS = "optim.warmup_epochs"
+"""In the place of `optim.warmup`: the warm-up in epochs, whatever their number; at most half of them."""
 
 DIGITS: Mapping[str, Any] = {
     "model": "nano",
@@ -62,6 +68,7 @@ patches of 8 gave 31.2, 28.5 and 23.9 % after 30 epochs, which cost more (before
 
 PAPER: Mapping[str, Any] = {
     "image_size": 224,
+    "channels": 3,
     "model": "base",
     "model.patch_size": 16,
     "epochs": 400,
@@ -71,11 +78,11 @@ PAPER: Mapping[str, Any] = {
     "augment.flip": True,
     "optim.weight_decay": 0.05,
     "optim.beta2": 0.95,
-    "optim.warmup": 0.1,
+    WARMUP_EPOCHS: 40,
     "optim.ema": 0.0,
 }
 """The paper's pretraining on ImageNet's 1.3 million images, for many GPUs; its others are `--model large` and
-`--model huge --patch-size 14`.
+`--model huge` (with patches of 14 pixels). `darl pretrain --recipe paper --dry-run` prints what it costs.
 
 Batch, AdamW's betas, weight decay, 40 epochs of warm-up, crops and flips are the paper's (arXiv 2403.05196). The
 learning rate is MAE's for this batch, 1.5e-4 for 256 images (He et al. 2022, appendix A.1). Not measured here.
@@ -88,6 +95,21 @@ RECIPES: Mapping[str, Mapping[float, Mapping[str, Any]]] = {
 """By name, and by the largest image size in pixels that they suit."""
 
 
-def recipe_for(name: str, image_size: int) -> Mapping[str, Any]:
-    """The settings of a recipe for images of this many pixels a side, by the field's path; `model` is a size's name."""
-    return next(settings for most, settings in RECIPES[name].items() if image_size <= most)
+_OF_SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"paper": {"huge": {"model.patch_size": 14}}}
+"""By name of the recipe and of the model's size, what changes with it."""
+
+
+def recipe_for(name: str, image_size: int, model: str | None = None) -> Mapping[str, Any]:
+    """The settings of a recipe for images of this many pixels a side, by the field's path; `model` is a size's name.
+
+    model: the size that is asked for in the place of the recipe's own. `WARMUP_EPOCHS` may stand for `optim.warmup`.
+    """
+    settings = next(settings for most, settings in RECIPES[name].items() if image_size <= most)
+    return {**settings, **_OF_SIZES.get(name, {}).get(model or settings["model"], {})}
+
+
+def count_warmup(changes: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Bring `WARMUP_EPOCHS` into the record's unit, a fraction of the steps, unless that is among those `given`."""
+    epochs = changes.pop(WARMUP_EPOCHS, None)
+    if epochs is not None and not overlapping(given, "optim.warmup"):
+        changes["optim.warmup"] = min(0.5, epochs / max(1, convert("epochs", int, str(changes["epochs"]))))

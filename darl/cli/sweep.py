@@ -103,6 +103,7 @@ def _sweep(
     flags, built = options.flags, build(options)
     _require_left(options, varies)
     require_name(flags.name or "sweep", "name")
+    workers_of(flags)
     first = [with_flags(stage, flags) for stage in ([built] if isinstance(built, Sweep) else built)]
     later = [each for each in (then, beside_the_leader if flags.yardsticks else None) if each is not None]
     needs = flags.report or flags.max_gpu_hours is None or flags.gpus_per_worker > 0

@@ -135,7 +135,6 @@ def train_worker(config: dict[str, WorkerJob]) -> None:
 
 def _train(job: WorkerJob) -> None:
     last: Checkpoint | None = ray.train.get_checkpoint() or job.resume
-    leads = ray.train.get_context().get_world_rank() == 0
     with tempfile.TemporaryDirectory() as folder, last.as_directory() if last else nullcontext() as resume:
         for event in fit(
             job.experiment,
@@ -148,13 +147,14 @@ def _train(job: WorkerJob) -> None:
             full=job.full,
             first=job.first,
             save_every=job.workers.save_every,
-            compiled=job.workers.compiled,
+            execution=job.workers.execution,
             stop=None if job.stop is None else poll(job.stop),
         ):
             if isinstance(event, Evaluated):
                 ray.train.report(report_of(event))
             elif isinstance(event, Saved):
-                saved = Checkpoint.from_directory(event.path) if leads else None
+                wrote = event.path.is_dir()  # worker 0, or all: then Train puts their files into one folder
+                saved = Checkpoint.from_directory(event.path) if wrote else None
                 ray.train.report({"saved": event.step}, saved, checkpoint_dir_name=event.path.name)
 
 

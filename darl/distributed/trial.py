@@ -90,7 +90,7 @@ def _here(experiment: Experiment, job: Job, dataset: Dataset) -> None:
             evaluate_at=job.sweep.evaluate_at,
             full=job.sweep.full,
             save_every=job.workers.save_every,
-            compiled=job.workers.compiled,
+            execution=job.workers.execution,
         ):
             if isinstance(event, Evaluated):
                 tune.report(report_of(event))

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from darl.model.encoder_config import EncoderConfig
 
@@ -35,6 +36,7 @@ class PairBlocks(nn.ModuleList):
 
     def __init__(self, size: EncoderConfig, depth: int):
         super().__init__(PairBlock(size.width, size.heads, size.mlp_ratio) for _ in range(depth))
+        self.grad_checkpointing = False
 
     def prepare(self, context: Tensor) -> list[KeyValue]:
         """Each block's keys and values of the context (B, N, W)."""
@@ -43,7 +45,10 @@ class PairBlocks(nn.ModuleList):
     def forward(self, x: Tensor, prepared: list[KeyValue]) -> Tensor:
         """y (B, N, W) through all blocks."""
         for block, (k, v) in zip(self, prepared, strict=True):
-            x = block(x, k, v)
+            if self.grad_checkpointing and self.training:
+                x = checkpoint(block, x, k, v, use_reentrant=False)
+            else:
+                x = block(x, k, v)
         return x
 
 

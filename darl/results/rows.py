@@ -43,7 +43,8 @@ def image_flops(experiment: Experiment) -> float:
 
 def curve_row(evaluated: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `curves` from the fields of `darl.training.events.Evaluated`."""
-    row = {name: value for name, value in evaluated.items() if name not in ("metrics", "images_per_second")}
+    not_here = ("metrics", "images_per_second", "peak_memory")
+    row = {name: value for name, value in evaluated.items() if name not in not_here}
     once = {SPLIT}  # the columns that only the row of `trials` has
     for metric in measured():
         once |= {metric.pixels_column, metric.test_column}
@@ -90,6 +91,7 @@ def _measured(evaluations: Sequence[Mapping[str, Any]], flops: float | None) -> 
     row = {name: last[name] for name in ("images_seen", "train_loss", "seconds", "images_per_second")}
     return row | {
         **{column: value for column, value in last["metrics"].items() if not isinstance(value, list)},
+        "peak_memory": last.get("peak_memory"),  # runs that an older version has begun do not say
         "epochs": last["epoch"],
         **{metric.initial_column: first.get(metric.column) for metric in measured() if metric.yardsticks},
         "flops": 3 * flops * last["images_seen"] if flops else None,

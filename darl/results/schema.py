@@ -32,8 +32,8 @@ BEFORE_RECORD: dict[str, type] = {
 }  # fmt: skip
 
 AFTER_METRICS: dict[str, type] = {
-    "seconds": float, "images_per_second": float, "device": str, "workers": int, "flops": float, "git_commit": str,
-    "darl_version": str, "torch_version": str,
+    "seconds": float, "images_per_second": float, "device": str, "workers": int, "flops": float, "peak_memory": int,
+    "git_commit": str, "darl_version": str, "torch_version": str,
 }  # fmt: skip
 
 CURVE: dict[str, type] = {

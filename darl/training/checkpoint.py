@@ -4,11 +4,17 @@
                          ema.safetensors      the weights' moving average, where there is one
                          trainer.pt           optimiser and progress (read with `weights_only`: no code is run)
 
+A run whose model is sharded over n workers has, in the place of `trainer.pt`:
+
+                         sharded.pt           progress, the optimiser's settings, and the names and sizes of the shards
+                         optimizer-n/…        the optimiser's tensors, a file a worker: `darl.training.sharded_state`
+
 A checkpoint that a run writes appears complete or not at all: it is written under a name with a leading dot, flushed
 and renamed. A copy (by Ray Train, or into an object store) comes file by file, and a kill may leave it incomplete.
 Whoever looks for a checkpoint therefore asks `newest`, which passes over incomplete ones.
 """
 
+import io
 import json
 import os
 import shutil
@@ -23,7 +29,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from darl.errors import UserError, reason
@@ -32,11 +38,14 @@ from darl.model.darl import Darl
 from darl.storage.folder import ResultsFolder
 from darl.training.description import Description, is_averaged, read_weights
 from darl.training.progress import TrainingProgress
+from darl.training.sharded_state import own_parts, read_shards, write_shards
+from darl.training.sharding import is_sharded, load_whole, whole_weights
 from darl.variants import require
 
 __all__ = [
     "AVERAGE_FILE",
     "MODEL_FILE",
+    "SHARDED_FILE",
     "TRAINER_FILE",
     "Pretrained",
     "TrainingState",
@@ -52,6 +61,9 @@ __all__ = [
 
 TRAINER_FILE, MODEL_FILE, AVERAGE_FILE = "trainer.pt", "model.safetensors", "ema.safetensors"
 """The state that a run needs, besides the weights, to be resumed; the weights; their moving average."""
+
+SHARDED_FILE = "sharded.pt"
+"""In the place of `TRAINER_FILE` where the model was sharded."""
 
 
 @dataclass(kw_only=True)
@@ -87,36 +99,59 @@ def path_of(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
 
 
-def save(folder: Path, state: TrainingState, description: Description, *, keep: int = 2) -> Path:
-    """Write `FOLDER/step-…` and delete all but the newest `keep`; returns its path."""
-    target = path_of(folder, state.progress.step)
+def save(folder: Path, state: TrainingState, description: Description, *, rank: int = 0, keep: int = 2) -> Path:
+    """Write `FOLDER/step-…` and delete all but the newest `keep`; returns its path.
+
+    Worker 0 writes it. Where the model is sharded all workers must call this, each with a folder of its own: the
+    checkpoint is what they have written, all together in one folder (so does Ray Train put it into its storage).
+    """
+    leads, metadata, sharded = rank == 0, description.to_metadata(), is_sharded(state.model)
+    with _draft(folder, path_of(folder, state.progress.step), keep) as draft:
+        for file, module in ((MODEL_FILE, state.model), (AVERAGE_FILE, state.average)):
+            weights = None if module is None else whole_weights(module, kept=leads)
+            if weights and leads:
+                save_file(weights, draft / file, metadata)
+        kept: dict[str, Any] = {"progress": asdict(state.progress)}
+        if sharded:
+            kept["optimizer"], kept["shards"] = write_shards(draft, state.model, state.optimizer)
+        else:
+            kept["optimizer"] = state.optimizer.state_dict()
+        if leads:
+            torch.save(kept, draft / (SHARDED_FILE if sharded else TRAINER_FILE))
+    return path_of(folder, state.progress.step)
+
+
+@contextmanager
+def _draft(folder: Path, target: Path, keep: int) -> Generator[Path]:
+    """A folder to write a checkpoint to; at the end it is flushed and renamed, and old checkpoints are deleted."""
     draft = folder / f".{target.name}-{os.getpid()}"
     for leftover in folder.glob(".step-*"):  # of a run that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     draft.mkdir(parents=True)
-    metadata = description.to_metadata()
-    save_file(state.model.state_dict(), draft / MODEL_FILE, metadata)
-    if state.average is not None:
-        save_file(state.average.state_dict(), draft / AVERAGE_FILE, metadata)
-    torch.save({"optimizer": state.optimizer.state_dict(), "progress": asdict(state.progress)}, draft / TRAINER_FILE)
-    for path in [*draft.iterdir(), draft]:
+    yield draft
+    for path in [*draft.rglob("*"), draft]:
         _flush(path)
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
     _flush(folder)
     for old in sorted(folder.glob("step-*/"))[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
-    return target
 
 
 def restore(path: Path, state: TrainingState) -> None:
-    """Load a checkpoint into the state of a run, on the device of its model."""
-    device = next(state.model.parameters()).device
-    state.model.load_state_dict(load_file(path / MODEL_FILE, device=str(device)))
+    """Load a checkpoint into the state of a run, on the device of its model: of a sharded one this worker's parts."""
+    load_whole(state.model, path / MODEL_FILE)
     if state.average is not None:
-        state.average.load_state_dict(load_file(path / AVERAGE_FILE, device=str(device)))
-    saved = torch.load(path / TRAINER_FILE, map_location=device, weights_only=True)
-    state.optimizer.load_state_dict(saved["optimizer"])
+        load_whole(state.average, path / AVERAGE_FILE)
+    device, sharded = next(state.model.parameters()).device, is_sharded(state.model)
+    if (path / SHARDED_FILE).is_file():
+        saved = torch.load(path / SHARDED_FILE, map_location=device, weights_only=True)
+        optimizer = read_shards(path, saved["optimizer"], saved["shards"], state.model, state.optimizer)
+    else:
+        where = torch.device("cpu") if sharded else device
+        saved = torch.load(path / TRAINER_FILE, map_location=where, weights_only=True, mmap=sharded)
+        optimizer = own_parts(saved["optimizer"], state.model, state.optimizer) if sharded else saved["optimizer"]
+    state.optimizer.load_state_dict(optimizer)
     state.progress = TrainingProgress(**saved["progress"])
 
 
@@ -222,7 +257,22 @@ def _is_complete(folder: ResultsFolder, step: str, resumable: bool) -> bool:
         with folder.open(f"{step}/{TRAINER_FILE}") as stream:
             return zipfile.is_zipfile(stream)
     except FileNotFoundError:
+        return _has_shards(folder, step)
+
+
+def _has_shards(folder: ResultsFolder, step: str) -> bool:
+    """Whether a sharded checkpoint has all of its shards, each of its full size."""
+    try:
+        data = folder.get(f"{step}/{SHARDED_FILE}")
+        if data is None or not zipfile.is_zipfile(io.BytesIO(data)):
+            return False
+        for name, size in torch.load(io.BytesIO(data), weights_only=True)["shards"].items():
+            with folder.open(f"{step}/{name}") as stream:
+                if stream.size() != size:
+                    return False
+    except FileNotFoundError:
         return False
+    return True
 
 
 def _header(folder: ResultsFolder, name: str) -> dict[str, Any] | None:

@@ -73,10 +73,11 @@ class CheckpointStore:
         kept = newest(self.root, trial, resumable=False) if keep_weights else None
         for name in self.root.files_in(trial):
             self._drop_file(f"{trial}/{name}")
-        for folder in self.root.folders_in(trial):
-            if folder != kept:
-                with contextlib.suppress(OSError):  # workers that are being stopped may still write
-                    self.root.delete_folder(f"{trial}/{folder}")
+        others = [folder for folder in self.root.folders_in(trial) if folder != kept]
+        shards = [f"{kept}/{folder}" for folder in self.root.folders_in(f"{trial}/{kept}")] if kept else []
+        for folder in [*others, *shards]:
+            with contextlib.suppress(OSError):  # workers that are being stopped may still write
+                self.root.delete_folder(f"{trial}/{folder}")
         for name in self.root.files_in(f"{trial}/{kept}") if kept else []:
             if not name.endswith(".safetensors"):
                 self._drop_file(f"{trial}/{kept}/{name}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darl.metrics import METRICS, TRAINING_LOSS
+from darl.training.memory import gibibytes
 
 __all__ = ["Evaluated", "Event", "Saved", "Stepped"]
 
@@ -38,14 +39,18 @@ class Evaluated:
     seconds: float
     """Spent in all attempts so far, evaluation included."""
     images_per_second: float | None
+    peak_memory: int | None = None
+    """Most bytes that a worker has held in the training steps of this attempt (`darl.training.memory`); None before the
+    first step, and where it cannot be measured."""
 
     def describe(self, epochs: int) -> str:
-        """One line of progress: losses, then accuracies, for the metrics with a short name."""
+        """One line of progress: losses, then accuracies, for the metrics with a short name; memory and time."""
         values = {TRAINING_LOSS.column: self.train_loss, **self.metrics}
         shown = [metric for metric in METRICS.values() if metric.short and values.get(metric.column) is not None]
         shown.sort(key=lambda metric: metric.higher_is_better)
         parts = [f"{metric.short} {metric.format_aligned(values[metric.column])}" for metric in shown]
-        return " | ".join([f"epoch {self.epoch:>4} of {epochs}", *parts, f"{self.seconds:.0f} s"])
+        held = [] if self.peak_memory is None else [f"{gibibytes(self.peak_memory)} a worker"]
+        return " | ".join([f"epoch {self.epoch:>4} of {epochs}", *parts, *held, f"{self.seconds:.0f} s"])
 
 
 @dataclass(frozen=True)

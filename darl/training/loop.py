@@ -6,9 +6,8 @@ device until several are read together, since reading one waits for the GPU.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import cast
 
 import torch
 from timm.utils import ModelEmaV3
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 
 from darl.optim import Optimizer, build_optimizer, build_schedule
 from darl.training.events import Stepped
-from darl.training.parallel import World, data_parallel, no_sync
+from darl.training.parallel import Execution, World, data_parallel, no_sync
+from darl.training.sharding import shard
 
 __all__ = ["Loop", "MicrobatchLoss", "NonFiniteLossError", "autocast_to"]
 
@@ -31,17 +31,21 @@ class NonFiniteLossError(ArithmeticError):
     """The loss of a step is not finite. No checkpoint has been saved since that step."""
 
 
+def is_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether models run in bfloat16, by autocast: precision bfloat16, or auto on a GPU; else float32."""
+    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+
+
 def autocast_to(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Within, models run in this precision: float32, bfloat16 (autocast), or auto: bfloat16 on a GPU."""
-    bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16) if bfloat16 else nullcontext()
+    """Within, models run in this precision: see `is_bfloat16`."""
+    return torch.autocast(device.type, torch.bfloat16) if is_bfloat16(precision, device) else nullcontext()
 
 
 class Loop:
     """A model in training: its optimiser, its learning-rate schedule and its moving average.
 
     Args:
-        model: the model, already on `device`.
+        model: the model, already on `device`; on the CPU where it is to be sharded.
         config: the optimiser's settings.
         learning_rate: peak of the learning-rate schedule.
         steps: optimiser steps of the whole run, for the learning-rate schedule.
@@ -49,7 +53,7 @@ class Loop:
         device: the device to train on.
         world: the run's workers.
         precision: float32, bfloat16 (autocast), or auto: bfloat16 on a GPU.
-        compiled: whether to `torch.compile` the model.
+        execution: sharding, gradient checkpointing, compilation.
         layer_decay: see `darl.optim.build_optimizer`.
 
     """
@@ -65,15 +69,18 @@ class Loop:
         device: torch.device,
         world: World,
         precision: str,
-        compiled: bool,
+        execution: Execution,
         layer_decay: float | None = None,
     ):
         self.model, self.config, self.device, self.world = model, config, device, world
         self.steps_per_epoch = steps_per_epoch
         self.ema = ModelEmaV3(model, decay=config.ema, use_warmup=True) if config.ema else None
+        bfloat16 = is_bfloat16(precision, device)
+        self.parallel = data_parallel(model, world, execution, device, bfloat16=bfloat16)
+        if self.ema is not None and execution.sharded:  # part by part, as the weights
+            shard(self.ema.module, device, bfloat16=bfloat16)
         self.optimizer = build_optimizer(model, config, learning_rate, layer_decay)
         self.schedule = build_schedule(self.optimizer, config, steps)
-        self.parallel = data_parallel(cast("nn.Module", torch.compile(model) if compiled else model), world)
         self.autocast = autocast_to(precision, device)
         self.seconds = 0.0
         """Seconds spent on training steps."""
@@ -99,11 +106,6 @@ class Loop:
     def all_read(self) -> bool:
         """Whether the losses of all steps have been read: true after the same steps on every worker."""
         return not self._unread
-
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Load initial weights into the model and into the moving average; other parameters stay as they are."""
-        for module in filter(None, (self.model, self.average)):
-            module.load_state_dict(weights, strict=False)
 
     def step(
         self, number: int, losses: Iterable[MicrobatchLoss], microbatches: int, indices: Tensor

@@ -1,7 +1,8 @@
-"""Data parallelism: how a run is distributed over workers."""
+"""Data parallelism: how a run is distributed over workers, and what it does to save memory and time."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -9,9 +10,37 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from darl.experiment import Experiment
+from darl.training.sharding import blocks_of, shard
 from darl.variants import require
 
-__all__ = ["Workers", "World", "data_parallel", "microbatch_size", "no_sync"]
+__all__ = ["PLAIN", "Execution", "Workers", "World", "data_parallel", "microbatch_size", "no_sync"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """What a run does to save memory and time. Its result does not depend on it, up to rounding."""
+
+    sharded: bool = False
+    """Whether workers share the model's state (`darl.training.sharding`), instead of a copy each; for two or more."""
+    gradient_checkpointing: bool = False
+    """Whether the blocks' activations are computed again in the backward pass instead of kept (Chen et al. 2016)."""
+    compiled: bool = False
+    """Whether to `torch.compile` the model, or each of its blocks: see `by_block`."""
+    backend: str = "inductor"
+    """The backend of `torch.compile`."""
+
+    @property
+    def by_block(self) -> bool:
+        """Whether each block is compiled for itself, as in torchtitan (`torchtitan/distributed/compile.py`).
+
+        Between the blocks are then the exchanges of a sharded model, and the places from which activations are
+        computed again: DDP cannot split a graph that holds these (torch's `DDPOptimizer` refuses it).
+        """
+        return self.sharded or self.gradient_checkpointing
+
+
+PLAIN = Execution()
+"""None of these."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +71,14 @@ class World:
         """The mean of a tensor over the workers; all workers must call it."""
         return self.sum(values) / self.size if self.size > 1 else values
 
+    def largest(self, value: float, device: torch.device) -> float:
+        """The largest of the workers' numbers; all workers must call it."""
+        if self.size == 1:
+            return value
+        largest = torch.tensor(value, dtype=torch.float64, device=device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return largest.item()
+
     def any(self, holds: bool, device: torch.device) -> bool:
         """Whether `holds` is true on any worker; all workers must call it."""
         if self.size == 1:
@@ -51,13 +88,33 @@ class World:
         return bool(count.item())
 
 
-def data_parallel(model: nn.Module, world: World) -> nn.Module:
-    """The model, wrapped in DistributedDataParallel where there are several workers."""
+def data_parallel(
+    model: nn.Module, world: World, execution: Execution, device: torch.device, *, bfloat16: bool
+) -> nn.Module:
+    """The model as it is trained: sharded in place, or wrapped in DistributedDataParallel, or compiled, or itself.
+
+    bfloat16: whether it runs under autocast to bfloat16.
+    """
+    if execution.gradient_checkpointing:
+        for module in model.modules():
+            if hasattr(module, "grad_checkpointing"):  # timm's name for it
+                module.grad_checkpointing = True  # pyright: ignore[reportArgumentType]
+    if execution.compiled and execution.by_block:
+        for block in blocks_of(model):
+            block.compile(backend=execution.backend)
+    if execution.sharded:
+        require(world.size > 1, "shard", "be given to two or more workers", world.size)
+        return shard(model, device, bfloat16=bfloat16)
+    if execution.compiled and not execution.by_block:
+        model = cast("nn.Module", torch.compile(model, backend=execution.backend))
     return DistributedDataParallel(model, broadcast_buffers=False) if world.size > 1 else model
 
 
 def no_sync(model: nn.Module) -> AbstractContextManager[None]:
-    """Within, backward passes accumulate gradients on each worker without averaging. model: from `data_parallel`."""
+    """Within, backward passes accumulate gradients on each worker without averaging. model: from `data_parallel`.
+
+    Those of a sharded model are averaged all the same: unaveraged ones would be whole on each worker.
+    """
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
@@ -74,7 +131,10 @@ def microbatch_size(experiment: Experiment, workers: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Settings of a run that do not change its result: workers, GPUs, checkpoints, compilation."""
+    """Settings of a run that do not change its result: workers, GPUs, checkpoints, sharding, compilation.
+
+    Raises UserError where they do not fit together.
+    """
 
     count: int = 1
     gpus: float = 0.0
@@ -83,8 +143,14 @@ class Workers:
     """Number of restarts after a fault, each from the last checkpoint."""
     save_every: int = 1000
     """Steps between checkpoints, in addition to those after evaluations."""
-    compiled: bool = False
-    """Whether to `torch.compile` the model."""
+    execution: Execution = PLAIN
+    """Sharding, gradient checkpointing, compilation."""
+
+    def __post_init__(self) -> None:
+        fits = self.count > 1 or not self.execution.sharded
+        require(fits, "shard", "be given with two or more workers, which share the model's state", self.count)
+        whole = not 0 < self.gpus < 1 or not self.execution.sharded
+        require(whole, "gpus_per_worker", "be a whole number where the model is sharded", self.gpus)
 
     @property
     def device(self) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darl.data import Batch, Dataset, batches, steps_per_epoch
 from darl.experiment import Experiment
@@ -22,8 +22,10 @@ from darl.training.checkpoint import TrainingState
 from darl.training.description import Description
 from darl.training.events import Evaluated, Event, Saved, Stepped
 from darl.training.loop import Loop
-from darl.training.parallel import World, microbatch_size
+from darl.training.memory import PeakMemory
+from darl.training.parallel import PLAIN, Execution, World, microbatch_size
 from darl.training.progress import TrainingProgress
+from darl.training.sharding import copy_whole
 from darl.training.task import task_of
 from darl.variants import require
 
@@ -39,7 +41,7 @@ def step_seconds(experiment: Experiment, dataset: Dataset, steps: int = 3) -> fl
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        training = _Training(experiment, dataset, torch.device("cpu"), compiled=False)
+        training = _Training(experiment, dataset, torch.device("cpu"))
         began = 0.0
         every = (batch for epoch in count() for batch in training.batches(epoch, 0))
         for number, batch in enumerate(islice(every, steps + 1)):
@@ -62,7 +64,7 @@ def fit(
     first: Evaluation | None = None,
     evaluate_at: Mapping[int, Evaluation] | None = None,
     save_every: int = 1000,
-    compiled: bool = False,
+    execution: Execution = PLAIN,
     stop: Callable[[], bool] | None = None,
 ) -> Iterator[Event]:
     """Train the model of an experiment, and yield events as they happen.
@@ -71,7 +73,8 @@ def fit(
         experiment: the run's configuration.
         dataset: its data, from `darl.data.load`.
         device: the device to train on.
-        folder: checkpoints are saved here, at every evaluation and every `save_every` steps; None keeps none.
+        folder: checkpoints are saved here, at every evaluation and every `save_every` steps; None keeps none. Where the
+            model is sharded each worker has a folder of its own: see `darl.training.checkpoint.save`.
         resume: a checkpoint of the same experiment to go on from.
         initial: the weights that `experiment.init` is the hash of, and those of the tokenizer that
             `experiment.tokenizer_weights` is the hash of, by the model's parameter names; parameters that are missing
@@ -80,7 +83,7 @@ def fit(
         first: the evaluation before the first epoch, if it is another one.
         evaluate_at: further evaluations, by the epoch after which each is made.
         save_every: steps between checkpoints.
-        compiled: whether to `torch.compile` the model (for GPUs; it was not faster on a CPU).
+        execution: sharding, gradient checkpointing, compilation (for GPUs; it was not faster on a CPU).
         stop: called after each step (with several GPUs after every twentieth). Once it is true on any worker, a
             checkpoint is saved and the events end. Must be given on all workers or on none.
 
@@ -90,12 +93,13 @@ def fit(
         ArithmeticError: the model's features are not finite.
 
     """
-    training = _Training(experiment, dataset, device, compiled)
+    if resume is None:
+        _check_initial(experiment, initial)
+    training = _Training(experiment, dataset, device, execution, initial if resume is None else None)
     evaluations = {**(evaluate_at or {}), experiment.epochs: full}
     if resume is not None:
         yield from training.restore(resume)
     else:
-        training.start_from(initial)
         yield training.evaluate(0, first or full)
     yield from training.evaluate_if_due(evaluations, folder)
     for epoch in range(training.progress.step // training.steps, experiment.epochs):
@@ -112,16 +116,35 @@ def fit(
         yield from training.evaluate_if_due(evaluations, folder)
 
 
+def _check_initial(experiment: Experiment, initial: Mapping[str, Tensor] | None) -> None:
+    """Raise UserError unless the initial weights are given exactly where the record names some."""
+    named = experiment.init or experiment.tokenizer_weights
+    require(initial is not None or named is None, "init", "come with its weights (`initial`)", named)
+    require(initial is None or named is not None, "init", "be set where initial weights are given", named)
+
+
 class _Training:
     """One run: its model, its optimiser loop and its progress."""
 
-    def __init__(self, experiment: Experiment, dataset: Dataset, device: torch.device, compiled: bool):
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        device: torch.device,
+        execution: Execution = PLAIN,
+        initial: Mapping[str, Tensor] | None = None,
+    ):
         self.experiment, self.dataset, self.device, self.world = experiment, dataset, device, World.current()
         self.microbatch_size = microbatch_size(experiment, self.world.size)
         self.rows = self.world.rows(experiment.batch_size)
         self.steps = steps_per_epoch(len(dataset.train), experiment.batch_size)
         self.task = task_of(experiment, dataset)
-        self.model = self.task.build().to(device)
+        self.model, self.sharded = self.task.build(), execution.sharded
+        if initial is not None:  # other parameters stay as they are
+            self.model.load_state_dict(initial, strict=False)
+            self._check_tokenizer()
+        if not self.sharded:  # else it is moved part by part
+            self.model.to(device)
         self.loop = Loop(
             self.model,
             experiment.optim,
@@ -131,12 +154,22 @@ class _Training:
             device=device,
             world=self.world,
             precision=experiment.precision,
-            compiled=compiled,
+            execution=execution,
             layer_decay=self.task.layer_decay,
         )
+        self.memory = PeakMemory(device)
         self.state = TrainingState(
             model=self.model, average=self.loop.average, optimizer=self.loop.optimizer, progress=TrainingProgress()
         )
+
+    def _check_tokenizer(self) -> None:
+        """Raise UserError unless the initial weights hold those of the tokenizer that the record names."""
+        named = self.experiment.tokenizer_weights
+        if named is not None:
+            from darl.training.tokenizer import fingerprint_in
+
+            given = fingerprint_in(self.model)
+            require(given == named, "initial", f"hold the weights of tokenizer {named}", given)
 
     @property
     def progress(self) -> TrainingProgress:
@@ -147,20 +180,6 @@ class _Training:
     def epoch_that_ended(self) -> int | None:
         """The number of the epoch that the last step completed; None within an epoch."""
         return self.progress.step // self.steps if self.progress.step % self.steps == 0 else None
-
-    def start_from(self, initial: Mapping[str, Tensor] | None) -> None:
-        """Load the initial weights, if given."""
-        named = self.experiment.init or self.experiment.tokenizer_weights
-        require(initial is not None or named is None, "init", "come with its weights (`initial`)", named)
-        require(initial is None or named is not None, "init", "be set where initial weights are given", named)
-        if initial is not None:
-            self.loop.load(initial)
-        tokenizer = self.experiment.tokenizer_weights
-        if tokenizer is not None:
-            from darl.training.tokenizer import fingerprint_in
-
-            given = fingerprint_in(self.model)
-            require(given == tokenizer, "initial", f"hold the weights of tokenizer {tokenizer}", given)
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """This worker's part of the epoch's batches from number `first` on."""
@@ -214,8 +233,9 @@ class _Training:
     def evaluate(self, epoch: int, measured_by: Evaluation) -> Evaluated:
         """Evaluate the weights, or their moving average where there is one; only the end sees the test split."""
         dataset = self.dataset if epoch == self.experiment.epochs else self.dataset.deciding
+        self.memory.stop()
         with self.loop.autocast:
-            metrics = {**measured_by(self.loop.evaluated_model, dataset, self.device)}
+            metrics = {**measured_by(self._evaluated_model(), dataset, self.device)}
         metrics |= self.task.state_columns(self.model)
         progress, seen = self.progress, self.progress.step * self.experiment.batch_size
         event = Evaluated(
@@ -227,23 +247,31 @@ class _Training:
             learning_rate=self.loop.learning_rate if progress.step else 0.0,
             seconds=progress.tick(),
             images_per_second=seen / self.loop.seconds if seen else None,
+            peak_memory=int(self.world.largest(self.memory.most or 0, self.device)) or None,
         )
+        self.memory.start()
         progress.history.append(asdict(event))
         return event
 
+    def _evaluated_model(self) -> nn.Module:
+        """The model to evaluate, whole on each worker: of a sharded one a copy, for this evaluation alone."""
+        model = self.loop.evaluated_model
+        return copy_whole(model, self.task.build().to(self.device)) if self.sharded else model
+
     def save(self, folder: Path) -> Saved:
-        """Save a checkpoint, written by worker 0."""
+        """Save a checkpoint, written by worker 0; where the model is sharded, by all workers."""
         self.progress.tick()
         self.progress.train_seconds = self.loop.seconds
         path = checkpoint.path_of(folder, self.progress.step)
-        if self.world.rank == 0:
+        if self.world.rank == 0 or self.sharded:
             described = Description(self.experiment, self.dataset.mean, self.dataset.std)
-            checkpoint.save(folder, self.state, described)
+            checkpoint.save(folder, self.state, described, rank=self.world.rank)
         return Saved(self.progress.step, path)
 
     def restore(self, path: Path) -> Iterator[Evaluated]:
         """Load a checkpoint's state, and yield the evaluations in it."""
         checkpoint.restore(path, self.state)
         self.loop.seconds = self.progress.train_seconds
+        self.memory.start()
         for row in self.progress.history:
             yield Evaluated(**row)

@@ -105,9 +105,17 @@ def test_a_recipe_suits_the_images_and_flags_win(photos: str) -> None:
 
 
 def test_the_papers_recipe_is_the_same_for_all_images(photos: str) -> None:
-    paper = experiment("--data", photos, "--recipe", "paper", "--model", "huge", "--patch-size", "14")
-    assert paper.model == SIZES["huge"]
-    assert (paper.image_size, paper.batch_size, paper.epochs * paper.optim.warmup) == (224, 4096, 40)
+    recipe = ("--data", photos, "--recipe", "paper")
+    for size in ("base", "large", "huge"):  # the patches of huge have 14 pixels
+        paper = experiment(*recipe, "--model", size)
+        assert paper.model == SIZES[size]
+        assert (paper.image_size, paper.batch_size, paper.epochs * paper.optim.warmup) == (224, 4096, 40)
+    assert experiment(*recipe).model == SIZES["base"]
+    longer = experiment(*recipe, "--set", "epochs=800")
+    assert longer.epochs * longer.optim.warmup == 40
+    assert experiment(*recipe, "--epochs", "800", "--warmup", "0.2").optim.warmup == 0.2
+    assert experiment(*recipe, "--epochs", "20").optim.warmup == 0.5
+    assert experiment("--recipe", "paper").channels == 3
 
 
 def test_flags_override_the_datas_defaults(photos: str) -> None:

@@ -1,4 +1,4 @@
-"""A pretraining that SIGTERM interrupts, and that continues with Ray and without in turn."""
+"""A pretraining that SIGTERM interrupts, and that continues with Ray and without, sharded and not, in turn."""
 
 import itertools
 import signal
@@ -41,15 +41,18 @@ def run_until(epoch: int, address: str, results: Path, *more: object) -> tuple[l
 
 
 def progress_of(step: Path) -> dict[str, Any]:
-    return torch.load(step / "trainer.pt", weights_only=True)["progress"]
+    (file,) = step.glob("*.pt")
+    return torch.load(file, weights_only=True)["progress"]
 
 
 def test_a_run_continues_with_and_without_ray_and_repeats_no_epoch(ray_address: str, tmp_path: Path) -> None:
     progress: list[dict[str, Any]] = []
-    for epoch, more in ((10, ["--workers", 2]), (20, ["--no-ray"]), (30, ["--workers", 1])):
+    stages = {10: ["--workers", 2], 20: ["--workers", 2, "--shard"], 30: ["--no-ray"], 40: ["--workers", 1]}
+    for epoch, more in stages.items():
         said, newest = run_until(epoch, ray_address, tmp_path, *more)
         assert said[0].startswith("resuming from the last checkpoint") == (epoch > 10)
         progress.append(progress_of(newest))
+        assert len(list(newest.glob("optimizer-2/*.safetensors"))) == (2 if "--shard" in more else 0)
     steps = [part["step"] for part in progress]
     assert steps == sorted(set(steps))
     assert steps[0] >= 10 * 9

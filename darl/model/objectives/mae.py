@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from darl.aspects import Aspect, changes
 from darl.model.encoder_config import EncoderConfig, TrunkConfig, block_flops
@@ -95,7 +96,7 @@ class MaeDecoder(nn.Module):
         super().__init__()
         from darl.model.transformer import Block, Reading  # here, since it imports timm, which configs do without
 
-        size = trunk.size
+        size, self.grad_checkpointing = trunk.size, False
         self.embed = nn.Linear(size.width, width)
         self.mask = MaskToken(width)
         reading = Reading(causal=False)
@@ -127,7 +128,8 @@ class MaeDecoder(nn.Module):
         tokens = take(torch.cat([visible, hidden], dim=1), shuffle.argsort(1))
         x = torch.cat([start, tokens + self.positions.to(tokens)], dim=1)
         for block in self.blocks:
-            x = block(x)
+            recompute = self.grad_checkpointing and self.training
+            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
         return self.head(self.norm(x[:, 1:]))
 
 
