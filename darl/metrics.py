@@ -62,6 +62,8 @@ DIMENSIONS = Unit(
 )  # fmt: skip
 """Numbers of dimensions that features use."""
 
+DISTANCE = replace(MSE, label="", difference_unit="distance")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -252,9 +254,6 @@ LOSS_BY_STEP, LOSS_BY_PATCH = "val_loss_by_step", "val_loss_by_patch"
 RANKME = Metric(column="rankme", name="RankMe", direction="max", unit=DIMENSIONS, gain_by=PROBE.column)
 """The effective number of dimensions of the features; usually higher is better, but it does not judge them."""
 
-DISTANCE = replace(MSE, label="", difference_unit="distance")
-"""Distances of distributions of features."""
-
 GENERATION: Mapping[str, Metric] = {
     f"{name}{end}": Metric(
         column=f"generation_{name}{end}", name=f"{words} of {whose}", unit=unit, pixels=False,
@@ -282,8 +281,7 @@ METRICS: Mapping[str, Metric] = {
     metric.column: metric
     for metric in (
         *(PROBE, KNN, FEW_SHOT_5, FEW_SHOT_10, ATTENTIVE, FINETUNE),
-        *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME),
-        *OF_TOKENIZERS,
+        *(KNN_10, TRAINING_LOSS, VALIDATION_LOSS, ENLARGED_PROBE, RANKME, *OF_TOKENIZERS),
         *(metric for beside in OVER_IMAGES.values() for metric in beside),
         *(*FEW_SHOT_WIDTHS.values(), *GAMMA_LOSSES.values(), *GENERATION.values()),
     )

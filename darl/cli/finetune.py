@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from darl.cli.flags import add_run_flags, results_root, workers_of
 from darl.cli.parser import CHECKPOINT_HELP, count, whole
+from darl.cli.run_flags import add_run_flags, results_root, workers_of
 from darl.storage.address import is_remote, require_name
 from darl.training.trackers.base import check
 from darl.variants import require

@@ -6,16 +6,14 @@ that suit the data, the recipe, the flags that are given, and `--set`.
 
 import argparse
 import dataclasses
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 from darl import data
 from darl.cli.fields import RECORD_FLAGS, dest, overlapping, read_assignments
-from darl.cli.parser import Parser, add_memory_flags, count, nonnegative, run_command, whole
+from darl.cli.parser import Parser, count, run_command, whole
 from darl.cli.recipes import RECIPES, count_warmup, recipe_for
 from darl.experiment import Experiment
 from darl.model.encoder_config import ATTENTION, SIZES, attention_fields, size_of
@@ -24,22 +22,15 @@ from darl.model.objectives.base import Objective
 from darl.model.orders import Order
 from darl.model.positions import Position
 from darl.model.random_orders import RandomOrder
-from darl.storage.address import normalized
-from darl.training.parallel import Execution, Workers
-from darl.training.trackers.base import Tracker
 from darl.variants import Variant, convert, require
 
 __all__ = [
     "Options",
     "Parser",
     "add_experiment_flags",
-    "add_protocols_flag",
-    "add_run_flags",
     "default_of",
     "kinds_help",
-    "results_root",
     "run_command",
-    "workers_of",
 ]
 
 DATA_HELP = (
@@ -254,47 +245,6 @@ def _add_training_flags(fields: _FieldFlags) -> None:
     fields.add("optim.ema", "decay of the weights' moving average; 0 keeps none", type=float)
     fields.add("precision", "auto is bfloat16 on GPUs", choices=["auto", "float32", "bfloat16"])
     fields.add("seed", "seed of initialisation, data order, augmentation and noise", type=count)
-
-
-def add_protocols_flag(add: Callable[..., Any], when: str) -> None:
-    """Add the flag for the evaluation protocols. add: `add_argument` of a parser or a group."""
-    add(
-        "--protocols",
-        help=f"evaluation protocols {when}, with options: linear,knn,attentive,finetune:epochs=10 (default: linear,knn,"
-        "few_shot,denoising,rankme and what measures the deciding metric); evaluations on the way leave out finetune",
-    )
-
-
-def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for how training runs and where results go."""
-    add = parser.add_argument_group("how it is run").add_argument
-    add("--workers", type=whole, default=Workers.count, help="processes per run")
-    add("--gpus-per-worker", type=nonnegative, default=Workers.gpus, help="GPUs of each worker; may be a fraction")
-    add("--shard", action="store_true", help="share weights, gradients and optimiser state among the workers (FSDP2)")
-    recomputed = "compute activations again in the backward pass instead of keeping them"
-    add("--gradient-checkpointing", action="store_true", help=recomputed)
-    add("--compile", action="store_true", help="torch.compile, for GPUs")
-    saved = "steps between checkpoints, in addition to those after evaluations"
-    add("--save-every", type=whole, default=Workers.save_every, help=saved)
-    add_memory_flags(add)
-    add("--results", default="results", help="folder of the tables; also at s3:// or gs://")
-    add("--name", help="name of the folder in --results (default: the command's own)")
-    also = "trackers that also get each evaluation"
-    add("--log", nargs="+", action="extend", default=[], choices=list(Tracker.kinds()), help=also)
-
-
-def workers_of(flags: argparse.Namespace) -> Workers:
-    """Number of workers, their GPUs, and how they run. Raises UserError."""
-    execution = Execution(
-        sharded=flags.shard, gradient_checkpointing=flags.gradient_checkpointing, compiled=flags.compile
-    )
-    return Workers(count=flags.workers, gpus=flags.gpus_per_worker, save_every=flags.save_every, execution=execution)
-
-
-def results_root(results: str) -> str:
-    """The results folder; relative paths start here, or at home in a `ray job`, whose own folder is deleted."""
-    start = Path.home() if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
-    return normalized(results, start)
 
 
 def kinds_help(family: type[Variant]) -> str:

@@ -2,8 +2,9 @@
 
 import argparse
 
-from darl.cli.flags import Options, add_experiment_flags, add_protocols_flag, add_run_flags, results_root, workers_of
+from darl.cli.flags import Options, add_experiment_flags
 from darl.cli.parser import whole
+from darl.cli.run_flags import add_protocols_flag, add_run_flags, results_root, workers_of
 from darl.storage.address import is_remote, require_name
 from darl.training.parallel import microbatch_size
 from darl.training.trackers.base import check

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from darl.cli.cost import IMAGENET, PAPER, forecast
-from darl.cli.flags import default_of, results_root, workers_of
+from darl.cli.flags import default_of
 from darl.cli.load import check_batch, check_labels, check_protocols, load_data
+from darl.cli.run_flags import results_root, workers_of
 from darl.cli.same_data import with_content
 from darl.data import Dataset
 from darl.errors import one_line
@@ -116,7 +117,8 @@ def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
     check_protocols(full, experiment, dataset, flags)
     cheap = full.without_training()
     evaluations = Evaluations(full=full, on_the_way=cheap if cheap.members else None, count=flags.evaluations)
-    return train_and_record(experiment, dataset, evaluations, flags, name="pretrain", initial=initial)
+    train_and_record(experiment, dataset, evaluations, flags, name="pretrain", initial=initial)
+    return None
 
 
 def _tokenizer(experiment: Experiment, flags: argparse.Namespace) -> TrainedTokenizer:

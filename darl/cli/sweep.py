@@ -7,17 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from darl.cli.fields import FLAGS, overlapping
-from darl.cli.flags import (
-    Options,
-    Parser,
-    add_experiment_flags,
-    add_run_flags,
-    default_of,
-    results_root,
-    run_command,
-    workers_of,
-)
+from darl.cli.flags import Options, Parser, add_experiment_flags, default_of, run_command
 from darl.cli.load import check_batch, check_labels, check_protocols, load_data
+from darl.cli.run_flags import add_run_flags, results_root, workers_of
 from darl.cli.stages import Pipeline, Stages, Then, with_flags
 from darl.cli.sweep_flags import add_sweep_flags
 from darl.cli.sweep_tokenizers import with_known, with_trained

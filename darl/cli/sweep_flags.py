@@ -2,8 +2,9 @@
 
 import argparse
 
-from darl.cli.flags import add_protocols_flag, kinds_help
+from darl.cli.flags import kinds_help
 from darl.cli.parser import nonnegative, whole
+from darl.cli.run_flags import add_protocols_flag
 from darl.metrics import RANKING_METRICS, VALIDATION_LOSS
 
 __all__ = ["add_sweep_flags"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from darl.cli.flags import results_root
+from darl.cli.run_flags import results_root
 from darl.cli.stages import Pipeline
 from darl.experiment import Experiment
 from darl.sweep.base import Sweep

@@ -3,8 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from darl.cli.flags import Options, add_experiment_flags, add_run_flags, results_root
+from darl.cli.flags import Options, add_experiment_flags
 from darl.cli.parser import whole
+from darl.cli.run_flags import add_run_flags, results_root
 from darl.storage.address import is_remote, require_name
 from darl.training.parallel import microbatch_size
 from darl.training.trackers.base import check

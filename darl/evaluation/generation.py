@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -157,7 +157,7 @@ class GenerationProtocol(Protocol):
 
         def keep(model: nn.Module, dataset: "Dataset", device: torch.device) -> Mapping[str, Value]:
             columns = Accuracy()(model, dataset, device)
-            trained.append((model.eval(), float(columns[FINETUNE.column] or 0)))
+            trained.append((model.eval(), float(cast("float | None", columns[FINETUNE.column]) or 0)))
             return columns
 
         try:

@@ -8,7 +8,7 @@ not the paper's mCE, which divides errors by AlexNet's: accuracies stand beside 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -139,7 +139,7 @@ def _fit(source: FeatureSource, protocol: LinearProtocol) -> tuple[Readout, Line
 def _accuracy(source: FeatureSource, readout: Readout, probe: LinearProbe, classes: int) -> dict[str, float]:
     x, y = source.features("validation", [readout])[readout], source.labels("validation")
     measured = accuracies(best_classes(probe.scores(x)), y, classes, "probe")
-    return {"top1": float(measured["probe_top1"] or 0.0), "half_width": float(measured["probe_half_width"] or 0.0)}
+    return {name: float(cast("float | None", measured[f"probe_{name}"]) or 0.0) for name in ("top1", "half_width")}
 
 
 def _change(clean: np.ndarray, pixels: np.ndarray) -> float:

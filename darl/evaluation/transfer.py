@@ -7,7 +7,7 @@ which are missing: a mean over those that happened to load is no figure that any
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from darl.evaluation.protocol import Protocol, Protocols, Value
 from darl.metrics import METRICS, TOP1, Metric
@@ -191,4 +191,4 @@ def means(rows: Iterable[Row], run: str, protocol: Protocol) -> list[TransferMea
 
 
 def _number(value: Value) -> float | None:
-    return None if value is None else float(value)
+    return None if value is None else float(cast("float", value))

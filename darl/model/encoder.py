@@ -26,7 +26,7 @@ from darl.model.trunk import Cache
 from darl.variants import require
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
 
 __all__ = ["Encoder"]
 
@@ -145,16 +145,12 @@ class Encoder(nn.Module):
         # one patch stands at several rows: the gradient of plain indexing would depend on the timing of threads
         return tokens + (table[rows] if rows.ndim == 1 else F.embedding(rows, table))
 
-    def embed(
-        self, patches: "Float[Tensor, 'batch read patch_dim']", grid: Grid, at: Tensor | slice | None = None
-    ) -> "Float[Tensor, 'batch read features']":
-        """`project`, then `add_positions`."""
+    def embed(self, patches: Tensor, grid: Grid, at: Tensor | slice | None = None) -> Tensor:
+        """`project` patches (B, n, P), then `add_positions`: (B, n, W)."""
         return self.add_positions(self.project(patches), grid, at)
 
-    def rotate(
-        self, tokens: "Float[Tensor, 'batch read features']", at: "Int[Tensor, 'batch read']"
-    ) -> "Float[Tensor, 'batch read features']":
-        """Tokens rotated head by head as their queries are, where positions are rotary."""
+    def rotate(self, tokens: Tensor, at: Tensor) -> Tensor:
+        """Tokens (B, n, W) at (B, n) rotated head by head as their queries are, where positions are rotary."""
         if self.rotation is None:
             return tokens
         return apply_rotary(tokens.unflatten(2, (1, self.size.heads, -1)), self.rotation[at + 1][:, :, :1]).flatten(2)
@@ -240,10 +236,8 @@ class Encoder(nn.Module):
         pooled = self.pool(features, self.readout)
         return pooled if pre_logits else self.head(pooled)
 
-    def pool(
-        self, features: "Float[Tensor, 'batch tokens features']", readout: str
-    ) -> "Float[Tensor, 'batch features']":
-        """The mean of raster-order features, or those of the last patch in the order (readout `mean` or `last`)."""
+    def pool(self, features: Tensor, readout: str) -> Tensor:
+        """The mean (B, W) of raster-order features (B, N, W), or those of the order's last patch (`mean`, `last`)."""
         if readout == "mean":
             return features.mean(dim=1)
         return features.index_select(1, self._last(features.shape[1])).squeeze(1)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from darl.cli.flags import Options, Parser, add_experiment_flags, add_run_flags
+from darl.cli.flags import Options, Parser, add_experiment_flags
 from darl.cli.recipes import DIGITS
+from darl.cli.run_flags import add_run_flags
 from darl.cli.sweep_flags import add_sweep_flags
 from darl.errors import UserError
 from darl.sweep.search import Search
