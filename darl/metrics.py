@@ -200,11 +200,9 @@ def _over_images(metric: Metric) -> tuple[Metric, Metric, Metric]:
 OVER_IMAGES: Mapping[str, tuple[Metric, ...]] = {
     metric.column: _over_images(metric) for metric in (PROBE, KNN, ATTENTIVE, FINETUNE)
 }
-"""What `darl.evaluation.accuracy.accuracies` gives beside an accuracy, by the accuracy's column.
-
-Balanced accuracy, the mean over classes of each class's: every class counts the same, however many images it has.
-Top-5, the fraction of images whose class is among the five best; None with up to 10 classes. Half its 95 % interval
-over test images.
+"""What `darl.evaluation.accuracy.accuracies` gives beside an accuracy, by its column: the mean over classes of each
+class's; top-5, the fraction of images whose class is among the five best, None with up to 10 classes; half
+its 95 % interval over test images.
 """
 
 FEW_SHOT_WIDTHS: Mapping[str, Metric] = {

@@ -49,7 +49,10 @@ SMALL = 8
 EPOCHS = 100
 """Default number of epochs for larger images."""
 
-MODEL_FLAGS = ("model", "objective", "noise", "order", "position", "attention", "causal", "model.readout")
+MODEL_FLAGS = (
+    "model", "objective", "noise", "order", "random_order", "position", "attention", "condition", "causal",
+    "model.readout",
+)  # fmt: skip
 """The fields whose flags a command without a model does not have."""
 
 _NOT_SET = {"data": "be given as --data", "init": "be given as --init", "content": "be left to the data",

@@ -203,7 +203,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], Description]:
     if description is None:
         raise UserError(f"must hold darl's metadata, got {str(path)!r} without it", field="checkpoint")
     is_model = not description.experiment.trains_tokenizer
-    require(is_model, "checkpoint", "be of a model (this is a tokenizer, for darl pretrain --tokenizer)", str(path))
+    require(is_model, "checkpoint", "be of a model, and this is a tokenizer (see darl pretrain)", str(path))
     return weights, description
 
 

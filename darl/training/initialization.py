@@ -136,7 +136,7 @@ def _read(name: str) -> tuple[Weights, _Source]:
         state = {f"encoder.{key}": value for key, value in state.items()}
     if description is not None:
         experiment = description.experiment
-        require(not experiment.trains_tokenizer, "init", "be of a model (this is a tokenizer, for --tokenizer)", name)
+        require(not experiment.trains_tokenizer, "init", "be of a model, and this is a tokenizer", name)
         size = (experiment.image_size, experiment.image_size)
         grid = grid_of(size, experiment.model.patch_size)
         return state, _Source(name=name, weights=state, position=experiment.position, grid=grid)

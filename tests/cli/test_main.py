@@ -35,7 +35,7 @@ def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert stop.value.code == 0
     said = capsys.readouterr().out
     for name, text in COMMANDS.items():
-        assert f"{name:9} {text}" in said
+        assert f"{name:12} {text}" in said
 
 
 @pytest.mark.parametrize("arguments", [[], ["train"], ["--version", "report"]])

@@ -97,7 +97,7 @@ def test_a_tokenizer_is_trained_and_its_tokens_are_read_and_predicted(run, token
             ["--tokens", "target", "--tokenizer", "x", "--objective", "mse"],
             "--objective must be left out with",
         ),
-        (["--objective", "tokens"], "--tokenizer must be given for objective tokens: darl pretrain --tokenizer CHECKP"),
+        (["--objective", "tokens"], "--tokenizer must be given for objective tokens: one that darl tokenizer has"),
         (["--tokens", "both", "--tokenizer", "dvae"], "--tokenizer must be a checkpoint of darl tokenizer, which"),
         (
             ["--tokens", "both", "--tokenizer", "/nowhere"],
@@ -138,7 +138,8 @@ def test_a_sweep_s_tokenizers_are_trained_once_and_its_cells_know_them(
     cells = {"pixels": {}, "tokens": {"tokenizer": str(own), "token_input": True}}
     contents = {base.data: digits.content}
     design = Design(name="own", question="?", base=base, cells=cells, baseline="pixels", contents=contents)
-    flags = argparse.Namespace(results=str(tmp_path), workers=1, gpus_per_worker=0, save_every=9, compile=False)
+    flags = argparse.Namespace(results=str(tmp_path), workers=1, gpus_per_worker=0, save_every=9, compile=False,
+                               shard=False, gradient_checkpointing=False)  # fmt: skip
     arguments = ([tokenizer_experiment(base, own)], {base.data_key: digits}, flags)
     pipeline = Pipeline(options=None, first=[design], then=[], contents=contents)
     assert with_known(pipeline, *arguments).first == [design]

@@ -34,6 +34,8 @@ from darl.metrics import (
     TRAINING_LOSS,
     Metric,
 )
+from darl.model.darl import Darl
+from darl.model.tokenizers.dvae import Dvae
 from darl.results.schema import curves_schema, trials_schema
 from tests.evaluation.example_subjects import CPU, experiment, unlabelled
 
@@ -65,6 +67,12 @@ PROTOCOLS: list[Any] = [Protocol.parse(SHORT.get(kind, kind)) for kind in Protoc
 OWN = [protocol for protocol in PROTOCOLS if type(protocol).__module__.startswith("darl.")]
 
 
+def built_for(protocol: Protocol) -> Darl:
+    """A model that has what the protocol needs."""
+    reads = {"tokenizer": Dvae(vocabulary=8, width=8), "token_input": True}
+    return experiment(**(reads if Need.TOKENIZER in protocol.needs else {})).build()
+
+
 def test_a_new_protocol_is_found_and_has_its_column():
     assert Protocols.parse("norms:2") == Protocols((Norms(scale=2.0),))
     assert any(isinstance(protocol, Norms) for protocol in PROTOCOLS)
@@ -83,7 +91,7 @@ def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_
     protocol: Protocol, few_digits: Dataset
 ):
     """Also in evaluation mode, where the model stays."""
-    model = experiment().build().train()
+    model = built_for(protocol).train()
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     metrics = Protocols((protocol,))(model, few_digits, CPU)
     assert model.training
@@ -102,7 +110,7 @@ def test_a_protocol_gives_its_metrics_twice_the_same_and_leaves_the_model_as_it_
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
 def test_a_protocol_that_needs_labels_gives_nothing_without_and_costs_nothing(protocol: Protocol, few_digits: Dataset):
     data, evaluation = unlabelled(few_digits), Protocols((protocol,))
-    metrics = evaluation(experiment().build(), data, CPU)
+    metrics = evaluation(built_for(protocol), data, CPU)
     needs = Need.LABELS in protocol.needs
     assert all(metrics[metric.column] is None for metric in protocol.gives) == needs
     assert (evaluation.forwards(data) == 0) == needs

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from hypothesis import given, reject
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -108,6 +108,8 @@ def test_a_variant_knows_its_family(family: type[Variant]):
 
 
 @pytest.mark.parametrize("example", VARIANTS, ids=str)
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")  # beartype does, in checks
+@settings(suppress_health_check=[HealthCheck.filter_too_much])  # some fields bound each other
 @given(data=st.data())
 def test_a_variant_survives_record_and_text(example: Variant, data: st.DataObject):
     variant = data.draw(like(example))

@@ -13,7 +13,16 @@ from darl.errors import UserError
 from darl.evaluation.denoising import DenoisingProtocol
 from darl.evaluation.knn import KnnProtocol
 from darl.evaluation.linear import LinearProtocol
-from darl.evaluation.protocol import SPLIT, Need, Pass, Protocol, Protocols, measured, space_evenly
+from darl.evaluation.protocol import (
+    SPLIT,
+    Need,
+    Pass,
+    Protocol,
+    Protocols,
+    measured,
+    profile_columns,
+    space_evenly,
+)
 from darl.evaluation.standard import standard_evaluation
 from darl.evaluation.subject import Subject
 from darl.metrics import (
@@ -65,7 +74,7 @@ def test_the_standard_evaluation_gives_every_metric(few_digits: Dataset) -> None
     evaluation = standard_evaluation()
     pixels = {metric.pixels_column for metric in evaluation.gives if metric.has_pixels}
     chosen = {column for protocol in evaluation.members for column in protocol.chooses}
-    assert set(metrics) == {*(metric.column for metric in measured()), *pixels, *chosen, SPLIT}
+    assert set(metrics) == {*(metric.column for metric in measured()), *pixels, *chosen, *profile_columns(), SPLIT}
     assert metrics[SPLIT] == "held out of train"
     assert 0 <= metrics["few_shot_5_top1"] <= metrics["probe_top1"] <= 1
     missing = {metric.column for metric in standard_evaluation().gives if metrics[metric.column] is None}

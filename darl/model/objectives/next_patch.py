@@ -131,8 +131,8 @@ class NextPatch(PixelObjective):
         encoder: Trunk,
         patches: "Float[Tensor, 'batch patches patch_dim']",
         draws: Draws = MappingProxyType({}),
-        condition: Tensor | None = None,
         reader: OrderReader | None = None,
+        condition: Tensor | None = None,
     ) -> Tensor:
         """z (B, N, W): z_t is the trunk's output from the start token and the patches before t.
 
@@ -154,7 +154,7 @@ class NextPatch(PixelObjective):
     def loss(self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         assert isinstance(decoder, PatchDecoder)
         condition = None if decoder.condition is None else decoder.condition.of_draws(draws)
-        context = self.context(encoder, patches, draws, condition, decoder.reader)
+        context = self.context(encoder, patches, draws, decoder.reader, condition)
         targets = self.targets(patches)
         loss, prediction = decoder.loss(context, targets, draws)
         for number, head in enumerate(decoder.ahead, start=1):
@@ -176,7 +176,7 @@ class NextPatch(PixelObjective):
         self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws = MappingProxyType({})
     ) -> Denoiser:
         assert isinstance(decoder, PatchDecoder)
-        prepared = decoder.prepare(self.context(encoder, patches, draws, reader=decoder.reader))
+        prepared = decoder.prepare(self.context(encoder, patches, draws, decoder.reader))
         return Denoiser(self.targets(patches), partial(decoder.denoise, prepared))
 
     def generate(

@@ -153,7 +153,7 @@ def tokenizer_in(model: nn.Module) -> TokenizerModel | None:
 def require_tokenizer(tokenizer: Tokenizer | None, needed_by: Mapping[str, bool]) -> None:
     """Raise UserError unless a tokenizer is given where one of these, by name, needs it, and only there."""
     users = [name for name, needs in needed_by.items() if needs]
-    remedy = f"be given for {' and '.join(users)}: darl pretrain --tokenizer CHECKPOINT --tokens input, target or both"
+    remedy = f"be given for {' and '.join(users)}: one that darl tokenizer has trained, and what its tokens are"
     require(tokenizer is not None or not users, "tokenizer", remedy, None)
     remedy = f"be left out where its tokens are neither read nor predicted ({', '.join(needed_by)})"
     require(tokenizer is None or bool(users), "tokenizer", remedy, tokenizer and str(tokenizer))
