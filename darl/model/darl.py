@@ -119,7 +119,7 @@ class Darl(nn.Module):
         """Show a noise schedule that follows the losses how well `forward` predicted; nothing for others."""
         if self.adaptation is not None:
             patches, _ = self.encoder.patches(images)
-            self.adaptation.observe(*self.objective.denoising_errors(patches, prediction, draws))
+            self.adaptation.observe(*self.objective.estimation_errors(patches, prediction, draws))
 
     def forward_features(
         self, images: "Float[Tensor, 'batch channels height width']"

@@ -1,11 +1,10 @@
 """What a run is said to cost, and flags of large models that do not fit together."""
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from darl.cli import main
 from darl.cli.cost import IMAGENET, forecast
 from darl.experiment import Experiment
 from darl.model.encoder_config import size_of
@@ -13,25 +12,12 @@ from darl.optim import Optimizer
 from darl.training.parallel import Execution, Workers
 from tests.cli.sweep_script import run
 
-
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object
-) -> tuple[str, str, object]:
-    monkeypatch.setattr(sys, "argv", ["darl", *map(str, words)])
-    code: object = 0
-    try:
-        main()
-    except SystemExit as ended:
-        code = ended.code
-    said = capsys.readouterr()
-    return said.out, said.err, code
+Call = Callable[..., tuple[str, str, object]]
 
 
-def test_the_papers_recipe_says_what_it_costs_without_imagenet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_papers_recipe_says_what_it_costs_without_imagenet(tmp_path: Path, call_darl: Call) -> None:
     words = ("pretrain", "--recipe", "paper", "--dry-run", "--results", tmp_path / "r", "--model", "large")
-    said, error, code = command(monkeypatch, capsys, *words, "--workers", 8, "--gpus-per-worker", 1)
+    said, error, code = call_darl(*words, "--workers", 8, "--gpus-per-worker", 1)
     assert (error, code) == ("", 0)
     first, model, run, cost, memory = said.splitlines()
     assert first == "no --data: for ImageNet-1k"
@@ -65,10 +51,8 @@ def test_a_forecast_divides_the_state_of_a_sharded_model() -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--no-ray",)])
-def test_one_worker_cannot_shard(
-    more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said, error, code = command(monkeypatch, capsys, "pretrain", "--shard", "--results", tmp_path / "r", *more)
+def test_one_worker_cannot_shard(more: tuple[str, ...], tmp_path: Path, call_darl: Call) -> None:
+    said, error, code = call_darl("pretrain", "--shard", "--results", tmp_path / "r", *more)
     message = "error: --shard must be given with two or more workers, which share the model's state, got 1\n"
     assert (said, error, code) == ("", message, 2)
     assert not (tmp_path / "r").exists()

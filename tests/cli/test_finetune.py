@@ -1,13 +1,13 @@
 """`darl finetune` without Ray: the row, what it starts from, a second call, and mistakes."""
 
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import darl.results
-from darl.cli import main
 from darl.data import Dataset
 from darl.experiment import Experiment
 from darl.model.encoder_config import EncoderConfig
@@ -18,20 +18,9 @@ from tests.evaluation.example_subjects import CPU
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def run(call_darl: Callable[..., tuple[str, str, object]]):
     """Run `darl finetune` in this process; returns standard output, standard error and the exit code."""
-
-    def call(*words: object) -> tuple[str, str, object]:
-        monkeypatch.setattr(sys, "argv", ["darl", "finetune", *map(str, words)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code
-        said = capsys.readouterr()
-        return said.out, said.err, code
-
-    return call
+    return partial(call_darl, "finetune")
 
 
 @pytest.fixture(scope="module")

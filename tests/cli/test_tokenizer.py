@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 import darl.results
-from darl.cli import main, sweep_tokenizers
+from darl.cli import sweep_tokenizers
 from darl.cli.stages import Pipeline
 from darl.cli.sweep_tokenizers import with_known, with_trained
 from darl.data import Dataset
@@ -27,27 +26,10 @@ DATA = ["--no-ray", "--data", "digits:0-1", "--batch-size", "64", "--evaluations
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run `darl` in this process; returns standard output, standard error and the exit code."""
-
-    def call(*words: object) -> tuple[str, str, object]:
-        monkeypatch.setattr(sys, "argv", ["darl", *map(str, words)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code
-        said = capsys.readouterr()
-        return said.out, said.err, code
-
-    return call
-
-
-@pytest.fixture
-def tokenizer(run, tmp_path: Path) -> Path:
+def tokenizer(call_darl, tmp_path: Path) -> Path:
     """The run of a small tokenizer, by the command."""
     flags = ["tokenizer", *DATA, "--vocabulary", 6, "--tokenizer", "dvae:width=8,depth=1", "--results", tmp_path]
-    said, error, code = run(*flags)
+    said, error, code = call_darl(*flags)
     assert (error, code) == ("", 0)
     assert "dvae:vocabulary=6,width=8,depth=1,temperature=0.0625,anneal=0.5,kl_weight=0.01, 2 pixels a patch" in said
     assert "of 6 tokens in use, perplexity " in said
@@ -57,13 +39,15 @@ def tokenizer(run, tmp_path: Path) -> Path:
     assert f"reconstructions: {figure}" in said
     with Image.open(figure) as drawn:  # 12 digits, enlarged 12 times, above their reconstructions
         assert drawn.size == (12 * 100 + 4, 2 * 100 + 4)
-    again, _, code = run(*flags)
+    again, _, code = call_darl(*flags)
     assert code == 0
     assert "is finished already" in again
     return folder
 
 
-def test_a_tokenizer_is_trained_and_its_tokens_are_read_and_predicted(run, tokenizer: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_is_trained_and_its_tokens_are_read_and_predicted(
+    call_darl, tokenizer: Path, tmp_path: Path
+) -> None:
     trials = darl.results.load(str(tmp_path / "tokenizer" / "trials"))
     row = trials.iloc[0]
     assert (row["status"], row["tokenizer"], row["tokenizer_vocabulary"]) == ("finished", "dvae", 6)
@@ -71,7 +55,7 @@ def test_a_tokenizer_is_trained_and_its_tokens_are_read_and_predicted(run, token
     assert 1 <= row["token_perplexity"] <= 6
     assert row["flops"] > 0
     flags = ["--tokenizer", tokenizer, "--tokens", "both", "--protocols", "knn,reconstruction", "--results", tmp_path]
-    _, error, code = run("pretrain", *DATA, *flags)
+    _, error, code = call_darl("pretrain", *DATA, *flags)
     assert (error, code) == ("", 0), error
     own = darl.results.load(str(tmp_path / "pretrain" / "trials")).iloc[0]
     assert (own["objective"], own["token_input"]) == ("tokens", True)
@@ -79,11 +63,11 @@ def test_a_tokenizer_is_trained_and_its_tokens_are_read_and_predicted(run, token
     assert own["reconstruction_mse"] == pytest.approx(row["reconstruction_mse"])
     assert pd.notna(own["knn_top1"])
     model = tmp_path / "pretrain" / "checkpoints" / own["trial_id"]
-    _, error, code = run("embed", model, "--output", tmp_path / "T.parquet")
+    _, error, code = call_darl("embed", model, "--output", tmp_path / "T.parquet")
     assert code == 0, error
     assert len(pd.read_parquet(tmp_path / "T.parquet")) == 360
     for words in (["generate", model, "--output", tmp_path / "x.png"], ["pretrain", *DATA, "--init", tokenizer]):
-        _, error, code = run(*words, *([] if words[0] == "generate" else ["--results", tmp_path / "other"]))
+        _, error, code = call_darl(*words, *([] if words[0] == "generate" else ["--results", tmp_path / "other"]))
         assert code == 2
         assert error.count("\n") == 1
     assert not (tmp_path / "other").exists()
@@ -106,19 +90,19 @@ def test_a_tokenizer_is_trained_and_its_tokens_are_read_and_predicted(run, token
         (["--set", "token_input=true"], "--set token_input must be given as --tokens, got 'true'"),
     ],
 )
-def test_mistakes_are_one_line(run, tmp_path: Path, flags: list[str], error: str) -> None:
-    _, said, code = run("pretrain", *DATA, *flags, "--results", tmp_path / "results")
+def test_mistakes_are_one_line(call_darl, tmp_path: Path, flags: list[str], error: str) -> None:
+    _, said, code = call_darl("pretrain", *DATA, *flags, "--results", tmp_path / "results")
     assert code == 2
     assert said.startswith(f"error: {error}")
     assert said.count("\n") == 1
     assert not (tmp_path / "results").exists()
 
 
-def test_a_tokenizer_has_no_model_s_flags(run) -> None:
-    _, said, code = run("tokenizer", "--objective", "mse")
+def test_a_tokenizer_has_no_model_s_flags(call_darl) -> None:
+    _, said, code = call_darl("tokenizer", "--objective", "mse")
     assert code == 2
     assert said.startswith("darl: unrecognized arguments: --objective mse")
-    _, said, code = run("tokenizer", "--vocabulary", "1")
+    _, said, code = call_darl("tokenizer", "--vocabulary", "1")
     assert (code, said) == (2, "error: --vocabulary must be at least 2, got 1\n")
 
 

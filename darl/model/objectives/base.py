@@ -83,7 +83,7 @@ class Objective(Variant):
 
     @property
     def takes_adaptive_noise(self) -> bool:
-        """Whether it has `denoising_errors`, which a noise schedule that follows the losses needs."""
+        """Whether it has `estimation_errors`, which a noise schedule that follows the losses needs."""
         return False
 
     @property
@@ -133,12 +133,14 @@ class Objective(Variant):
         A formula, since it is evaluated for every trial; see `TrunkConfig.trunk_flops`.
         """
 
-    def denoising_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def estimation_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """The signal fractions of the patches that count in the loss, and the mean squared errors of their estimates.
 
         Both (n). prediction: what `loss` gave for these patches and draws. Where `takes_adaptive_noise`.
         """
-        raise NotImplementedError
+        raise UserError(
+            f"must estimate clean patches for a schedule that follows the losses, got {self.kind!r}", field="objective"
+        )
 
     def denoiser(
         self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws = MappingProxyType({})

@@ -87,7 +87,7 @@ class Diffusion(NextPatch):
         """Where the loss is that of clean patches."""
         return self.prediction == "x0"
 
-    def denoising_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def estimation_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         errors = (prediction.float() - self.targets(patches)).square().mean(2)
         counts = counted(draws, patches.shape[1])
         return (
