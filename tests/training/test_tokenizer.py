@@ -288,7 +288,7 @@ def test_models_and_tokenizers_are_not_taken_for_each_other(folder: Path, reader
     with pytest.raises(UserError, match=r"^tokenizer must be a checkpoint of darl tokenizer, not of a model"):
         read_tokenizer(reader, 1, 2)
     for load in (checkpoint.load_pretrained, darl.load):
-        with pytest.raises(UserError, match=r"^checkpoint must be of a model \(this is a tokenizer"):
+        with pytest.raises(UserError, match=r"^checkpoint must be of a model, and this is a tokenizer"):
             load(folder)
-    with pytest.raises(UserError, match=r"^init must be of a model \(this is a tokenizer"):
+    with pytest.raises(UserError, match=r"^init must be of a model, and this is a tokenizer"):
         read_initialization(str(folder), BASE)
