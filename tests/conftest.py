@@ -55,9 +55,9 @@ def few_digits(digits: Dataset) -> Dataset:
     return dataclasses.replace(digits, train=train, validation=validation)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    """Tests run side by side."""
+    """Tests run side by side; and a sum's last bit depends on the number of threads, in a module's fixtures, too."""
     torch.set_num_threads(1)
 
 
