@@ -15,15 +15,18 @@ for all    column         column by column
            random         one fixed order for all images, drawn once
 One order  two_stream, position_instruction, target_aware: the ways of XLNet, RandAR and RAR to tell the model which
 for each   patch comes next (darl/model/random_orders.py). annealed: RAR's whole recipe, target_aware that becomes the
-           raster between half and three quarters of the training. Their features are read without mask, those of the
-           others with it; `--protocols linear:mask=removed` reads all without.
+           raster between half and three quarters of the training. learned and learned_hard: drawn from a distribution
+           that is trained beside the model, towards a small loss and towards a large one. Their features are read
+           without mask, those of the others with it; `--protocols linear:mask=removed` reads all without.
 Design     Every order with the same seeds, against the raster: same initial weights, same batches, same noise.
 Objective  The linear probe's accuracy on frozen features.
-Cost       The default (digits, a nano model, 12 orders × 3 seeds of 15 epochs): some 3 minutes on 2 cores for the 8
+Cost       The default (digits, a nano model, 14 orders × 3 seeds of 15 epochs): some 3 minutes on 2 cores for the 8
            fixed orders, and 1.7 times as many operations for all: a step of two_stream and of position_instruction has
            1.8 times those of another.
 Result     RESULTS/patch_order/trials and curves; column `random_order` tells orders for each image apart. The figure
-           `sequence` shows the loss along the sequence and in place (val_loss_by_step and val_loss_by_patch in curves).
+           `sequence` shows the loss along the sequence and in place (val_loss_by_step and val_loss_by_patch in curves),
+           `orders` the paths. `darl orders` ranks the orders before any training, and with --results says whether that
+           ranking foretold the answer.
            The same command with more --seeds adds seeds; from six seeds on, the report says which differences are
            significant.
 """
@@ -35,7 +38,7 @@ from darl.cli.sweep import run_sweep
 from darl.experiment import Experiment
 from darl.model.orders import Order
 from darl.model.positions import Absent
-from darl.model.random_orders import RandomOrder, TargetAware
+from darl.model.random_orders import Learned, RandomOrder, TargetAware
 from darl.sweep.design import Design
 from darl.sweep.space import Point
 from darl.variants import require
@@ -71,7 +74,7 @@ def _drawn(base: Experiment) -> dict[str, Point]:
         return {}
     kinds = RandomOrder.kinds()
     fit = {name: kind() for name, kind in kinds.items() if not (kind.needs_position and base.position == Absent())}
-    every = {**fit, "annealed": ANNEALED}
+    every = {**fit, "learned_hard": Learned(seeks="high_loss"), "annealed": ANNEALED}
     return {label: {"order": "raster", "random_order": str(own), "causal": False} for label, own in every.items()}
 
 

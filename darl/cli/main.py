@@ -15,6 +15,7 @@ COMMANDS = {
     "embed": "the features of every image of a data set, as a Parquet file",
     "export": "a pretrained encoder in the files of timm, the Hugging Face Hub, ONNX",
     "generate": "draw images with a checkpoint, patch by patch",
+    "orders": "patch orders ranked by how evenly hard they are, before anything is trained",
     "report": "the answer that a sweep's tables give",
     "doctor": "what this machine and installation can do",
 }

@@ -48,6 +48,7 @@ class Darl(nn.Module):
         self.decoder = config.objective.build(config)
         self.decoder.apply(reset)
         self.adaptation = None if config.noise is None else config.noise.adaptation()
+        self.order_policy = None if config.random_order is None else config.random_order.policy(config.patches)
 
     @property
     def schedule(self) -> Noise | None:
@@ -69,7 +70,7 @@ class Darl(nn.Module):
         """The random tensors that the objective's loss needs for these rows of a batch, by name.
 
         A row's draws depend only on `purpose` (for example seed and step), the row (see `darl.randomness`) and, with
-        random orders, the `progress` of training in [0, 1].
+        random orders, the `progress` of training in [0, 1] or what was learned of orders.
         """
         draws = self.objective.draws(self.config, self.schedule)
         own = {name: draw_rows(draw, rows, *purpose, name, device=device) for name, draw in draws.items()}
@@ -81,7 +82,7 @@ class Darl(nn.Module):
         """With random orders, those of these rows alone, as `draw` gives them; none for a fixed order."""
         if self.config.random_order is None:
             return {}
-        draw = self.config.random_order.draw(self.config.patches, progress)
+        draw = self.config.random_order.draw(self.config.patches, progress, self.order_policy)
         return {DRAWN: draw_rows(draw, rows, *purpose, DRAWN, device=device)}
 
     def forward(
@@ -116,10 +117,14 @@ class Darl(nn.Module):
 
     @torch.no_grad()
     def observe(self, images: Tensor, draws: Draws, prediction: Tensor) -> None:
-        """Show a noise schedule that follows the losses how well `forward` predicted; nothing for others."""
+        """Show what follows the losses, noise schedule or orders, how well `forward` predicted; nothing for others."""
+        if self.adaptation is None and self.order_policy is None:
+            return
+        patches, _ = self.encoder.patches(images)
         if self.adaptation is not None:
-            patches, _ = self.encoder.patches(images)
             self.adaptation.observe(*self.objective.estimation_errors(patches, prediction, draws))
+        if self.order_policy is not None:
+            self.order_policy.observe(draws[DRAWN], self.objective.patch_errors(patches, prediction))
 
     def forward_features(
         self, images: "Float[Tensor, 'batch channels height width']"

@@ -21,6 +21,9 @@ An order may be *annealed* from random to the fixed one, `TrunkConfig.order` (RA
 in a random order is 1 up to `random_until` of the training, 0 from `fixed_from` on, and falls linearly between. With
 both 1 it is 1 to the end. RAR has 0.5 and 0.75. An order depends on seed, step, row and r alone, and r on the step.
 
+The orders that are drawn may be *learned* (`Learned`): more often those that make the loss small, or those that make it
+large.
+
 Sources: XLNet (Yang et al. 2019, arXiv 1906.08237, section 2.3, and `two_stream_rel_attn` of the authors' code), by
 which DARL reads random orders (arXiv 2403.05196, appendix); RandAR (Pang et al. 2024, arXiv 2412.01827, section
 3); RAR (Yu et al. 2024, arXiv 2411.00776, section 3). Unlike in XLNet every patch is predicted, not a sixth.
@@ -38,6 +41,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darl.aspects import Aspect, changes
+from darl.model.order_policy import OrderPolicy
 from darl.model.patches import take
 from darl.model.positions import Absent
 from darl.model.trunk import Trunk
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
 
     from darl.model.encoder_config import TrunkConfig
 
-__all__ = ["DRAWN", "OrderReader", "PositionInstruction", "RandomOrder", "TargetAware", "TwoStream"]
+__all__ = ["DRAWN", "Learned", "OrderReader", "PositionInstruction", "RandomOrder", "TargetAware", "TwoStream"]
 
 DRAWN = "order"
 """The name of the drawn orders (B, N) among the draws of a batch."""
@@ -116,8 +120,19 @@ class RandomOrder(Variant):
             return 1.0
         return max(0.0, (self.fixed_from - progress) / max(self.fixed_from - self.random_until, 1e-12))
 
-    def draw(self, patches: int, progress: float) -> Callable[[int, torch.Generator], Tensor]:
-        """(n, generator) → n orders (n, N), each a permutation of the N indices into the patch order."""
+    def policy(self, patches: int) -> OrderPolicy | None:
+        """The distribution of the orders before the first step, where it is learned; None where it is not."""
+        return None
+
+    def draw(
+        self, patches: int, progress: float, policy: OrderPolicy | None = None
+    ) -> Callable[[int, torch.Generator], Tensor]:
+        """(n, generator) → n orders (n, N), each a permutation of the N indices into the patch order.
+
+        policy: the distribution that was learned.
+        """
+        if policy is not None:
+            return policy.draw
         share = self.share(progress)
 
         def order(count: int, generator: torch.Generator) -> Tensor:
@@ -187,6 +202,39 @@ class TargetAware(RandomOrder):
     def trunk_flops(self, config: "TrunkConfig") -> float:
         """As for a fixed order."""
         return config.trunk_flops(config.patches - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned(TargetAware):
+    """Target-aware, with orders drawn from a distribution that is trained beside the model (`OrderPolicy`).
+
+    seeks: `low_loss` or `high_loss`, what the orders are to lead to. By the chain rule an image's likelihood is the
+    same in every order for a model that has learned all; the mean squared error is not, nor is what must be learned for
+    it. Which of the two gives better features is open. rate: how far one optimiser step moves the patches' scores,
+    above 0; they begin equal, so orders begin uniform. prior: how much higher the score of the fixed order's first
+    patch begins than that of its last, 0 or more (REOrder: 1).
+
+    The orders are drawn to the end: `random_until` must be 1.
+    """
+
+    kind: ClassVar[str] = "learned"
+    seeks: str = changes(Aspect.INPUT, default="low_loss")
+    rate: float = changes(Aspect.INPUT, default=0.1)
+    prior: float = changes(Aspect.INPUT, default=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.seeks in _SIGNS, "random_order.seeks", f"be {' or '.join(_SIGNS)}", self.seeks)
+        require(0 < self.rate <= 100, "random_order.rate", "be above 0 and at most 100", self.rate)
+        require(0 <= self.prior <= 100, "random_order.prior", "be between 0 and 100", self.prior)
+        require(self.random_until == 1, "random_order.random_until", "be 1 for learned orders", self.random_until)
+
+    def policy(self, patches: int) -> OrderPolicy:
+        """See `RandomOrder.policy`."""
+        return OrderPolicy(patches, sign=_SIGNS[self.seeks], rate=self.rate, prior=self.prior)
+
+
+_SIGNS = {"low_loss": -1, "high_loss": 1}
 
 
 class _Told(OrderReader):

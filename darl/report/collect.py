@@ -7,7 +7,7 @@ import pandas as pd
 from darl.experiment import Experiment, read_experiments
 from darl.metrics import ENLARGED_PROBE
 from darl.records import flatten
-from darl.report.adapted import on_adapted
+from darl.report.adapted import on_adapted, on_learned_orders
 from darl.report.deciding import on_the_split
 from darl.report.findings import Findings, find
 from darl.results.tables import Results
@@ -87,8 +87,8 @@ def _other_data(base: Experiment, experiment: Experiment) -> Record:
 
 
 def _beside_the_answer(finding: Findings, trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
-    """Notes on the images that decided, schedules that adapt, the pilot and enlarged images, where there are any."""
-    measured = [*on_the_split(finding), *on_adapted(finding)]
+    """Notes on the images that decided, what adapts, the pilot and enlarged images, where there are any."""
+    measured = [*on_the_split(finding), *on_adapted(finding), *on_learned_orders(finding)]
     return [*measured, *_on_the_pilot(finding, trials, curves), *_on_enlarged_images(finding, trials)]
 
 

@@ -15,7 +15,7 @@ from darl.data import Batch, Dataset, steps_per_epoch
 from darl.experiment import Experiment
 from darl.model.darl import Darl
 from darl.model.objectives.base import LABELS, Draws
-from darl.training.adapted import adapted_columns
+from darl.training.adapted import adapted_columns, order_columns
 from darl.training.loop import MicrobatchLoss
 from darl.training.parallel import World
 from darl.variants import require
@@ -78,15 +78,16 @@ class PretrainingTask(Task):
         return microbatch_losses(model, batch.images, first, size, self.experiment.seed, step, labels, progress)
 
     def after_step(self, model: nn.Module, world: World) -> None:
-        """Adapt a noise schedule that follows the losses."""
+        """Adapt what follows the losses: a noise schedule, a distribution of orders."""
         assert isinstance(model, Darl)
-        if model.adaptation is not None:
-            model.adaptation.update(world.sum)
+        for follower in filter(None, (model.adaptation, model.order_policy)):
+            follower.update(world.sum)
 
     def state_columns(self, model: nn.Module) -> Mapping[str, float | str]:
-        """Where the noise schedule is, if it follows the losses: see `darl.training.adapted`."""
+        """Where noise schedule and orders are, if they follow the losses: see `darl.training.adapted`."""
         assert isinstance(model, Darl)
-        return {} if model.adaptation is None else adapted_columns(model.adaptation.schedule)
+        noise = {} if model.adaptation is None else adapted_columns(model.adaptation.schedule)
+        return {**noise, **order_columns(model)}
 
 
 def task_of(experiment: Experiment, dataset: Dataset) -> Task:

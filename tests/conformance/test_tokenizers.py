@@ -112,7 +112,10 @@ def test_images_of_another_size_are_read(tokenizer: Tokenizer):
 
 def test_tokens_need_a_tokenizer_and_a_tokenizer_needs_a_use():
     for objective, reads in (("tokens", None), ("mse", True)):
-        with pytest.raises(UserError, match=r"^tokenizer must be given (for objective tokens: one that darl tokenizer|where tokens are)"):
+        with pytest.raises(
+            UserError,
+            match=r"^tokenizer must be given (for objective tokens: one that darl tokenizer|where tokens are)",
+        ):
             model_of(None, objective, token_input=reads)
     with pytest.raises(UserError, match=r"^tokenizer must be left out where its tokens are neither read nor predicted"):
         model_of(Levels(), "mse", token_input=None)

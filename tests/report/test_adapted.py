@@ -1,4 +1,4 @@
-"""Where a schedule that follows the losses has come to: the note, the map, the distributions."""
+"""Where schedules and orders that follow the losses have come to: the notes and the figures."""
 
 from dataclasses import replace
 
@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from darl.model.noise import Beta
-from darl.report.adapted import learned_schedules, on_adapted, places
+from darl.report.adapted import learned_schedules, on_adapted, on_learned_orders, places
 from darl.report.collect import findings_of
 from darl.report.findings import Findings, find
-from darl.training.adapted import COLUMNS, adapted_columns
-from tests.report.example_trials import SEARCH, row
+from darl.training.adapted import COLUMNS, ORDER_SCORES, adapted_columns
+from tests.report.example_trials import ORDERS, SEARCH, row
 from tests.report.figures.example_figures import curves, drawn_figure, search_rows, table
 
 GUEST = {"noise": "infonoise"}
@@ -63,3 +63,36 @@ def test_tables_without_such_trials_or_columns_have_no_note() -> None:
     assert on_adapted(finding) == []
     old = replace(finding, trials=finding.trials.drop(columns=[*COLUMNS]))
     assert on_adapted(old) == []
+
+
+LEARNS = {"random_order": "learned", "causal": False}
+DRAWN = replace(ORDERS, cells={"raster": {"order": "raster"}, "learned": LEARNS})
+
+
+def learned(*scores: str) -> Findings:
+    """A design with trials of learned orders that ended with these scores."""
+    rows = [row(DRAWN.experiment(LEARNS, repeat), 0.8, **{ORDER_SCORES: text}) for repeat, text in enumerate(scores)]
+    rows += [row(DRAWN.experiment({"order": "raster"}, repeat), 0.7) for repeat in range(len(scores))]
+    (finding,) = find(DRAWN, table(rows))
+    return finding
+
+
+def test_the_note_on_learned_orders_says_how_far_they_are_from_random_and_whether_seeds_agree() -> None:
+    rising, falling = (" ".join(str(patch / 15) for patch in path) for path in (range(16), reversed(range(16))))
+    early = "a patch of the early quarter comes before one of the late quarter 1.6 times as often as after it"
+    assert on_learned_orders(learned(rising)) == [f"learned has learned its orders (one trial): {early}"]
+    for second, tau in ((rising, "1.00"), (falling, "-1.00")):
+        (note,) = on_learned_orders(learned(rising, second))
+        assert note == (
+            f"learned has learned its orders (2 trials): {early}; the seeds' orders agree with Kendall's tau {tau}"
+        )
+
+
+def test_the_figure_of_orders_shows_the_most_probable_one() -> None:
+    chart = drawn_figure("orders", learned(" ".join(str(patch) for patch in range(16))))
+    titles = [axes.get_title(loc="left") for axes in chart.figure.axes]
+    assert titles[:2] == ["raster", "learned"]
+    path = chart.figure.axes[1].lines[1].get_xydata()
+    assert path is not None
+    assert [4 * row + column for column, row in path.tolist()] == [*reversed(range(16))]
+    assert "Of learned orders the most probable one is shown" in chart.caption

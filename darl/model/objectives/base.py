@@ -142,6 +142,13 @@ class Objective(Variant):
             f"must estimate clean patches for a schedule that follows the losses, got {self.kind!r}", field="objective"
         )
 
+    def patch_errors(self, patches: Tensor, prediction: Tensor) -> "Float[Tensor, 'batch patches']":
+        """The mean squared errors of the estimated patches. Where `takes_random_order`.
+
+        prediction: what `loss` gave for these patches.
+        """
+        raise UserError(f"must estimate patches for orders that are learned, got {self.kind!r}", field="objective")
+
     def denoiser(
         self, encoder: Trunk, decoder: nn.Module, patches: Tensor, draws: Draws = MappingProxyType({})
     ) -> Denoiser:

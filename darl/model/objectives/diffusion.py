@@ -88,7 +88,7 @@ class Diffusion(NextPatch):
         return self.prediction == "x0"
 
     def estimation_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        errors = (prediction.float() - self.targets(patches)).square().mean(2)
+        errors = self.patch_errors(patches, prediction)
         counts = counted(draws, patches.shape[1])
         return (
             (draws["gamma"].flatten(), errors.flatten()) if counts is None else (draws["gamma"][counts], errors[counts])

@@ -163,6 +163,10 @@ class NextPatch(PixelObjective):
             loss = loss + head.loss(context[:, :-number], targets[:, number:], own)[0]
         return loss / (1 + len(decoder.ahead)), prediction
 
+    def patch_errors(self, patches: Tensor, prediction: Tensor) -> Tensor:
+        """See `Objective.patch_errors`."""
+        return (prediction.float() - self.targets(patches)).square().mean(2)
+
     def flops(self, config: TrunkConfig) -> float:
         """The trunk's, and `patch_flops` for each decoder's patches: N, N - 1, ….
 

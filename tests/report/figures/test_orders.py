@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from darl.model.orders import Order
-from darl.report.figures.orders import draw_order
+from darl.report.figures.orders import draw_path
 from tests.report.figures.example_figures import axes
 
 
@@ -13,7 +13,7 @@ class TestOrders:
     @pytest.mark.parametrize("grid", [(4, 4), (3, 5), (14, 14)])
     def test_the_drawn_path_is_the_order(self, kind: str, grid: tuple[int, int]) -> None:
         order, drawn = Order.parse(kind), axes()
-        draw_order(order, grid, drawn)
+        draw_path(order.permutation(*grid), grid, drawn)
         path = order.permutation(*grid).numpy()
         line = max(drawn.lines, key=lambda own: own.get_zorder() if len(np.asarray(own.get_xdata())) > 1 else -1)
         visited = np.asarray(line.get_ydata()) * grid[1] + np.asarray(line.get_xdata())
