@@ -28,14 +28,14 @@ from darl.variants import require
 
 __all__ = ["Claim", "Difference", "Evidence", "evidence", "read_claims"]
 
-FAMILIES = ("noise", "objective", "order", "position")
+FAMILIES = ("noise", "objective", "order", "position", "random_order", "tokenizer")
 """Columns of a variant's kind; its options' columns begin with them."""
 
 MOST = 10_000
 """Seeds up to which the number that a difference takes is sought."""
 
 Settings = Mapping[str, Any]
-"""Values by column, as `noise_a`."""
+"""Values by column, as `noise_a`; "" where the trial has none, as `token_input` of a model that reads pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,15 +168,16 @@ def _cell(claim: Claim, flat: Settings) -> str | None:
 
 
 def _has(flat: Settings, settings: Settings) -> bool:
-    return all(flat.get(name) == value for name, value in settings.items())
+    return all(flat.get(name) == (None if value == "" else value) for name, value in settings.items())
 
 
 def in_words(settings: Settings) -> str:
-    """`noise beta, a 1, b 1`: an option without the name of what it belongs to."""
+    """`noise beta, a 1, b 1`: an option without the name of what it belongs to; `tokenizer none`."""
     parts: list[str] = []
     for name, value in settings.items():
         family = next((each for each in FAMILIES if name.startswith(f"{each}_") and each in settings), None)
         shown = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
+        shown = shown or "none"
         parts.append(f"{name.removeprefix(f'{family}_') if family else name} {shown}")
     return ", ".join(parts)
 
