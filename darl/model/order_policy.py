@@ -38,6 +38,9 @@ __all__ = ["OrderPolicy", "log_probability_gradient"]
 _UNIT = 2**24
 """Sums are of integers, in units of 1 / `_UNIT`: they do not depend on the order, so neither on workers."""
 
+FARTHEST = 600.0
+"""How far a score is below the highest at most in a gradient: exp(-745) is 0, and its quotients would be NaN."""
+
 MOMENTUM = 0.9
 """Share of the older steps in the running means."""
 
@@ -128,7 +131,7 @@ def log_probability_gradient(
 
     weights: for each step along the order.
     """
-    strengths = torch.exp(scores - scores.max())[orders]
+    strengths = torch.exp((scores - scores.max()).clamp(min=-FARTHEST))[orders]
     left = strengths.flip(1).cumsum(1).flip(1)
     along = weights - strengths * (weights / left).cumsum(1)
     return torch.zeros_like(along).scatter(1, orders, along)
