@@ -101,7 +101,8 @@ def _design(options: Options, fitted: Sequence[tuple[str, int]], ahead: Sequence
 
 
 def _forecasts(sweep: Scaling, trials: "pd.DataFrame") -> dict[str, Forecast]:
-    """What each group's law foretells for the cells of the next size; nothing before any trial has run."""
+    """What each group's law foretells for the cells of the next size; nothing before a trial has finished."""
+    trials = trials if trials.empty else trials.loc[trials["status"] == "finished"]  # others have no length
     if trials.empty:
         return {}
     from darl.sweep.scaling_law import fit, runs_of  # here, since flags are checked before what takes time to import
