@@ -55,7 +55,10 @@ def patch_order(options: Options) -> Design:
     cells: dict[str, Point] = {kind: {"order": kind} for kind in Order.kinds()}
     if which != "fixed":
         drawn = _drawn(base)
-        require(which == "all" or bool(drawn), "objective", "be mse or diffusion for --orders drawn", kind)
+        takes = which == "all" or base.objective.takes_random_order
+        require(takes, "objective", "be mse or diffusion for --orders drawn", kind)
+        remedy = f"be fixed where one of {', '.join(RandomOrder.excludes)} is set"
+        require(which == "all" or bool(drawn), "--orders", remedy, which)
         cells = ({"raster": cells["raster"]} if which == "drawn" else cells) | drawn
     return Design(
         name="patch_order",
@@ -70,7 +73,7 @@ def patch_order(options: Options) -> Design:
 
 def _drawn(base: Experiment) -> dict[str, Point]:
     """The orders for each image that the objective and the other settings allow."""
-    if not base.objective.takes_random_order or base.attention is not None:
+    if not base.objective.takes_random_order or any(getattr(base, field) is not None for field in RandomOrder.excludes):
         return {}
     kinds = RandomOrder.kinds()
     fit = {name: kind() for name, kind in kinds.items() if not (kind.needs_position and base.position == Absent())}
