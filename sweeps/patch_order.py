@@ -21,7 +21,7 @@ for each   patch comes next (darl/model/random_orders.py). annealed: RAR's whole
 Design     Every order with the same seeds, against the raster: same initial weights, same batches, same noise.
 Objective  The linear probe's accuracy on frozen features.
 Cost       The default (digits, a nano model, 14 orders × 3 seeds of 15 epochs): some 3 minutes on 2 cores for the 8
-           fixed orders, and 1.7 times as many operations for all: a step of two_stream and of position_instruction has
+           fixed orders, and twice as many operations for all: a step of two_stream and of position_instruction has
            1.8 times those of another.
 Result     RESULTS/patch_order/trials and curves; column `random_order` tells orders for each image apart. The figure
            `sequence` shows the loss along the sequence and in place (val_loss_by_step and val_loss_by_patch in curves),

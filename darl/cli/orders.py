@@ -30,8 +30,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "For each order of all images: the mean squared error of the best linear predictor of a patch\n"
         "from those before it, over all steps, at the first and at the last (in the unit of val_loss),\n"
         "and its unevenness, the standard deviation of the steps' errors over their mean. Even orders\n"
-        "come first: none of their steps is wasted. Whether that foretells good features is said with\n"
-        "--results, which holds the ranking against models trained in these orders."
+        "come first, in the hope that none of their steps is wasted. Whether they give good features is\n"
+        "said with --results, which holds the ranking against models trained in these orders."
     )
     parser.add_argument("--data", help=f"{DATA_HELP} (default: digits)")
     parser.add_argument("--image-size", type=whole, help="pixels per side (default: the data's own)")
