@@ -74,8 +74,10 @@ def _asked(flags: argparse.Namespace) -> "tuple[Dataset, int]":
 
     data = flags.data or "digits"
     usual = defaults(data)
-    sizes = {"image_size": flags.image_size or usual.image_size, "channels": usual.channels}
-    return load_data(Experiment(data=locate(data), **sizes), flags), flags.patch_size or usual.patch_size
+    patch_size = flags.patch_size or usual.patch_size
+    sizes = {"image_size": flags.image_size or usual.image_size, "model.patch_size": patch_size}
+    asked = Experiment().changed({"data": locate(data), "channels": usual.channels, **sizes})
+    return load_data(asked, flags), patch_size
 
 
 def ranking(dataset: "Dataset", patch_size: int, orders: "dict[str, Order] | None" = None) -> "pd.DataFrame":

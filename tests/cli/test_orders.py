@@ -38,6 +38,12 @@ def test_every_order_has_its_row_the_evenest_first(call_darl: CallDarl, tmp_path
     assert [f"{value:.3f}" for value in table.iloc[0][1:]] == shown[0].replace("│", "").split()[1:]
 
 
+def test_patches_need_not_be_those_of_the_default(call_darl: CallDarl) -> None:
+    out, error, code = call_darl("orders", "--image-size", 9, "--patch-size", 3)
+    assert (error, code) == ("", 0)
+    assert "hilbert" in out
+
+
 def test_a_sweep_s_means_stand_beside_it(call_darl: CallDarl, tmp_path: Path) -> None:
     out, _, code = call_darl("orders", "--results", swept(tmp_path, ORDERS, *THREE))
     assert code == 0
