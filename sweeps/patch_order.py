@@ -21,7 +21,7 @@ for each   patch comes next (darl/model/random_orders.py). annealed: RAR's whole
 Design     Every order with the same seeds, against the raster: same initial weights, same batches, same noise.
 Objective  The linear probe's accuracy on frozen features.
 Cost       The default (digits, a nano model, 14 orders × 3 seeds of 15 epochs): some 3 minutes on 2 cores for the 8
-           fixed orders, and 1.7 times as many operations for all: a step of two_stream and of position_instruction has
+           fixed orders, and twice as many operations for all: a step of two_stream and of position_instruction has
            1.8 times those of another.
 Result     RESULTS/patch_order/trials and curves; column `random_order` tells orders for each image apart. The figure
            `sequence` shows the loss along the sequence and in place (val_loss_by_step and val_loss_by_patch in curves),
@@ -55,7 +55,10 @@ def patch_order(options: Options) -> Design:
     cells: dict[str, Point] = {kind: {"order": kind} for kind in Order.kinds()}
     if which != "fixed":
         drawn = _drawn(base)
-        require(which == "all" or bool(drawn), "objective", "be mse or diffusion for --orders drawn", kind)
+        takes = which == "all" or base.objective.takes_random_order
+        require(takes, "objective", "be mse or diffusion for --orders drawn", kind)
+        remedy = f"be fixed where one of {', '.join(RandomOrder.excludes)} is set"
+        require(which == "all" or bool(drawn), "--orders", remedy, which)
         cells = ({"raster": cells["raster"]} if which == "drawn" else cells) | drawn
     return Design(
         name="patch_order",
@@ -70,7 +73,7 @@ def patch_order(options: Options) -> Design:
 
 def _drawn(base: Experiment) -> dict[str, Point]:
     """The orders for each image that the objective and the other settings allow."""
-    if not base.objective.takes_random_order or base.attention is not None:
+    if not base.objective.takes_random_order or any(getattr(base, field) is not None for field in RandomOrder.excludes):
         return {}
     kinds = RandomOrder.kinds()
     fit = {name: kind() for name, kind in kinds.items() if not (kind.needs_position and base.position == Absent())}

@@ -51,23 +51,27 @@ USUAL = {True: "32,48,64,96", False: "nano,tiny,small,base"}
 
 def scaling(options: Options) -> Scaling:
     """The sizes that the law is fitted to, at every budget."""
-    return _design(options, [*_fitted(options)], [])
+    base = options.experiment()
+    return _design(options, base, [*_fitted(base, options)], [])
 
 
 def next_size(options: Options, stages: Sequence[Sweep], trials: "pd.DataFrame") -> Scaling:
     """The same and the size after them, with what the law foretells for it."""
-    largest, size = options.flags.budgets - 1, _sizes(options)[-1]
-    whole = _design(options, [*_fitted(options)], [(size, largest), (size, largest + 1)])
+    base, largest = options.experiment(), options.flags.budgets - 1
+    size = _sizes(base, options)[-1]
+    whole = _design(options, base, [*_fitted(base, options)], [(size, largest), (size, largest + 1)])
     return replace(whole, forecasts=_forecasts(replace(whole, contents=stages[0].contents), trials))
 
 
-def _fitted(options: Options) -> Iterator[tuple[str, int]]:
-    return product(_sizes(options)[:-1], range(options.flags.budgets))
+def _fitted(base: Experiment, options: Options) -> Iterator[tuple[str, int]]:
+    return product(_sizes(base, options)[:-1], range(options.flags.budgets))
 
 
-def _design(options: Options, fitted: Sequence[tuple[str, int]], ahead: Sequence[tuple[str, int]]) -> Scaling:
+def _design(
+    options: Options, base: Experiment, fitted: Sequence[tuple[str, int]], ahead: Sequence[tuple[str, int]]
+) -> Scaling:
     """Sizes and numbers of budgets, those `ahead` as the next size."""
-    base, flags = options.experiment(), options.flags
+    flags = options.flags
     require(flags.budgets >= 1, "--budgets", "be at least 1", flags.budgets)
     named = {path.partition(".")[0] for path in {**options.given, **options.assigned}}
     cells: dict[str, Point] = {}
@@ -75,7 +79,7 @@ def _design(options: Options, fitted: Sequence[tuple[str, int]], ahead: Sequence
     budgets: dict[str, int] = {}
     later: list[str] = []
     for group, own in ({"": {}} if named & {"objective", "noise"} else GROUPS).items():
-        usual = _flops(base, own | _width(base, _sizes(options)[-2])) * base.epochs
+        usual = _flops(base, own | _width(base, _sizes(base, options)[-2])) * base.epochs
         for size, budget in (*fitted, *ahead):
             point = own | _width(base, size)
             epochs = epochs_at(usual * 2.0 ** (budget + 1 - flags.budgets), _flops(base, point))
@@ -101,7 +105,8 @@ def _design(options: Options, fitted: Sequence[tuple[str, int]], ahead: Sequence
 
 
 def _forecasts(sweep: Scaling, trials: "pd.DataFrame") -> dict[str, Forecast]:
-    """What each group's law foretells for the cells of the next size; nothing before any trial has run."""
+    """What each group's law foretells for the cells of the next size; nothing before a trial has finished."""
+    trials = trials if trials.empty else trials.loc[trials["status"] == "finished"]  # others have no length
     if trials.empty:
         return {}
     from darl.sweep.scaling_law import fit, runs_of  # here, since flags are checked before what takes time to import
@@ -129,8 +134,7 @@ def _flops(base: Experiment, point: Point) -> float:
     return base.changed(point).model_config.flops()
 
 
-def _sizes(options: Options) -> list[str]:
-    base = options.experiment()
+def _sizes(base: Experiment, options: Options) -> list[str]:
     given = options.flags.sizes or USUAL[base.data.startswith("digits")]
     sizes = [size.strip() for size in given.split(",")]
     known = len(set(sizes)) == len(sizes) >= 3 and all(size in SIZES or size.isdecimal() for size in sizes)

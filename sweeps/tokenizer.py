@@ -38,12 +38,12 @@ def tokenizer(options: Options) -> Design:
     base, flags = options.experiment(), options.flags
     own = base.objective.kind
     require(not base.objective.needs_tokenizer, "objective", "be that of pixels → pixels, as mse or diffusion", own)
-    lengths = sorted({max(1, base.epochs // 4), base.epochs})
+    lengths, uses = sorted({max(1, base.epochs // 4), base.epochs}), _uses(options)
     cells: dict[str, Point] = {}
     groups: dict[str, str] = {}
     for epochs in lengths:
         group = several(epochs, "epochs")
-        for words, point in _uses(options).items():
+        for words, point in uses.items():
             label = f"{words}, {group}"
             cells[label], groups[label] = {**point, "epochs": epochs}, group
     return Design(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from darl.data import steps_per_epoch
+from darl.data.content import DataContent
 from darl.experiment import Experiment
 from darl.training.memory import gibibytes
 from darl.training.parallel import Workers
@@ -13,8 +14,8 @@ __all__ = ["IMAGENET", "PAPER", "forecast", "in_gpu_hours"]
 PAPER = "paper"
 """The recipe that is for ImageNet."""
 
-IMAGENET = 1_281_167
-"""Training images of ImageNet-1k."""
+IMAGENET = DataContent(train=1_281_167, validation=50_000, classes=1000, fingerprint="unknown")
+"""ImageNet-1k, of which nothing is opened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ def in_gpu_hours(flops: float) -> str:
 
 def forecast(experiment: Experiment, images: int, workers: Workers) -> Iterator[str]:
     """Lines on what a pretraining of `images` training images costs, without its evaluations and its reading of images.
+
+    experiment: with the content of its data where it learns from labels, whose number of classes the model needs.
 
     Raises UserError where the batch does not fit the images.
     """

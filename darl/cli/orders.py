@@ -5,6 +5,8 @@
 
 import argparse
 import math
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darl.cli.flags import DATA_HELP
@@ -28,8 +30,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "For each order of all images: the mean squared error of the best linear predictor of a patch\n"
         "from those before it, over all steps, at the first and at the last (in the unit of val_loss),\n"
         "and its unevenness, the standard deviation of the steps' errors over their mean. Even orders\n"
-        "come first: none of their steps is wasted. Whether that foretells good features is said with\n"
-        "--results, which holds the ranking against models trained in these orders."
+        "come first, in the hope that none of their steps is wasted. Whether they give good features is\n"
+        "said with --results, which holds the ranking against models trained in these orders."
     )
     parser.add_argument("--data", help=f"{DATA_HELP} (default: digits)")
     parser.add_argument("--image-size", type=whole, help="pixels per side (default: the data's own)")
@@ -42,20 +44,28 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Print the ranking, and with `--results` whether it foretold what the trained models became."""
-    known = flags.output is None or flags.output.endswith(".parquet")
-    require(known, "output", "be a .parquet file", flags.output)
+    _require_writable(flags.output)
     if flags.results is None:
-        return _show(ranking(*_asked(flags)), flags)
+        _show(ranking(*_asked(flags)), flags)
+        return
     for name in ("data", "image_size", "patch_size"):
         require(getattr(flags, name) is None, name, "be left out with --results", getattr(flags, name))
     finding = _trained(flags.results)
     orders = {
         cell: experiment.order for cell, experiment in finding.experiments.items() if experiment.random_order is None
     }
-    require(len(orders) >= 2, "results", "hold models of two orders or more", flags.results)
+    require(len(set(orders.values())) >= 2, "results", "hold models of two orders or more", flags.results)
     base, means = finding.sweep.base, finding.table.set_index("cell")[["mean", "seeds"]]
     table = ranking(load_data(base, flags), base.model.patch_size, orders).join(means, on="order")
-    return _show(table, flags, finding.metric)
+    _show(table, flags, finding.metric)
+
+
+def _require_writable(output: str | None) -> None:
+    """Raise UserError unless it is None, or a .parquet file in a folder that can be written."""
+    if output is not None:
+        folder = Path(output).parent
+        writable = output.endswith(".parquet") and folder.is_dir() and os.access(folder, os.W_OK)
+        require(writable, "output", "be a .parquet file in a folder that can be written", output)
 
 
 def _asked(flags: argparse.Namespace) -> "tuple[Dataset, int]":
@@ -64,8 +74,10 @@ def _asked(flags: argparse.Namespace) -> "tuple[Dataset, int]":
 
     data = flags.data or "digits"
     usual = defaults(data)
-    sizes = {"image_size": flags.image_size or usual.image_size, "channels": usual.channels}
-    return load_data(Experiment(data=locate(data), **sizes), flags), flags.patch_size or usual.patch_size
+    patch_size = flags.patch_size or usual.patch_size
+    sizes = {"image_size": flags.image_size or usual.image_size, "model.patch_size": patch_size}
+    asked = Experiment().changed({"data": locate(data), "channels": usual.channels, **sizes})
+    return load_data(asked, flags), patch_size
 
 
 def ranking(dataset: "Dataset", patch_size: int, orders: "dict[str, Order] | None" = None) -> "pd.DataFrame":

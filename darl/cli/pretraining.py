@@ -95,19 +95,20 @@ def pretrain(experiment: Experiment, flags: argparse.Namespace) -> None:
     """
     if flags.dry_run and flags.recipe == PAPER and flags.data == default_of("data"):
         print("no --data: for ImageNet-1k")
-        return print("\n".join(forecast(experiment, IMAGENET, workers_of(flags))))
+        return print("\n".join(forecast(replace(experiment, content=IMAGENET), IMAGENET.train, workers_of(flags))))
     tokenizer = None if flags.tokenizer is None else _tokenizer(experiment, flags)
     dataset, initial = load_data(experiment, flags), None
     if tokenizer is not None:
         experiment, described = with_tokens(experiment, flags.tokens, tokenizer), tokenizer.description
         if described is not None:  # images must look to the tokenizer as they did when it was trained
             dataset = replace(dataset, mean=described.mean, std=described.std)
+    check_labels(experiment, dataset)
+    known = experiment.knowing({} if dataset.content is None else {experiment.data: dataset.content})
     if flags.dry_run or flags.recipe == PAPER:
-        print("\n".join(forecast(experiment, len(dataset.train), workers_of(flags))), flush=True)
+        print("\n".join(forecast(known, len(dataset.train), workers_of(flags))), flush=True)
     if flags.dry_run:
         return None
     if flags.init is not None:
-        known = experiment.knowing({} if dataset.content is None else {experiment.data: dataset.content})
         start = read_initialization(flags.init, known, resample=flags.init_resample)
         experiment, initial = experiment.changed({"init": start.fingerprint}), start.weights
         print(f"starting from {flags.init}: " + "\n  ".join(start.describe()), flush=True)
@@ -140,7 +141,6 @@ def train_and_record(
     """Train, and write the rows; does nothing if the run has finished before. Raises UserError.
 
     Returns the experiment with the content of its data.
-
     name: of the folder in `--results`, where `--name` is not given. initial: the weights that the run starts from.
     """
     check_batch(experiment, dataset, flags)

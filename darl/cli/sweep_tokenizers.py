@@ -34,7 +34,7 @@ def with_trained(
 ) -> Pipeline:
     """The stages, whose cells know their tokenizers' weights; those that are missing are trained first.
 
-    Raises UserError, also where a training fails.
+    Raises UserError. Where a training fails, it says so and ends the process, as `darl tokenizer` does.
     """
     if not trainings:
         return pipeline

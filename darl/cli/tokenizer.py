@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from darl.cli.flags import Options, add_experiment_flags
 from darl.cli.parser import whole
-from darl.cli.run_flags import add_run_flags, results_root
+from darl.cli.run_flags import add_run_flags, results_root, workers_of
 from darl.storage.address import is_remote, require_name
 from darl.training.parallel import microbatch_size
 from darl.training.trackers.base import check
@@ -50,6 +50,7 @@ def run(flags: argparse.Namespace) -> None:
     experiment = tokenizer_experiment(Options(flags).experiment(), tokenizer)
     require(not (flags.no_ray and flags.workers > 1), "workers", "be 1 with --no-ray", flags.workers)
     microbatch_size(experiment, flags.workers)
+    workers_of(flags)
     check(flags.log, results)
     if flags.no_ray:
         from darl.cli.finetune import require_gpu

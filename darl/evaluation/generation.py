@@ -86,7 +86,7 @@ class GenerationProtocol(Protocol):
         """The classifier's training, and each drawn image's forward pass with a decoder's for each denoising step."""
         fitted = _classifier_config(config)
         training = FinetuneProtocol(epochs=str(self.epochs)).flops(dataset, fitted)
-        plain = replace(config, next_patches=None)
+        plain = replace(config, next_patches=None, random_order=None)
         decoder = plain.flops() - plain.trunk_flops(config.patches - 1)
         count = min(self.images, len(dataset.validation) // 2)
         return training + count * (config.trunk_flops(config.patches) + (self.steps or 32) * max(0.0, decoder))
@@ -168,13 +168,14 @@ class GenerationProtocol(Protocol):
 
 
 def _classifier_config(config: ModelConfig) -> ModelConfig:
-    """Of a Vision Transformer for the images of `config`."""
+    """Of a Vision Transformer for the images of `config`, which reads pixels whatever the model reads."""
     height, width = config.image_size
     sizes = [size for size in range(2, height + 1) if height % size == width % size == 0 and height // size <= 8]
     size = EncoderConfig(width=64, depth=4, heads=4, patch_size=sizes[0])
     return replace(
         config, size=size, order=Raster(), position=Rotary2d(), causal=False, objective=Mse(), noise=None, classes=None,
-        next_patches=None, condition=None,
+        attention=None, context_noise=None, next_patches=None, condition=None, random_order=None, tokenizer=None,
+        token_input=None,
     )  # fmt: skip
 
 

@@ -144,7 +144,7 @@ class TrunkConfig:
     """`labels`: in training the start token knows the image's class (`darl.model.objectives.condition`); None: not."""
     random_order: RandomOrder | None = None
     """In training each image is read in an order of its own (`darl.model.random_orders`); None for `order` alone.
-    Features are read without mask, so `causal` is false. Evaluation and drawing are by `order`, which it may end in."""
+    Features are read without mask, so `causal` is false. Images are drawn in `order`, which training may end in."""
     classes: int | None = None
     """Number of classes of the images' labels, for an objective that learns them; None where it is not known."""
     tokenizer: Tokenizer | None = None

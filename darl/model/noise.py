@@ -82,7 +82,10 @@ class Adaptation(nn.Module):
 
     @abstractmethod
     def observe(self, gamma: "Float[Tensor, ' patches']", losses: "Float[Tensor, ' patches']") -> None:
-        """Count a micro-batch's mean squared errors of estimated clean patches. The schedule does not change yet."""
+        """Count a micro-batch's mean squared errors of estimated clean patches. The schedule does not change yet.
+
+        A patch whose loss is NaN does not count.
+        """
 
     @abstractmethod
     def update(self, total: Callable[[Tensor], Tensor]) -> None:

@@ -22,7 +22,7 @@ in a random order is 1 up to `random_until` of the training, 0 from `fixed_from`
 both 1 it is 1 to the end. RAR has 0.5 and 0.75. An order depends on seed, step, row and r alone, and r on the step.
 
 The orders that are drawn may be *learned* (`Learned`): more often those that make the loss small, or those that make it
-large.
+large. They also depend on what was learned before the step.
 
 Sources: XLNet (Yang et al. 2019, arXiv 1906.08237, section 2.3, and `two_stream_rel_attn` of the authors' code), by
 which DARL reads random orders (arXiv 2403.05196, appendix); RandAR (Pang et al. 2024, arXiv 2412.01827, section
@@ -95,6 +95,8 @@ class RandomOrder(Variant):
     family: ClassVar[str] = "random_order"
     needs_position: ClassVar[bool] = True
     """Whether the model is told by the position encoding, so that there must be one."""
+    excludes: ClassVar[tuple[str, ...]] = ("attention", "next_patches", "condition", "token_input")
+    """The trunk's options that do not go with it."""
     random_until: float = changes(Aspect.INPUT, default=1.0)
     fixed_from: float = changes(Aspect.INPUT, default=1.0)
 
@@ -107,8 +109,7 @@ class RandomOrder(Variant):
     def check(self, config: "TrunkConfig") -> None:
         """Raise UserError where it does not fit the trunk."""
         own = f"random_order {self.kind}"
-        require(config.attention is None, "attention", f"be left out for {own}", config.attention)
-        for field in ("next_patches", "condition", "token_input"):
+        for field in self.excludes:
             require(getattr(config, field) is None, field, f"be left out for {own}", getattr(config, field))
         require(not config.causal, "causal", f"be false for {own}, whose features are read without mask", True)
         has = not (self.needs_position and isinstance(config.position, Absent))

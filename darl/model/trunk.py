@@ -28,17 +28,14 @@ class Trunk(Protocol):
     grid: Grid
     """(rows, columns) of patches of the images in training."""
     order: Tensor
-    """Raster indices (N) of the patches in the patch order."""
+    """Raster indices (N) of the patches of `grid` in the order of prediction."""
+    inverse: Tensor
+    """For each patch of `grid`, in raster order, its index in the order."""
 
     @property
     def causal(self) -> bool:
         """Whether `trunk` uses the causal mask where neither its `causal` nor its `mask` is given."""
         ...
-
-    order: Tensor
-    """Raster indices (N) of the patches of `grid` in the order of prediction."""
-    inverse: Tensor
-    """For each patch of `grid`, in raster order, its index in the order."""
 
     @property
     def tokenizer(self) -> TokenizerModel | None:

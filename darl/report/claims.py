@@ -111,16 +111,17 @@ class Evidence:
     differences: Sequence[Difference]
     verdict: str
     seeds_needed: int | None
-    """Seeds that the smallest difference would take; None where it is decided or cannot be foretold."""
+    """Seeds that the smallest difference would take; None where it is decided, a rival is missing, or all are equal."""
 
 
 def read_claims(text: str) -> list[Claim]:
     """The claims of a TOML file, `[[claim]]` each. Raises UserError."""
     try:
-        entries = tomllib.loads(text).get("claim", [])
+        entries = tomllib.loads(text).get("claim")
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"must be TOML, got an error: {error}", field="claims") from None
-    require(len(entries) > 0, "claims", "have [[claim]] entries", text[:80])
+    listed = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries) and len(entries) > 0
+    require(listed, "claims", "have [[claim]] entries", text[:80])
     return [Claim.of(entry) for entry in entries]
 
 
@@ -203,7 +204,8 @@ def _judged(claim: Claim, rows: list[_Row]) -> Evidence | None:
     ]  # fmt: skip
     complete = len(found) == claim.rivals
     verdict = _within(claim, found, complete) if claim.margin else _better(list(table["verdict"]), complete)
-    needed = None if verdict != "not decided" else _needed(claim, found, seed_sd(values, SETTING))
+    open_to_seeds = complete and verdict == "not decided"
+    needed = _needed(claim, found, seed_sd(values, SETTING)) if open_to_seeds else None
     return Evidence(claim=claim, experiment=rows[0][3], differences=found, verdict=verdict, seeds_needed=needed)
 
 

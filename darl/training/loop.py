@@ -74,7 +74,9 @@ class Loop:
     ):
         self.model, self.config, self.device, self.world = model, config, device, world
         self.steps_per_epoch = steps_per_epoch
-        self.ema = ModelEmaV3(model, decay=config.ema, use_warmup=True) if config.ema else None
+        # one tensor after another where it is sharded: torch takes no list of sharded tensors and whole buffers
+        foreach = not execution.sharded
+        self.ema = ModelEmaV3(model, decay=config.ema, use_warmup=True, foreach=foreach) if config.ema else None
         bfloat16 = is_bfloat16(precision, device)
         self.parallel = data_parallel(model, world, execution, device, bfloat16=bfloat16)
         if self.ema is not None and execution.sharded:  # part by part, as the weights

@@ -73,7 +73,8 @@ class PretrainingTask(Task):
     def losses(self, model: nn.Module, batch: Batch, first: int, size: int, step: int) -> Iterator[MicrobatchLoss]:
         """See `Task.losses`."""
         assert isinstance(model, Darl)
-        labels = None if self.labels is None else self.labels[batch.indices].to(batch.images.device)
+        device = batch.images.device
+        labels = None if self.labels is None else self.labels[batch.indices].to(device, non_blocking=True)
         progress = (step - 1) / self.steps
         return microbatch_losses(model, batch.images, first, size, self.experiment.seed, step, labels, progress)
 

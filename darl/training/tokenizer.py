@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from darl.data import Batch, Dataset, steps_per_epoch
+from darl.errors import UserError, reason
 from darl.experiment import Experiment
 from darl.model.encoder_config import EncoderConfig
 from darl.model.initial_weights import initialize
@@ -119,7 +121,7 @@ def read_tokenizer(name: "str | Path", channels: int, patch_size: int) -> Traine
         channels: of the images.
         patch_size: in pixels.
 
-    Raises UserError where there is none, or it is of a model.
+    Raises UserError where there is none, it cannot be read, or it is of a model.
 
     """
     text = str(name)
@@ -131,7 +133,12 @@ def read_tokenizer(name: "str | Path", channels: int, patch_size: int) -> Traine
     with local_weights(text, "tokenizer") as file:
         is_ours = file.suffix == ".safetensors"
         require(is_ours, "tokenizer", "be a checkpoint of darl tokenizer, a .safetensors file", text)
-        weights, description = read_weights(file)
+        try:
+            weights, description = read_weights(file)
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"must be a whole safetensors file, got {text!r} ({reason(error)})", field="tokenizer"
+            ) from None
     trains = description is not None and description.experiment.trains_tokenizer
     require(trains, "tokenizer", "be a checkpoint of darl tokenizer, not of a model", text)
     assert description is not None

@@ -30,15 +30,25 @@ def test_the_papers_recipe_says_what_it_costs_without_imagenet(tmp_path: Path, c
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("data", [("--recipe", "paper"), ("--data", "digits")])
+@pytest.mark.parametrize("labels", [("--objective", "supervised"), ("--condition", "labels")])
+def test_what_learning_from_labels_costs(
+    data: tuple[str, ...], labels: tuple[str, ...], tmp_path: Path, call_darl: Call
+) -> None:
+    said, error, code = call_darl("pretrain", *data, *labels, "--dry-run", "--results", tmp_path / "r")
+    assert (error, code) == ("", 0)
+    assert " M parameters " in said
+
+
 def test_a_forecast_counts_three_passes_four_with_gradient_checkpointing() -> None:
     """The operations of ViT-B in training: six for each parameter and token, and the attention."""
     paper = Experiment().changed({"model": size_of("base"), "image_size": 224, "epochs": 1, "batch_size": 4096})
-    lines = list(forecast(paper, IMAGENET, Workers()))
+    lines = list(forecast(paper, IMAGENET.train, Workers()))
     flops = 3 * paper.model_config.flops() * 312 * 4096
     assert f"{flops / 1e18:.3g} EFLOPs" in lines[1]
     assert 6 * 86e6 * 196 < flops / (312 * 4096) < 1.4 * 6 * 86e6 * 196
     repeated = Workers(execution=Execution(gradient_checkpointing=True))
-    assert f"{4 / 3 * flops / 1e18:.3g} EFLOPs" in list(forecast(paper, IMAGENET, repeated))[1]
+    assert f"{4 / 3 * flops / 1e18:.3g} EFLOPs" in list(forecast(paper, IMAGENET.train, repeated))[1]
 
 
 def test_a_forecast_divides_the_state_of_a_sharded_model() -> None:
@@ -50,9 +60,9 @@ def test_a_forecast_divides_the_state_of_a_sharded_model() -> None:
     assert shared.startswith(f"{5 * parameters / 2**30:.2f} GiB a worker for ")
 
 
-@pytest.mark.parametrize("more", [(), ("--no-ray",)])
-def test_one_worker_cannot_shard(more: tuple[str, ...], tmp_path: Path, call_darl: Call) -> None:
-    said, error, code = call_darl("pretrain", "--shard", "--results", tmp_path / "r", *more)
+@pytest.mark.parametrize("words", [("pretrain",), ("pretrain", "--no-ray"), ("tokenizer", "--no-ray")])
+def test_one_worker_cannot_shard(words: tuple[str, ...], tmp_path: Path, call_darl: Call) -> None:
+    said, error, code = call_darl(*words, "--shard", "--results", tmp_path / "r")
     message = "error: --shard must be given with two or more workers, which share the model's state, got 1\n"
     assert (said, error, code) == ("", message, 2)
     assert not (tmp_path / "r").exists()

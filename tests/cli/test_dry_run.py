@@ -83,12 +83,17 @@ def test_a_scaling_studys_next_size_is_counted_once(
     assert "in all at most 16 trials" in said
 
 
+LIKE_RAR = ("target_aware", "learned", "learned_hard", "annealed")
+"""The orders for each image that need no position encoding."""
+
+
 @pytest.mark.parametrize(
     ("flags", "cells"),
     [
-        (["--orders", "drawn"], ["raster", "two_stream", "position_instruction", "target_aware", "annealed"]),
-        (["--orders", "drawn", "--position", "absent"], ["raster", "target_aware", "annealed"]),
+        (["--orders", "drawn"], ["raster", "two_stream", "position_instruction", *LIKE_RAR]),
+        (["--orders", "drawn", "--position", "absent"], ["raster", *LIKE_RAR]),
         (["--objective", "nepa"], [*Order.kinds()]),
+        (["--condition", "labels"], [*Order.kinds()]),
     ],
     ids=" ".join,
 )
@@ -107,6 +112,9 @@ def test_orders_for_each_image_alone_need_an_objective_that_takes_them(
         run(monkeypatch, "--dry-run", "--orders", "drawn", "--objective", "nepa", sweep="patch_order")
     assert ended.value.code == 2
     assert "--objective must be mse or diffusion for --orders drawn, got 'nepa'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--dry-run", "--orders", "drawn", "--condition", "labels", sweep="patch_order")
+    assert "--orders must be fixed where one of attention, next_patches, condition, " in capsys.readouterr().err
 
 
 def test_a_masked_objectives_positions_are_compared_without_the_mask_only(

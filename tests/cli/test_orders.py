@@ -38,6 +38,12 @@ def test_every_order_has_its_row_the_evenest_first(call_darl: CallDarl, tmp_path
     assert [f"{value:.3f}" for value in table.iloc[0][1:]] == shown[0].replace("│", "").split()[1:]
 
 
+def test_patches_need_not_be_those_of_the_default(call_darl: CallDarl) -> None:
+    out, error, code = call_darl("orders", "--image-size", 9, "--patch-size", 3)
+    assert (error, code) == ("", 0)
+    assert "hilbert" in out
+
+
 def test_a_sweep_s_means_stand_beside_it(call_darl: CallDarl, tmp_path: Path) -> None:
     out, _, code = call_darl("orders", "--results", swept(tmp_path, ORDERS, *THREE))
     assert code == 0
@@ -71,10 +77,10 @@ def test_a_low_loss_is_good() -> None:
 
 
 def test_mistakes_are_one_line(call_darl: CallDarl, tmp_path: Path) -> None:
-    one_order = swept(tmp_path, SEARCH, cell("paper", 0.5, sweep=SEARCH))
-    assert "paper" in NOISES
+    one_order = swept(tmp_path, SEARCH, *(cell(name, 0.5, sweep=SEARCH) for name in list(NOISES)[:2]))
     for words, message in (
-        (["--output", "x.csv"], "--output must be a .parquet file, got 'x.csv'"),
+        (["--output", "x.csv"], "--output must be a .parquet file in a folder that can be written, got 'x.csv'"),
+        (["--output", "no/x.parquet"], "--output must be a .parquet file in a folder that can be written, got 'no/x"),
         (["--patch-size", 3], "--image-size must be a multiple of patch_size 3, got 8"),
         (["--results", tmp_path, "--data", "digits"], "--data must be left out with --results, got 'digits'"),
         (["--results", one_order], f"--results must hold models of two orders or more, got '{one_order}'"),

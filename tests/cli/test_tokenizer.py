@@ -98,6 +98,15 @@ def test_mistakes_are_one_line(call_darl, tmp_path: Path, flags: list[str], erro
     assert not (tmp_path / "results").exists()
 
 
+def test_a_torn_tokenizer_is_one_line(call_darl, tmp_path: Path) -> None:
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
+    _, said, code = call_darl("pretrain", *DATA, "--tokens", "both", "--tokenizer", torn)
+    assert code == 2
+    assert said.startswith(f"error: --tokenizer must be a whole safetensors file, got '{torn}' (")
+    assert said.count("\n") == 1
+
+
 def test_a_tokenizer_has_no_model_s_flags(call_darl) -> None:
     _, said, code = call_darl("tokenizer", "--objective", "mse")
     assert code == 2

@@ -121,6 +121,10 @@ def test_the_classifier_depends_on_the_data_alone() -> None:
     narrow, wide = (experiment().changed({"model.width": width, "order": order}).model_config
                     for width, order in ((16, "raster"), (32, "spiral")))  # fmt: skip
     assert protocol.experiment(narrow, 1000) == protocol.experiment(wide, 1000)
+    tokens = {"tokenizer": "dvae:vocabulary=4,width=8,depth=1", "token_input": True}
+    random = {"random_order": "target_aware", "causal": False}
+    for others in (tokens, random, {"attention": "prefix", "causal": False}):
+        assert protocol.experiment(experiment().changed(others).model_config, 1000) == protocol.experiment(wide, 1000)
     large = replace(narrow, image_size=(32, 32))
     assert protocol.experiment(large, 1000).model.patch_size == 4
 

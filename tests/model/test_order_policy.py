@@ -42,6 +42,15 @@ def test_the_gradient_is_autograd_s() -> None:
     torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-12)
 
 
+def test_scores_that_are_far_apart_have_a_finite_gradient() -> None:
+    scores = torch.tensor([0.0, -800.0, 5.0, -2000.0]).double()
+    orders = torch.tensor([[3, 1, 0, 2], [2, 0, 1, 3]])
+    found = log_probability_gradient(scores, orders, torch.full((2, 4), 10.0).double())
+    assert found.isfinite().all()
+    assert found[0, 3] == pytest.approx(10)  # it had no chance of being first
+    assert found[1, 2] == pytest.approx(0, abs=0.1)  # nor did this one of not being so
+
+
 def test_orders_are_drawn_as_often_as_their_probability_says() -> None:
     own, count = policy(4, prior=2.0), 40_000
     drawn = Counter(map(tuple, own.draw(count, generator()).tolist()))

@@ -73,7 +73,8 @@ def test_with_a_margin_no_rival_may_be_better_by_more() -> None:
 
 def test_every_rival_must_be_there_and_be_beaten() -> None:
     two = Claim(text="x", sweep="x", better=BETTER, than=[UNIFORM, {"noise": "beta", "noise_a": 0.5}])
-    assert only(two, trials(0.03, 0.9), trials(1.0, 0.88)).verdict == "not decided"
+    lacking = only(two, trials(0.03, 0.9), trials(1.0, 0.88))
+    assert (lacking.verdict, lacking.seeds_needed) == ("not decided", None)  # more seeds would not decide it
     assert only(two, trials(0.03, 0.9), trials(1.0, 0.88), trials(0.5, 0.87)).verdict == "confirmed"
     assert only(two, trials(0.03, 0.9), trials(1.0, 0.88), trials(0.5, 0.92)).verdict == "contradicted"
 
@@ -126,6 +127,8 @@ def test_the_papers_claims_name_columns_and_values_of_the_tables() -> None:
     ("text", "message"),
     [
         ("claims = 3", r"claims must have \[\[claim\]\] entries"),
+        ('[claim]\ntext = "x"', r"claims must have \[\[claim\]\] entries"),
+        ("claim = 3", r"claims must have \[\[claim\]\] entries"),
         ("[[claim]", "claims must be TOML"),
         ('[[claim]]\ntext = "x"\ncolour = 1', "must have the fields of a claim, got 'x'"),
         ('[[claim]]\ntext = "x"\nsweep = "x"\nbetter = {causal = true}', "than must be one setting or more"),

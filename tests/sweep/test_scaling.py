@@ -78,6 +78,16 @@ def test_what_is_foretold_comes_from_the_other_sizes_alone() -> None:
         assert forecast.value == pytest.approx(row["val_loss"], rel=0.02)
 
 
+def test_a_failed_trial_does_not_change_what_is_foretold() -> None:
+    functions, options = script("--objective", "mse")
+    first = functions["scaling"](options)
+    rows = rows_of(first)
+    failed = {**rows[0], "status": "failed", "epochs": 0, "images_seen": 0, "flops": None, "val_loss": None}
+    expected = functions["next_size"](options, [first], table(rows)).forecasts
+    assert functions["next_size"](options, [first], table([failed, *rows])).forecasts == expected
+    assert functions["next_size"](options, [first], table([failed])).forecasts == {}
+
+
 @pytest.mark.parametrize("sizes", ["32,48", "32,48,48", "32,48,large-ish", "32,48,50"])
 def test_sizes_that_cannot_be_used_are_refused(sizes: str) -> None:
     functions, options = script("--sizes", sizes)

@@ -14,6 +14,7 @@ from darl.errors import UserError
 from darl.finetuning import Finetuning
 from darl.model.encoder_config import EncoderConfig
 from darl.model.objectives.base import Objective
+from darl.model.tokenizers.dvae import Dvae
 from darl.optim import Optimizer
 from darl.storage.folder import ResultsFolder
 from darl.training import checkpoint
@@ -52,6 +53,8 @@ def _two_workers(worker: Worker) -> dict[str, Any]:
     gave["resumed"] = worker.fit("resumed", trained, resume=cut.saved)
     assert ddp.saved is not None
     gave["from ddp"] = worker.fit("from-ddp", trained, resume=ddp.saved.with_name("step-00000004"))
+    tokens = experiment(**AVERAGED, tokenizer=Dvae(vocabulary=4, width=8, depth=1), token_input=True)
+    gave["tokens"], gave["tokens, sharded"] = worker.fit("tokens", tokens, PLAIN), worker.fit("tokens-sharded", tokens)
     dist.destroy_process_group()
     if worker.rank == 0:
         worker.size = 1
@@ -67,6 +70,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
 def test_sharded_workers_give_the_losses_and_weights_of_ddp(ran: dict[str, Ran]) -> None:
     assert len(ran["ddp"].losses) == 6
     close(ran["whole"], ran["ddp"])
+
+
+def test_a_sharded_model_may_hold_a_tokenizer(ran: dict[str, Ran]) -> None:
+    """Which no worker shares: its weights are buffers."""
+    close(ran["tokens, sharded"], ran["tokens"])
 
 
 def test_a_killed_sharded_run_is_resumed_bit_for_bit(ran: dict[str, Ran]) -> None:

@@ -77,7 +77,6 @@ class Objective(Variant):
     """Whether it can be trained with an order for each image, `TrunkConfig.random_order`."""
     needs_labels: ClassVar[bool] = False
     """Whether its loss needs the images' labels: then `LABELS` is among the draws that `loss` is given."""
-
     needs_tokenizer: ClassVar[bool] = False
     """Whether it predicts tokens, so that the model needs a tokenizer (`TrunkConfig.tokenizer`)."""
 
@@ -134,7 +133,7 @@ class Objective(Variant):
         """
 
     def estimation_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """The signal fractions of the patches that count in the loss, and the mean squared errors of their estimates.
+        """The patches' signal fractions, and the mean squared errors of their estimates; NaN for those without loss.
 
         Both (n). prediction: what `loss` gave for these patches and draws. Where `takes_adaptive_noise`.
         """

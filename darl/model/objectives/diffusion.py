@@ -88,11 +88,9 @@ class Diffusion(NextPatch):
         return self.prediction == "x0"
 
     def estimation_errors(self, patches: Tensor, prediction: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        errors = self.patch_errors(patches, prediction)
-        counts = counted(draws, patches.shape[1])
-        return (
-            (draws["gamma"].flatten(), errors.flatten()) if counts is None else (draws["gamma"][counts], errors[counts])
-        )
+        errors, counts = self.patch_errors(patches, prediction), counted(draws, patches.shape[1])
+        errors = errors if counts is None else errors.masked_fill(~counts, math.nan)
+        return draws["gamma"].flatten(), errors.flatten()
 
     def knows_gamma(self, config: TrunkConfig) -> bool:
         """Whether the decoder is told gamma, or can tell it by looking at a patch."""

@@ -145,8 +145,9 @@ class LossProfile(Adaptation):
         place = (gamma.double().logit() + LIMIT) * (BINS / (2 * LIMIT))
         bins = place.nan_to_num(0.0).clamp(0, BINS - 1).long().flatten()
         units = (losses.double().nan_to_num(0.0).clamp(0, 2**14) * _UNIT).round().long().flatten()
+        counts = (~losses.isnan()).long().flatten()  # not by selection, which would wait for a GPU
         self.pending[0].index_add_(0, bins, units)
-        self.pending[1].index_add_(0, bins, torch.ones_like(units))
+        self.pending[1].index_add_(0, bins, counts)
 
     @torch.no_grad()
     def update(self, total: Callable[[Tensor], Tensor]) -> None:

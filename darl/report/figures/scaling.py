@@ -1,5 +1,6 @@
 """A scaling study: loss against operations for every size, what was foretold, and loss against accuracy."""
 
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +51,7 @@ def draw(findings: "Findings", curves: pd.DataFrame) -> ReportFigure | None:
 
 
 def _losses(axes: Axes, runs: pd.DataFrame, law: Law | None, plan: ScalingPlan) -> None:
-    for look, (name, own) in zip(LOOKS, runs.groupby("name", sort=False), strict=False):
+    for look, (name, own) in zip(cycle(LOOKS), runs.groupby("name", sort=False), strict=False):
         means = own.groupby("cell", sort=False).agg({"flops": "mean", "loss": "mean"}).sort_values("flops")
         axes.plot(means["flops"] / TERA, means["loss"], label=name, **look.line)
     if law is not None:
@@ -77,7 +78,7 @@ def _losses(axes: Axes, runs: pd.DataFrame, law: Law | None, plan: ScalingPlan) 
 
 def _accuracies(axes: Axes, runs: pd.DataFrame, plan: ScalingPlan) -> None:
     measure = METRICS[plan.accuracy]
-    for look, (_, own) in zip(LOOKS, runs.groupby("name", sort=False), strict=False):
+    for look, (_, own) in zip(cycle(LOOKS), runs.groupby("name", sort=False), strict=False):
         axes.plot(
             own["loss"], measure.unit.factor * own["accuracy"], linestyle="", marker=look.marker, color=look.color,
             markersize=4,

@@ -54,6 +54,13 @@ def test_the_start_token_knows_the_class_unless_it_is_dropped() -> None:
     torch.testing.assert_close(model(images(), draws)["loss"], expected, rtol=0, atol=1e-10)
 
 
+def test_equal_labels_add_up_their_gradients_in_a_fixed_order() -> None:
+    """As `embedding`'s backward pass does; that of plain indexing adds in the order in which threads come."""
+    added = ClassCondition(3, 4)(torch.tensor([0, 0, 2]))
+    assert added.grad_fn is not None
+    assert added.grad_fn.name() == "EmbeddingBackward0"
+
+
 def test_the_stated_share_is_dropped_and_two_workers_drop_the_same() -> None:
     model = conditional()
     kept = model.draw(range(4096), 0, 1)["label_kept"]
