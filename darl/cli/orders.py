@@ -7,10 +7,10 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
+from darl.cli.data_flags import add_data_flags, located
 from darl.cli.flags import DATA_HELP
 from darl.cli.load import load_data
 from darl.cli.parser import add_memory_flags, whole
-from darl.data import locate
 from darl.experiment import Experiment
 from darl.variants import require
 
@@ -32,6 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--results, which holds the ranking against models trained in these orders."
     )
     parser.add_argument("--data", help=f"{DATA_HELP} (default: digits)")
+    add_data_flags(parser.add_argument)
     parser.add_argument("--image-size", type=whole, help="pixels per side (default: the data's own)")
     parser.add_argument("--patch-size", type=whole, help="pixels per patch side (default: 2 for digits, 4 or 16)")
     trained = "a sweep that trained models in several orders, as sweeps/patch_order.py; its data and sizes are taken"
@@ -46,7 +47,7 @@ def run(flags: argparse.Namespace) -> None:
     require(known, "output", "be a .parquet file", flags.output)
     if flags.results is None:
         return _show(ranking(*_asked(flags)), flags)
-    for name in ("data", "image_size", "patch_size"):
+    for name in ("data", "labels", "splits", "image_size", "patch_size"):
         require(getattr(flags, name) is None, name, "be left out with --results", getattr(flags, name))
     finding = _trained(flags.results)
     orders = {
@@ -63,9 +64,10 @@ def _asked(flags: argparse.Namespace) -> "tuple[Dataset, int]":
     from darl.data import defaults
 
     data = flags.data or "digits"
-    usual = defaults(data)
+    name = located(flags, data)
+    usual = defaults(name)
     sizes = {"image_size": flags.image_size or usual.image_size, "channels": usual.channels}
-    return load_data(Experiment(data=locate(data), **sizes), flags), flags.patch_size or usual.patch_size
+    return load_data(Experiment(data=name, **sizes), flags), flags.patch_size or usual.patch_size
 
 
 def ranking(dataset: "Dataset", patch_size: int, orders: "dict[str, Order] | None" = None) -> "pd.DataFrame":
