@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +58,7 @@ def open_and_say(name: str, *, image_size: int, channels: int) -> "OpenedData":
     from darl.data.dataset import open_data
 
     opened = open_data(name).looked_at(name, image_size=image_size, channels=channels)
-    print(say_found(name, opened.content, opened.found), file=sys.stderr, flush=True)
+    print(say_found(name, opened.content, opened.found), flush=True)
     return opened
 
 

@@ -20,7 +20,7 @@ __all__ = ["check_batch", "check_labels", "check_protocols", "load_data"]
 
 
 def load_data(experiment: Experiment, flags: argparse.Namespace) -> "Dataset":
-    """The data, in memory or streamed. On standard error: how it was understood, and the number of corrupt images."""
+    """The data, in memory or streamed. How it was understood is printed, on standard error what was corrupt."""
     sizes = {"image_size": experiment.image_size, "channels": experiment.channels}
     dataset = load_opened(
         experiment.data,

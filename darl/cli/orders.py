@@ -67,7 +67,10 @@ def _asked(flags: argparse.Namespace) -> "tuple[Dataset, int]":
     name = located(flags, data)
     usual = defaults(name)
     sizes = {"image_size": flags.image_size or usual.image_size, "channels": usual.channels}
-    return load_data(Experiment(data=name, **sizes), flags), flags.patch_size or usual.patch_size
+    patch_size = flags.patch_size or usual.patch_size
+    fits = sizes["image_size"] % patch_size == 0
+    require(fits, "image_size", f"be a multiple of patch_size {patch_size}", sizes["image_size"])
+    return load_data(Experiment(data=name, **sizes), flags), patch_size
 
 
 def ranking(dataset: "Dataset", patch_size: int, orders: "dict[str, Order] | None" = None) -> "pd.DataFrame":

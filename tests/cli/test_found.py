@@ -46,7 +46,7 @@ def test_every_command_prints_the_line_when_it_loads_data(people: Path, capsys: 
     flags.memory_limit, flags.loader_workers = 1.0, 0
     load_data(Options(flags).experiment(), flags)
     said = capsys.readouterr()
-    assert (said.err, said.out) == (LINE.format(people) + "\n", "")
+    assert (said.out, said.err) == (LINE.format(people) + "\n", "")
 
 
 def test_the_doctor_has_the_details(people: Path, call_darl: Call) -> None:

@@ -56,7 +56,7 @@ class Folder(Source):
     def fingerprint(self) -> str:
         """Hash of the paths below the data's folder, of the files' sizes, and of labels that the paths do not tell."""
         labels = [] if self._in_paths else self.labels or []
-        return hash_parts([*map(self._path, range(len(self))), *self._sizes, *labels])
+        return hash_parts([*map(os.fsdecode, self._paths.to_pylist()), *self._sizes, *labels])
 
     def _path(self, index: int) -> str:
         return os.fsdecode(self._paths[index].as_py())

@@ -35,7 +35,7 @@ class Walk:
     dead: list[str] = field(default_factory=list[str])
     """Links that lead nowhere or back to a folder that they lie in."""
     same: dict[str, str] = field(default_factory=dict[str, str])
-    """Where links give a file several paths: each of them → the one without links, or else the first."""
+    """Where links give a file several paths: each of them → the first without links, or else the first."""
 
     def __post_init__(self) -> None:
         self._identities = array("Q"), array("Q")
@@ -56,7 +56,7 @@ class Walk:
         """Adds a folder's files; returns its folders. above: the identities of the folders on the way to it."""
         folders: list[_Folder] = []
         with os.scandir(os.path.join(self.root, prefix)) as entries:  # noqa: PTH118
-            for entry in sorted(entries, key=lambda entry: entry.name):
+            for entry in entries:
                 if entry.name.startswith(HIDDEN):
                     continue
                 path, follows = prefix + entry.name, linked or entry.is_symlink()
@@ -73,7 +73,7 @@ class Walk:
                 elif S_ISDIR(status.st_mode):
                     self.folders.append(path)
                     folders.append((f"{path}/", follows, (*above, identity)))
-        return folders
+        return sorted(folders)
 
     def _add(self, path: str, size: int, identity: Identity, linked: bool) -> None:
         if linked:
@@ -85,16 +85,18 @@ class Walk:
 
     def _find_same(self) -> None:
         """Fills `same`. Hard links are files of their own, as they are to those who copy a folder."""
-        linked, identities = set(self._linked), list(zip(*self._identities, strict=True)) if self._linked else []
-        paths: dict[Identity, list[str]] = {identities[number]: [] for number in linked}
-        for number, identity in enumerate(identities):
-            if identity in paths and number not in linked:
-                paths[identity].append(self.files[number])
-        for number in self._linked:
-            paths[identities[number]].append(self.files[number])
-        for names in paths.values():
-            if len(names) > 1:
-                self.same |= dict.fromkeys(names, names[0])
+        if not self._linked:
+            return
+        linked, identities = set(self._linked), list(zip(*self._identities, strict=True))
+        own: dict[Identity, list[str]] = {identities[number]: [] for number in linked}
+        links: dict[Identity, list[str]] = {identity: [] for identity in own}
+        for number, (path, identity) in enumerate(zip(self.files, identities, strict=True)):
+            if identity in own:
+                (links if number in linked else own)[identity].append(path)
+        for identity, names in links.items():
+            first = min(own[identity] or names)
+            paths = {first, *names}
+            self.same |= dict.fromkeys(paths, first) if len(paths) > 1 else {}
 
 
 _Folder = tuple[str, bool, tuple[Identity, ...]]
