@@ -43,11 +43,12 @@ class Reading:
         address, *fragment = _FRAGMENT.split(name, maxsplit=1)
         if not fragment:
             return name, cls()
-        values = dict(part.partition("=")[::2] for part in fragment[0].split("&"))
+        pairs = [part.partition("=") for part in fragment[0].split("&")]
+        values = {key: unquote(value) for key, _, value in pairs}
         known = [field.name for field in fields(cls)]
         for key in values:
             require(key in known, "data", f"say {' or '.join(f'{key}=' for key in known)} after #", name)
-        return address, cls(**{key: unquote(value) for key, value in values.items()}).normalized()
+        return address, cls(**values).normalized()
 
     def normalized(self) -> Reading:
         """The one spelling: the path of a table is absolute."""

@@ -19,7 +19,7 @@ from darl.data.formats.listing import Listing
 from darl.data.formats.placing import by_folder, by_table, each_once, empty_folders
 from darl.data.found import Decision, printable
 from darl.data.reading import INNERMOST, NONE, TOP, Reading
-from darl.data.sources.base import Source, Splits
+from darl.data.sources.base import RawLabels, Source, Splits
 from darl.variants import require
 
 __all__ = ["IMAGES", "Folder", "ImageFiles"]
@@ -31,7 +31,7 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".p
 class Folder(Source):
     """A split of image files."""
 
-    def __init__(self, files: Listing, labels: Sequence[str | int] | None = None, *, in_paths: bool = True) -> None:
+    def __init__(self, files: Listing, labels: RawLabels = None, *, in_paths: bool = True) -> None:
         """labels: one for each file. in_paths: whether they are parts of the paths, so that these tell them."""
         paths = list(map(files.storage.spelled, files.paths))
         self._files = replace(files, paths=(), sizes=(), folders=frozenset(), dead=(), same={})

@@ -43,7 +43,7 @@ class Walk:
         self._visits: Counter[Identity] = Counter()
         start = Path(self.root).stat()
         # folders first that no link leads to: their paths are the files' own
-        pending, later = deque([("", False, ((start.st_dev, start.st_ino),))]), deque[_Folder]()
+        pending, later = deque[_Folder]([("", False, ((start.st_dev, start.st_ino),))]), deque[_Folder]()
         while pending or later:
             folder = pending.popleft() if pending else later.popleft()
             if self._visits[folder[2][-1]] < MOST_NAMES:
