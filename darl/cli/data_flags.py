@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from darl.data import DataContent, Decision
     from darl.data.dataset import OpenedData
 
-__all__ = ["add_data_flags", "located", "open_and_say", "require_one_set", "say_found"]
+__all__ = ["add_data_flags", "located", "open_and_say", "require_left", "require_one_set", "say_found"]
 
 
 def add_data_flags(add: Callable[..., Any]) -> None:
@@ -43,6 +43,12 @@ def located(flags: argparse.Namespace, data: str | None, usual: str = "") -> str
     if data is None:
         return read_as(usual, reads)
     return read_as(locate(data), reads)
+
+
+def require_left(flags: argparse.Namespace, data: str) -> None:
+    """Raise UserError where the flags are given with data that has labels and splits of its own."""
+    for field, value in (("data_labels", flags.labels), ("data_splits", flags.splits)):
+        require(value is None, field, f"be left out: {data} has its own", value)
 
 
 def require_one_set(flags: argparse.Namespace, data_sets: Sequence[str]) -> None:

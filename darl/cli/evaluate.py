@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from darl.cli.data_flags import add_data_flags, require_one_set
+from darl.cli.data_flags import add_data_flags, require_left, require_one_set
 from darl.cli.parser import CHECKPOINT_HELP, add_memory_flags, device_of
 from darl.variants import require
 
@@ -73,6 +73,7 @@ def run(flags: argparse.Namespace) -> None:
     if named_in(given):
         from darl.cli.dense import evaluate_dense
 
+        require_left(flags, "data with masks or boxes")
         return evaluate_dense(given, flags.checkpoint, flags.data or [], flags)
     return _evaluate(given, flags)
 

@@ -118,13 +118,14 @@ def load_target(
     target: "Target", pretrained: "Pretrained", flags: argparse.Namespace
 ) -> "tuple[Dataset, str | None]":  # fmt: skip
     """A data set at the model's size and channels, and a note on how it was split. Raises UserError."""
-    from darl.cli.data_flags import located
+    from darl.cli.data_flags import located, require_left
     from darl.cli.load import load_data
 
     experiment = pretrained.experiment
     if target.name.startswith(f"{BENCHMARK}:"):
         from darl.data.vtab import load_task, tasks_named
 
+        require_left(flags, target.name)
         (task,) = tasks_named(target.name)
         memory = int(flags.memory_limit * 2**30)
         return load_task(

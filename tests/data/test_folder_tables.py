@@ -91,7 +91,9 @@ def test_the_table_of_training_images_whose_names_the_test_images_have_too(tmp_p
     fill(root / "test", ["."], each=6)
     table = write(root / "trainLabels.csv", b"id,label\n0,a\n1,b\n2,a\n3,b\n")
     assert by_class(root, labels=str(table)) == {"train": {"a": 2, "b": 2}, "test": 6}
-    assert "1 table" in said(root)
+    assert "no labels: there are no two class folders; 1 table not read, in case of labels: trainLabels.csv" in said(
+        root
+    )
     (root / "test" / "4.png").unlink()
     (root / "test" / "5.png").unlink()
     with pytest.raises(UserError, match=r"got '0' for 'test/0\.png' and 'train/0\.png'"):

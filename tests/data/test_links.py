@@ -8,6 +8,7 @@ import pytest
 from darl.data import load
 from darl.data.formats.walk import Walk
 from darl.errors import UserError
+from tests.data.example_images import pngs, write_parquet
 from tests.data.example_layouts import by_class, fill, labels, opened, picture, said
 
 
@@ -82,6 +83,14 @@ def test_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
     said(tmp_path).encode()
     data = load(str(tmp_path), image_size=8, channels=1)
     assert (len(data.train) + len(data.validation), data.skipped, data.classes) == (6, (), ("caf\\xe9", "dog"))
+
+
+def test_parquet_files_are_read_once(tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "a.parquet", pngs(5))
+    (tmp_path / "b.parquet").symlink_to(file)
+    assert len(opened(tmp_path).sources["train"]) == 4
+    assert "1 of *.parquet left out, links to others: b.parquet" in said(tmp_path)
+    assert len(opened(tmp_path / "b*.parquet").sources["train"]) == 4
 
 
 def test_hard_links_are_files_of_their_own(tmp_path: Path) -> None:

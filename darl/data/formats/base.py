@@ -50,10 +50,14 @@ class FileFormat(ABC):
         """
         for field, value in (("data_labels", reading.labels), ("data_splits", reading.splits)):
             require(value is None, field, f"be left out: it is for image files, not for {cls.form}", value)
-        splits = cls.open(files.once())
-        own = set(files.once().paths)
-        others = every.where(lambda path: path not in own)
-        return replace(splits, found=(*splits.found, *left_out(others, cls.form)))
+        once = files.once()
+        own, read = set(files.paths), set(once.paths)
+        links = [path for path in files.paths if path not in read]
+        found = left_out(every.where(lambda path: path not in own), cls.form)
+        if links:
+            found.append(Decision.about(links, f"{len(links):,} of {cls.form} left out, links to others"))
+        splits = cls.open(once)
+        return replace(splits, found=(*splits.found, *found))
 
 
 def left_out(others: Listing, form: str) -> list[Decision]:

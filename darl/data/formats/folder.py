@@ -134,4 +134,5 @@ def _tables(
 def _hint(every: Listing) -> list[Decision]:
     """Tables that may have the labels which no folder tells."""
     tables = looks_like_labels(every.paths)
-    return [Decision.about(tables, f"{len(tables):,} tables that may hold labels not read", LABELS)] if tables else []
+    count = "1 table" if len(tables) == 1 else f"{len(tables):,} tables"
+    return [Decision.about(tables, f"{count} not read, in case of labels", LABELS)] if tables else []

@@ -126,7 +126,9 @@ class Listing:
 
     def once(self) -> "Listing":
         """Each file under one of its paths: see `same`."""
-        return self.where(lambda path: self.same.get(path, path) == path) if self.same else self
+        own = {self.same[path]: path for path in reversed(self.paths) if path in self.same}
+        own |= {path: path for path in own.keys() & set(self.paths)}
+        return self.where(lambda path: path not in self.same or own[self.same[path]] == path) if own else self
 
 
 def listing(data: str) -> Listing:
