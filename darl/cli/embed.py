@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darl.cli.data_flags import add_data_flags
 from darl.cli.parser import CHECKPOINT_HELP, device_of, whole
 from darl.variants import require
 
@@ -28,6 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
     parser.add_argument("--data", help="images to embed (default: the data that it was trained on)")
+    add_data_flags(parser.add_argument)
     parser.add_argument("--output", default="embeddings.parquet", help="the Parquet file")
     parser.add_argument("--block", type=whole, help="block after which the tokens are read (default: the last)")
     pooled = "pooling of the patches; tokens: all side by side (default: the model's own)"
@@ -71,6 +73,7 @@ def _tables(pretrained: "Pretrained", flags: argparse.Namespace) -> "Iterator[pa
     import pyarrow as pa
     import torch
 
+    from darl.cli.data_flags import located, open_and_say
     from darl.data import normalize
     from darl.data.stored import stored_images
     from darl.evaluation.subject import Readout, read_features
@@ -80,7 +83,9 @@ def _tables(pretrained: "Pretrained", flags: argparse.Namespace) -> "Iterator[pa
     require(flags.block is None or flags.block <= depth, "--block", f"be at most {depth}", flags.block)
     readout = Readout(flags.block or depth, flags.readout or model.encoder.readout)
     size = {"image_size": experiment.image_size, "channels": experiment.channels, "batch_size": flags.batch_size}
-    for batch in stored_images(flags.data or experiment.data, **size):
+    name = located(flags, flags.data, experiment.data)
+    opened = open_and_say(name, image_size=experiment.image_size, channels=experiment.channels)
+    for batch in stored_images(opened, **size):
         for name, why in batch.skipped.items():
             print(f"skipped {name}: {why}", file=sys.stderr)
         if not batch.names:

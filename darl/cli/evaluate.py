@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from darl.cli.data_flags import add_data_flags, require_left, require_one_set
 from darl.cli.parser import CHECKPOINT_HELP, add_memory_flags, device_of
 from darl.variants import require
 
@@ -28,6 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "tasks of VTAB-1k, or one as vtab:dtd, fitted on 1,000 images each and tested on the whole test split: from "
         "$DARL_DATA_ROOT/vtab/NAME, else through torchvision or the Hub, which download what they lack (tens of GB)",
     )
+    add_data_flags(parser.add_argument)
     parser.add_argument(
         "--protocols",
         "--protocol",
@@ -71,6 +73,7 @@ def run(flags: argparse.Namespace) -> None:
     if named_in(given):
         from darl.cli.dense import evaluate_dense
 
+        require_left(flags, "data with masks or boxes")
         return evaluate_dense(given, flags.checkpoint, flags.data or [], flags)
     return _evaluate(given, flags)
 
@@ -86,6 +89,7 @@ def _evaluate(given: str, flags: argparse.Namespace) -> None:
 
     protocols = Protocols.parse(given) if given else standard_evaluation()
     targets = targets_of(flags.data or [])
+    require_one_set(flags, [target.name for target in targets])
     runs = {name: checkpoint.load_pretrained(name) for name in flags.checkpoint}
     with autocast_to(flags.precision, device):
         return _judge(runs, targets, protocols, device, flags)
@@ -115,13 +119,13 @@ def _evaluate_one(
     name: str, pretrained: "Pretrained", data: str | None, protocols: "Protocols", flags: argparse.Namespace
 ) -> None:
     """One run on one data set."""
+    from darl.cli.data_flags import located
     from darl.cli.layers import write_layers
     from darl.cli.load import load_data
-    from darl.data import locate
     from darl.evaluation.subject import Subject
 
     device = device_of(flags.device)
-    experiment = pretrained.experiment.changed({"data": locate(data)} if data else {})
+    experiment = pretrained.experiment.changed({"data": located(flags, data, pretrained.experiment.data)})
     dataset = replace(load_data(experiment, flags), mean=pretrained.mean, std=pretrained.std)
     dataset = dataset if flags.test else dataset.deciding
     if flags.dry_run:

@@ -71,6 +71,8 @@ FLAGS = RECORD_FLAGS | {
     "vocabulary": "--vocabulary",
     "tokenizer.vocabulary": "--vocabulary",
     "init_resample": "--init-resample",
+    "data_labels": "--labels",
+    "data_splits": "--splits",
     "figures": "--figures",
     "claims": "--claims",
     "markdown": "--markdown",

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from darl.cli.data_flags import add_data_flags, located
 from darl.cli.parser import CHECKPOINT_HELP, count, whole
 from darl.cli.run_flags import add_run_flags, results_root, workers_of
 from darl.storage.address import is_remote, require_name
@@ -35,6 +36,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help=CHECKPOINT_HELP)
     add = parser.add_argument_group("what is trained").add_argument
     add("--data", help="labelled images (default: the data that it was pretrained on)")
+    add_data_flags(add)
     add("--scratch", action="store_true", help="start from random weights: what pretraining is to be better than")
     add("--epochs", help="passes over the training images")
     add("--batch-size", help="images per step, over all workers")
@@ -71,7 +73,6 @@ def _finetune(flags: argparse.Namespace) -> None:
 
     from darl.cli.load import load_data
     from darl.cli.pretraining import Evaluations, train_and_record
-    from darl.data import locate
     from darl.evaluation.finetune import FinetuneProtocol
     from darl.evaluation.finetuned import Accuracy, NoEvaluation
     from darl.training import checkpoint
@@ -81,7 +82,7 @@ def _finetune(flags: argparse.Namespace) -> None:
     given = {name: getattr(flags, name) for name in OPTIONS if getattr(flags, name) is not None}
     protocol = FinetuneProtocol.from_record({"kind": FinetuneProtocol.kind, "seed": flags.seed, **given})
     pretrained = checkpoint.load_pretrained(flags.checkpoint)
-    source = pretrained.experiment.changed({"data": locate(flags.data)} if flags.data else {})
+    source = pretrained.experiment.changed({"data": located(flags, flags.data, pretrained.experiment.data)})
     dataset = load_data(source, flags)
     tokenizer = pretrained.model.encoder.tokenizer  # it is kept, since a patch embedding of random tokens is no model
     if not flags.scratch or tokenizer is not None:  # random weights have seen no data, whose mean and deviation would

@@ -12,6 +12,7 @@ from functools import reduce
 from typing import Any
 
 from darl import data
+from darl.cli.data_flags import add_data_flags, located, require_one_set
 from darl.cli.fields import RECORD_FLAGS, dest, overlapping, read_assignments
 from darl.cli.parser import Parser, count, run_command, whole
 from darl.cli.recipes import RECIPES, count_warmup, recipe_for
@@ -110,7 +111,9 @@ class Options:
         for path, remedy in _NOT_SET.items():
             require(not overlapping(assigned, path), f"--set {path}", remedy, assigned.get(path))
         objective = Objective.parse(str({**given, **assigned}.get("objective", default_of("objective"))))
-        name = data.locate(name or str(flags.data))
+        if isinstance(flags.data, list):
+            require_one_set(flags, flags.data)
+        name = located(flags, name or str(flags.data))
         usual = data.defaults(name)
         image_size = assigned.get("image_size", given.get("image_size", usual.image_size))
         advised = self._advised(convert("image_size", int, str(image_size)))
@@ -184,6 +187,7 @@ def add_experiment_flags(
         group.add_argument("--data", default=default_of("data"), help=DATA_HELP)
     else:
         group.add_argument("--data", nargs="+", default=data_sets, help=f"two or more of: {DATA_HELP}")
+    add_data_flags(group.add_argument)
     group.add_argument(
         "--recipe",
         choices=list(RECIPES),

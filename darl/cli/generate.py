@@ -7,6 +7,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darl.cli.data_flags import add_data_flags
 from darl.cli.parser import CHECKPOINT_HELP, device_of, nonnegative, whole
 from darl.variants import require
 
@@ -47,6 +48,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guidance", type=nonnegative, default=1.0, help=strength)
     parser.add_argument("--prefix", type=float, metavar="PART", help=given)
     parser.add_argument("--data", help="validation images to continue (default: of the data that it was trained on)")
+    add_data_flags(parser.add_argument)
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise, and of which images are continued")
     parser.add_argument("--output", default="generated.png", help="a PNG file, with the images in a square")
     parser.add_argument(
@@ -144,13 +146,14 @@ def _true_images(pretrained: "Pretrained", flags: argparse.Namespace) -> "Tensor
     import numpy as np
     import torch
 
-    from darl.data import locate, normalize
-    from darl.data.dataset import open_data
+    from darl.cli.data_flags import located, open_and_say
+    from darl.data import normalize
     from darl.data.decode import decode_many, decode_resized
 
     experiment = pretrained.experiment
-    source = open_data(locate(flags.data or experiment.data)).sources["validation"]
     size, channels = experiment.image_size, experiment.channels
+    opened = open_and_say(located(flags, flags.data, experiment.data), image_size=size, channels=channels)
+    source = opened.sources["validation"]
     chosen = np.random.default_rng(flags.seed).permutation(len(source))[: flags.count]
     pixels = np.empty((len(chosen), channels, size, size), np.uint8)
     failed = decode_many(lambda row: decode_resized(source.read(int(chosen[row])), size, channels),

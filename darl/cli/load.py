@@ -1,10 +1,12 @@
-"""The data of a command: loaded, with a word on what was left out, and checked against the batch size."""
+"""The data of a command: loaded, with a line on how it was understood, and checked against the batch size."""
 
 import argparse
 import sys
 from typing import TYPE_CHECKING
 
 from darl import data
+from darl.cli.data_flags import open_and_say
+from darl.data.dataset import load_opened
 from darl.errors import UserError
 from darl.experiment import Experiment
 from darl.training.parallel import microbatch_size
@@ -18,11 +20,12 @@ __all__ = ["check_batch", "check_labels", "check_protocols", "load_data"]
 
 
 def load_data(experiment: Experiment, flags: argparse.Namespace) -> "Dataset":
-    """The data, in memory or streamed; corrupt images are counted and named on standard error."""
-    dataset = data.load(
+    """The data, in memory or streamed. How it was understood is printed, on standard error what was corrupt."""
+    sizes = {"image_size": experiment.image_size, "channels": experiment.channels}
+    dataset = load_opened(
         experiment.data,
-        image_size=experiment.image_size,
-        channels=experiment.channels,
+        open_and_say(experiment.data, **sizes),
+        **sizes,
         memory_limit=int(flags.memory_limit * 2**30),
         loader_workers=flags.loader_workers,
     )

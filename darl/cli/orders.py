@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darl.cli.data_flags import add_data_flags, located
 from darl.cli.flags import DATA_HELP
 from darl.cli.load import load_data
 from darl.cli.parser import add_memory_flags, whole
-from darl.data import locate
 from darl.experiment import Experiment
 from darl.variants import require
 
@@ -34,6 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "said with --results, which holds the ranking against models trained in these orders."
     )
     parser.add_argument("--data", help=f"{DATA_HELP} (default: digits)")
+    add_data_flags(parser.add_argument)
     parser.add_argument("--image-size", type=whole, help="pixels per side (default: the data's own)")
     parser.add_argument("--patch-size", type=whole, help="pixels per patch side (default: 2 for digits, 4 or 16)")
     trained = "a sweep that trained models in several orders, as sweeps/patch_order.py; its data and sizes are taken"
@@ -48,7 +49,7 @@ def run(flags: argparse.Namespace) -> None:
     if flags.results is None:
         _show(ranking(*_asked(flags)), flags)
         return
-    for name in ("data", "image_size", "patch_size"):
+    for name in ("data", "labels", "splits", "image_size", "patch_size"):
         require(getattr(flags, name) is None, name, "be left out with --results", getattr(flags, name))
     finding = _trained(flags.results)
     orders = {
@@ -73,11 +74,11 @@ def _asked(flags: argparse.Namespace) -> "tuple[Dataset, int]":
     from darl.data import defaults
 
     data = flags.data or "digits"
-    usual = defaults(data)
+    name = located(flags, data)
+    usual = defaults(name)
     patch_size = flags.patch_size or usual.patch_size
     sizes = {"image_size": flags.image_size or usual.image_size, "model.patch_size": patch_size}
-    asked = Experiment().changed({"data": locate(data), "channels": usual.channels, **sizes})
-    return load_data(asked, flags), patch_size
+    return load_data(Experiment().changed({"data": name, "channels": usual.channels, **sizes}), flags), patch_size
 
 
 def ranking(dataset: "Dataset", patch_size: int, orders: "dict[str, Order] | None" = None) -> "pd.DataFrame":

@@ -118,20 +118,21 @@ def load_target(
     target: "Target", pretrained: "Pretrained", flags: argparse.Namespace
 ) -> "tuple[Dataset, str | None]":  # fmt: skip
     """A data set at the model's size and channels, and a note on how it was split. Raises UserError."""
+    from darl.cli.data_flags import located, require_left
     from darl.cli.load import load_data
-    from darl.data import locate
 
     experiment = pretrained.experiment
     if target.name.startswith(f"{BENCHMARK}:"):
         from darl.data.vtab import load_task, tasks_named
 
+        require_left(flags, target.name)
         (task,) = tasks_named(target.name)
         memory = int(flags.memory_limit * 2**30)
         return load_task(
             task, image_size=experiment.image_size, channels=experiment.channels, memory_limit=memory,
             loader_workers=flags.loader_workers,
         )  # fmt: skip
-    dataset = load_data(experiment.changed({"data": locate(target.name)}), flags)
+    dataset = load_data(experiment.changed({"data": located(flags, target.name)}), flags)
     return (dataset if flags.test else dataset.deciding), None
 
 

@@ -11,6 +11,7 @@ from darl.data.augment import Augment, augment_batch, crop_boxes, normalize
 from darl.data.batches import Batch, batches, evaluation_batches
 from darl.data.content import DataContent
 from darl.data.dataset import Dataset, content_of, load
+from darl.data.found import Decision
 from darl.data.locate import Defaults, defaults, locate
 from darl.data.shuffle import epoch_order, steps_per_epoch
 from darl.data.splits import Images, Stream
@@ -20,6 +21,7 @@ __all__ = [
     "Batch",
     "DataContent",
     "Dataset",
+    "Decision",
     "Defaults",
     "Images",
     "Stream",

@@ -11,16 +11,18 @@ import numpy as np
 import torch
 
 from darl.data.content import DataContent, hash_parts
-from darl.data.locate import locate, no_readable_image, open_splits
+from darl.data.found import SHOWN, Decision
+from darl.data.locate import locate, open_splits
+from darl.data.sampled import no_readable_image, sampled
 from darl.data.shuffle import epoch_order
-from darl.data.sources.base import Source, Splits, hold_out, number_labels
+from darl.data.sources.base import Source, Splits, checked_labels, hold_out, number_labels, require_known_classes
 from darl.data.splits import REMOTE_THREADS, Images, Stream
 from darl.variants import require
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-__all__ = ["Dataset", "OpenedData", "content_of", "load", "load_splits", "open_data"]
+__all__ = ["Dataset", "OpenedData", "content_of", "load", "load_opened", "load_splits", "open_data"]
 
 VALIDATION, HELD_OUT = "validation", "held out of train"
 
@@ -48,6 +50,8 @@ class Dataset:
     """What `validation` holds, the images that decide: `validation`, the data's own split, or `held out of train`."""
     test: Images | Stream | None = None
     """The test split of data that has no validation split, for final figures only: see `deciding`."""
+    found: tuple[Decision, ...] = ()
+    """How splits, labels, channels and size were decided, and what was left out."""
 
     @property
     def deciding(self) -> Dataset:
@@ -79,6 +83,15 @@ class OpenedData:
     content: DataContent
     split: str
     """See `Dataset.split`."""
+    found: tuple[Decision, ...] = ()
+    """How splits and labels were decided, and what was left out."""
+
+    def looked_at(self, name: str, *, image_size: int, channels: int) -> OpenedData:
+        """The same; `found` also has how images of the sizes that there are will be read. Raises UserError."""
+        require(channels in (1, 3), "channels", "be 1 or 3", channels)
+        require(image_size >= 1, "image_size", "be at least 1", image_size)
+        seen = sampled(name, self.sources["train"]).decision(image_size, channels)
+        return replace(self, found=(*self.found, seen))
 
 
 def load(
@@ -90,20 +103,27 @@ def load(
     in the second case only. A split is decoded into memory if it fits there within `memory_limit` bytes (training
     first, test last), else it is a `Stream`, decoded by `loader_workers` processes as it is used. Raises UserError.
     """
-    require(channels in (1, 3), "channels", "be 1 or 3", channels)
-    require(image_size >= 1, "image_size", "be at least 1", image_size)
     name = locate(data)
-    return load_splits(
-        name, open_splits(name), image_size=image_size, channels=channels, memory_limit=memory_limit,
-        loader_workers=loader_workers,
-    )  # fmt: skip
+    opened = open_data(name).looked_at(name, image_size=image_size, channels=channels)
+    return load_opened(
+        name, opened, image_size=image_size, channels=channels, memory_limit=memory_limit, loader_workers=loader_workers
+    )
 
 
 def load_splits(
     name: str, splits: Splits, *, image_size: int, channels: int, memory_limit: int, loader_workers: int
 ) -> Dataset:
     """As `load`, of splits that are open already."""
-    opened = number_splits(name, splits)
+    return load_opened(
+        name, number_splits(name, splits), image_size=image_size, channels=channels, memory_limit=memory_limit,
+        loader_workers=loader_workers,
+    )  # fmt: skip
+
+
+def load_opened(
+    name: str, opened: OpenedData, *, image_size: int, channels: int, memory_limit: int, loader_workers: int
+) -> Dataset:
+    """As `load`, of data that is open already. name: its canonical name."""
     skipped: dict[str, str] = {}
     loaded: dict[str, Images | Stream] = {}
     for split, source in opened.sources.items():
@@ -128,6 +148,7 @@ def load_splits(
         content=opened.content,
         split=opened.split,
         test=loaded.get("test"),
+        found=opened.found,
     )
 
 
@@ -142,10 +163,12 @@ def open_data(name: str) -> OpenedData:
 
 
 def number_splits(name: str, splits: Splits) -> OpenedData:
-    """Splits with numbered labels; a fifth of train is held out where there is no validation split.
+    """Splits with numbered labels; a fifth of train is held out where no validation split can decide.
 
-    What decides must be no test: only images that have decided nothing say what a model is worth.
+    What decides must be no test: only images that have decided nothing say what a model is worth. And it must have
+    labels where train has.
     """
+    splits, found = _deciding(name, splits)
     stored = {"train": splits.train, "validation": splits.validation}
     sources = dict[str, Source]()
     if splits.validation is not None:
@@ -154,6 +177,8 @@ def number_splits(name: str, splits: Splits) -> OpenedData:
         sources["train"], sources["validation"] = hold_out(name, splits.train)
         if splits.test is not None:
             sources["test"] = stored["test"] = splits.test
+    others = {split: source.labels for split, source in sources.items() if source is stored.get(split)}
+    require_known_classes(name, splits.train.labels, others)
     labels, classes = number_labels(name, {split: source.labels for split, source in sources.items()}, splits.classes)
     prints = [source.fingerprint() if source else "none" for source in stored.values()]
     content = DataContent(
@@ -163,7 +188,44 @@ def number_splits(name: str, splits: Splits) -> OpenedData:
         fingerprint=hash_parts([*prints, *(classes or ())]),
         test=len(sources["test"]) if "test" in sources else None,
     )
-    return OpenedData(sources, labels, classes, content, HELD_OUT if splits.validation is None else VALIDATION)
+    split = HELD_OUT if splits.validation is None else VALIDATION
+    return OpenedData(sources, labels, classes, content, split, (*splits.found, *found, *_lacking(labels, classes)))
+
+
+def _deciding(name: str, splits: Splits) -> tuple[Splits, list[Decision]]:
+    """The splits, without a validation split that cannot decide; and what was decided."""
+    found: list[Decision] = []
+    labelled = checked_labels(name, "train", splits.train.labels) is not None
+    validation = splits.validation
+    if labelled and validation is not None and checked_labels(name, "validation", validation.labels) is None:
+        found.append(_unlabelled("validation", validation, "left out"))
+        splits = replace(splits, validation=None)
+    if splits.validation is None:
+        found.append(Decision("a fifth of train held out to decide"))
+        if splits.test is not None and labelled and checked_labels(name, "test", splits.test.labels) is None:
+            found.append(_unlabelled("test", splits.test, "without figures at the end"))
+    elif splits.test is not None:
+        found.append(Decision(f"the test split ({len(splits.test):,} images) not read"))
+    return splits, found
+
+
+def _unlabelled(split: str, source: Source, then: str) -> Decision:
+    names = [source.name(index) for index in range(min(len(source), SHOWN))]
+    decision = Decision.about(names, f"{len(source):,} images of {split} have no labels: {then}", "data_labels")
+    more = (f"and {len(source) - SHOWN:,} more",) if len(source) > SHOWN else ()
+    return replace(decision, details=decision.details + more)
+
+
+def _lacking(
+    labels: Mapping[str, Int64[np.ndarray, " images"] | None], classes: tuple[str, ...] | None
+) -> list[Decision]:
+    """Classes that have training images and none that could decide."""
+    train, validation = labels["train"], labels["validation"]
+    if classes is None or train is None or validation is None:
+        return []
+    names = [classes[number] for number in np.setdiff1d(train, validation)]
+    count = "1 class" if len(names) == 1 else f"{len(names):,} classes"
+    return [Decision.about(names, f"{count} without validation images")] if names else []
 
 
 def _decode(

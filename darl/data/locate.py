@@ -6,15 +6,15 @@ The kinds of data (`darl.data.sources.kind`) know the names; the functions here 
 from __future__ import annotations
 
 from darl.data.augment import Augment
+from darl.data.reading import NONE, Reading
+from darl.data.sampled import sampled
 from darl.data.sources.base import Source, Splits
+from darl.data.sources.files import Files
 from darl.data.sources.kind import DataKind, Defaults
 from darl.errors import UserError
+from darl.variants import require
 
-__all__ = ["Defaults", "defaults", "locate", "no_readable_image", "open_splits"]
-
-LOOKED_AT = 16  # number of first images from which a data set's image size and channels are guessed
-
-SMALL = 40  # pixels of the shorter side up to which images get CIFAR's settings
+__all__ = ["Defaults", "defaults", "locate", "open_splits", "read_as"]
 
 
 def locate(data: str) -> str:
@@ -46,13 +46,23 @@ def open_splits(name: str) -> Splits:
     return kind_of(name).open(name)
 
 
-def no_readable_image(data: str, first: str) -> UserError:
-    """The error for data without a decodable image; `first` is the first image's name and what is wrong with it."""
-    return UserError(f"must hold an image that can be read, got {data!r} where none can (first: {first})", field="data")
+def read_as(name: str, reading: Reading) -> str:
+    """The canonical name of the data of a canonical name when its files are read as the user says.
+
+    What `reading` does not say stays. Raises UserError for data that is not in files.
+    """
+    if reading == Reading():
+        return name
+    address, already = Reading.of(name)
+    for field, value in (("data_labels", reading.labels), ("data_splits", reading.splits)):
+        require(value is None or kind_of(address) is Files, field, f"be left out: {address} has its own", value)
+    reading = reading.normalized().over(already)
+    _ = reading.folders if reading.splits not in (None, NONE) else None
+    return reading.named(address)
 
 
 def defaults(data: str) -> Defaults:
-    """Settings that suit a data set: those of its kind, else by the first images' size and whether all are grey.
+    """Settings that suit a data set: those of its kind, else by images spread over it (`sampled`).
 
     Raises UserError.
     """
@@ -62,31 +72,6 @@ def defaults(data: str) -> Defaults:
 
 
 def _by_images(name: str, source: Source) -> Defaults:
-    from darl.data.decode import GREY
-
-    sizes, modes = _first_images(name, source)
-    channels = 1 if set(modes) <= set(GREY) else 3
-    image_size, patch_size = (32, 4) if min(sizes[0]) <= SMALL else (224, 16)
-    return Defaults(image_size, channels, patch_size, Augment(crop_min=0.2, flip=True))
-
-
-def _first_images(name: str, source: Source) -> tuple[list[tuple[int, int]], list[str]]:
-    from darl.data.decode import open_image, silence_pil
-
-    sizes, modes, reason = [], [], "it is empty"
-    with silence_pil():
-        for index in range(len(source)):
-            try:
-                image = open_image(source.read(index))
-            except UserError:
-                raise
-            except Exception as error:  # whatever a broken file makes PIL raise
-                reason = reason if index else f"{source.name(index)}: {error}"
-                continue
-            sizes.append(image.size)
-            modes.append(image.mode)
-            if len(modes) == LOOKED_AT:
-                break
-    if not modes:
-        raise no_readable_image(name, reason)
-    return sizes, modes
+    look = sampled(name, source)
+    image_size, patch_size = (32, 4) if look.small else (224, 16)
+    return Defaults(image_size, look.channels, patch_size, Augment(crop_min=0.2, flip=True))

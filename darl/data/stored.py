@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from darl.data.dataset import open_data
-from darl.data.locate import locate
+from darl.data.dataset import OpenedData
 from darl.data.splits import REMOTE_THREADS
 
 if TYPE_CHECKING:
@@ -35,14 +34,13 @@ class StoredImages:
     """Why other images could not be decoded, by name."""
 
 
-def stored_images(data: str, *, image_size: int, channels: int, batch_size: int) -> Iterator[StoredImages]:
+def stored_images(opened: OpenedData, *, image_size: int, channels: int, batch_size: int) -> Iterator[StoredImages]:
     """The images of all splits, no more than `batch_size` at a time in memory. Raises UserError.
 
     They are resized and cut as for an evaluation (`darl.data.decode`).
     """
     from darl.data.decode import decode_many, decode_resized
 
-    opened = open_data(locate(data))
     for split, source in opened.sources.items():
         labels = opened.labels[split]
         threads = max(torch.get_num_threads(), REMOTE_THREADS if source.remote else 1)

@@ -38,7 +38,7 @@ def test_a_row_says_where_the_weights_come_from(run, source: tuple[Path, Experim
     flags = (folder, "--no-ray", "--epochs", 2, "--evaluations", 1, "--results", tmp_path)
     said, error, code = run(*flags)
     assert (error, code) == ("", 0)
-    assert said.splitlines()[0] == "epoch    0 of 2 | 0 s"
+    assert said.splitlines()[1] == "epoch    0 of 2 | 0 s"
     assert run(*flags, "--scratch")[2] == 0
     rows = darl.results.load(str(tmp_path / "finetune" / "trials")).set_index("finetuning_source", drop=False)
     own, scratch = rows.loc[pretraining.trial_id], rows[rows["finetuning_source"].isna()].iloc[0]

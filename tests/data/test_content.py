@@ -53,7 +53,10 @@ CHANGES: dict[str, tuple[Make, Make]] = {
     "an image more": (folder, lambda root: write(root / "train/a/9.png", pngs(1)[0])),
     "an image renamed": (folder, lambda root: (root / "train/a/0.png").rename(root / "train/a/7.png")),
     "an image of another size": (folder, lambda root: write(root / "val/a/0.png", b"shorter")),
-    "another class": (folder, lambda root: (root / "train/b").rename(root / "train/c")),
+    "another class": (
+        folder,
+        lambda root: [(root / part / "b").rename(root / part / "c") for part in ("train", "val")],
+    ),
     "other labels": (parquet, lambda root: validation(root, [2, 1, 0])),
     "other class names": (parquet, lambda root: validation(root, [0, 1, 2], ["a", "b", "c"])),
     "other rows": (parquet, lambda root: train(root, first=3)),

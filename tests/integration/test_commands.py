@@ -213,8 +213,9 @@ FLAGS = ("-m", "darl.cli", "pretrain", "--data", "digits:0-1", "--epochs", 2, "-
 
 def test_two_workers_give_the_losses_of_one(command: Command, here: Here, tmp_path: Path) -> None:
     said = command(*FLAGS, "--workers", 2, "--results", tmp_path / "two").stdout.splitlines()
-    assert said[0] == "starting Ray; 2 workers start as soon as resources are free"
-    assert [line[:15] for line in said[1:-2]] == [f"epoch    {epoch} of 2" for epoch in range(3)]
+    assert said[0].startswith("data: 288 + 72 images of 2 classes; ")
+    assert said[1] == "starting Ray; 2 workers start as soon as resources are free"
+    assert [line[:15] for line in said[2:-2]] == [f"epoch    {epoch} of 2" for epoch in range(3)]
     here(*FLAGS[2:], "--no-ray", "--results", tmp_path / "one")
     alone, together = (pd.read_parquet(tmp_path / name / "pretrain" / "curves") for name in ("one", "two"))
     assert len(alone) == len(together) == 3

@@ -50,7 +50,7 @@ def test_a_run_continues_with_and_without_ray_and_repeats_no_epoch(ray_address: 
     stages = {10: ["--workers", 2], 20: ["--workers", 2, "--shard"], 30: ["--no-ray"], 40: ["--workers", 1]}
     for epoch, more in stages.items():
         said, newest = run_until(epoch, ray_address, tmp_path, *more)
-        assert said[0].startswith("resuming from the last checkpoint") == (epoch > 10)
+        assert said[1].startswith("resuming from the last checkpoint") == (epoch > 10)
         progress.append(progress_of(newest))
         assert len(list(newest.glob("optimizer-2/*.safetensors"))) == (2 if "--shard" in more else 0)
     steps = [part["step"] for part in progress]

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from darl.data.decode import open_image, orient, silence_pil, to_pixels
 from darl.data.dense.instance_masks import instance_mask
-from darl.data.formats.listing import Listing, listing, split_of
+from darl.data.formats.listing import Listing, listing
+from darl.data.formats.split_names import split_of
 from darl.data.sources.base import HELD_OUT
 from darl.errors import UserError, reason
 from darl.randomness import generator

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from darl.data.dense.masked_images import IGNORED, MaskedImages, unusable
-from darl.data.formats.listing import Listing, listing, split_of
+from darl.data.formats.listing import Listing, listing
 from darl.data.formats.parquet import ParquetImages, image_column
+from darl.data.formats.split_names import split_of
 from darl.data.locate import locate
 from darl.data.sources.base import Source, Subset, hold_out
 from darl.errors import UserError, reason
@@ -118,8 +119,7 @@ def _paired(files: Listing, images: dict[str, str], masks: dict[str, str]) -> Ma
     sizes, stems = dict(zip(files.paths, files.sizes, strict=True)), sorted(images)
 
     def source(paths: list[str]) -> Source:
-        own = Listing(files.storage, files.root, tuple(paths), tuple(sizes[path] for path in paths))
-        return Folder(own, depth=len(files.paths))  # so deep that no folder is a class
+        return Folder(Listing(files.storage, files.root, tuple(paths), tuple(sizes[path] for path in paths)))
 
     return MaskedImages(source([images[stem] for stem in stems]), source([masks[stem] for stem in stems]))
 

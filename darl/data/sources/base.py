@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from darl.data.content import hash_parts
+from darl.data.found import Decision, listed
 from darl.errors import UserError
 from darl.randomness import generator
 from darl.variants import require
@@ -24,7 +25,17 @@ if TYPE_CHECKING:
 
     from darl.data.decode import Encoded
 
-__all__ = ["WINDOW", "Groups", "RawLabels", "Source", "Splits", "Subset", "hold_out", "number_labels"]
+__all__ = [
+    "WINDOW",
+    "Groups",
+    "RawLabels",
+    "Source",
+    "Splits",
+    "Subset",
+    "hold_out",
+    "number_labels",
+    "require_known_classes",
+]
 
 RawLabels = Sequence[int | str | None] | None
 """Labels as they are stored; None for a split that has none."""
@@ -79,12 +90,13 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class Splits:
-    """The splits of a data set; `classes` where the data names its classes."""
+    """The splits of a data set; `classes` where the data names its classes; `found`: how that was decided."""
 
     train: Source
     validation: Source | None = None
     test: Source | None = None
     classes: tuple[str, ...] | None = None
+    found: tuple[Decision, ...] = ()
 
 
 class Subset(Source):
@@ -170,3 +182,29 @@ def number_labels(
         for split, labels in splits.items()
     }
     return numbered, tuple(str(value) for value in values)
+
+
+def require_known_classes(data: str, train: RawLabels, others: Mapping[str, RawLabels]) -> None:
+    """Raise UserError where a split has named classes that train lacks: mostly they are called otherwise there.
+
+    others: the labels of the data's other splits, by the splits' names.
+    """
+    known = {label for label in train or () if isinstance(label, str)}
+    for split, labels in others.items():
+        own = {label for label in labels or () if isinstance(label, str)}
+        if known and own - known:
+            raise UserError(
+                f"must have the same classes in all splits, got {data!r} with {_named(own - known)} only in {split}"
+                + (f" and {_named(known - own)} only in train" if known - own else ""),
+                field="data",
+            )
+
+
+def _named(classes: set[str]) -> str:
+    names = sorted(classes)
+    return (
+        listed(names) if len(names) <= MOST_CLASSES else f"{', '.join(names[:MOST_CLASSES])}, … ({len(names):,} in all)"
+    )
+
+
+MOST_CLASSES = 12  # in an error
