@@ -45,7 +45,7 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(
 @pytest.mark.parametrize(
     ("sweep", "words"),
     [
-        ("patch_order", ["cell: raster  (the baseline)", "trials: 24 = 12 cells × seeds 0 to 1"]),
+        ("patch_order", ["cell: raster  (the baseline)", "trials: 28 = 14 cells × seeds 0 to 1"]),
         ("position_encoding", ["cell: rope2d, no mask", "trials: 20 = 10 cells × seeds 0 to 1"]),
         ("objective", ["and 38 cells more", "trials: 100 = 50 cells × seeds 0 to 1"]),
         ("joint", ["order: one of raster", "log-uniform in [0.00025, 0.016]", "one seed: no difference can be"]),
