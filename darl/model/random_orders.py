@@ -37,74 +37,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from darl.aspects import Aspect, changes
 from darl.model.order_policy import OrderPolicy
-from darl.model.patches import take
+from darl.model.order_readers import InstructedReader, OrderReader, TargetAwareReader, TwoStreamReader
 from darl.model.positions import Absent
-from darl.model.trunk import Trunk
 from darl.variants import Variant, require
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
-
     from darl.model.encoder_config import TrunkConfig
 
-__all__ = ["DRAWN", "Learned", "OrderReader", "PositionInstruction", "RandomOrder", "TargetAware", "TwoStream"]
+__all__ = ["DRAWN", "Learned", "PositionInstruction", "RandomOrder", "TargetAware", "TwoStream"]
 
 DRAWN = "order"
 """The name of the drawn orders (B, N) among the draws of a batch."""
 
 
-class OrderReader(nn.Module):
-    """Reads patches in the order of each image."""
-
-    @abstractmethod
-    def read(
-        self, trunk: Trunk, patches: "Float[Tensor, 'batch before patch_dim']", at: "Int[Tensor, 'batch outputs']"
-    ) -> "Float[Tensor, 'batch outputs width']":
-        """For each of n patches, what is known of it from its position and the patches before it.
-
-        Args:
-            trunk: the encoder.
-            patches: the first n - 1 patches, in the order of each image.
-            at: the n patches, in that order.
-
-        """
-
-    def context(self, trunk: Trunk, patches: Tensor, at: Tensor, noise: Tensor | None = None) -> Tensor:
-        """The same for all N `patches` (B, N, P) of the patch order, in the patch order (B, N, W); `at` is (B, N).
-
-        noise: (B, N - 1, P), added to what is read.
-        """
-        read = take(patches, at)[:, :-1]
-        return take(self.read(trunk, read if noise is None else read + noise, at), at.argsort(1))
-
-
 @dataclass(frozen=True, kw_only=True)
 class RandomOrder(Variant):
-    """An order for each image, and how the model is told which patch comes next.
-
-    random_until: fraction of the training up to which every order is random, in [0, 1].
-    fixed_from: fraction from which every image is read in the fixed order, in [random_until, 1]; 1 with `random_until`
-        1 is never.
-    """
+    """An order for each image, and how the model is told which patch comes next."""
 
     family: ClassVar[str] = "random_order"
     needs_position: ClassVar[bool] = True
     """Whether the model is told by the position encoding, so that there must be one."""
     excludes: ClassVar[tuple[str, ...]] = ("attention", "next_patches", "condition", "token_input")
     """The trunk's options that do not go with it."""
-    random_until: float = changes(Aspect.INPUT, default=1.0)
-    fixed_from: float = changes(Aspect.INPUT, default=1.0)
-
-    def __post_init__(self) -> None:
-        require(0 <= self.random_until <= 1, "random_order.random_until", "be in [0, 1]", self.random_until)
-        fits = self.random_until <= self.fixed_from <= 1
-        remedy = f"be in [random_until, 1], here [{self.random_until:g}, 1]"
-        require(fits, "random_order.fixed_from", remedy, self.fixed_from)
 
     def check(self, config: "TrunkConfig") -> None:
         """Raise UserError where it does not fit the trunk."""
@@ -115,16 +73,11 @@ class RandomOrder(Variant):
         has = not (self.needs_position and isinstance(config.position, Absent))
         require(has, "position", f"be another for {own}, which tells by it what comes next", config.position.kind)
 
-    def share(self, progress: float) -> float:
-        """r, the share of images in a random order, at a progress in [0, 1] of the training."""
-        if progress <= self.random_until:
-            return 1.0
-        return max(0.0, (self.fixed_from - progress) / max(self.fixed_from - self.random_until, 1e-12))
-
     def policy(self, patches: int) -> OrderPolicy | None:
         """The distribution of the orders before the first step, where it is learned; None where it is not."""
         return None
 
+    @abstractmethod
     def draw(
         self, patches: int, progress: float, policy: OrderPolicy | None = None
     ) -> Callable[[int, torch.Generator], Tensor]:
@@ -132,16 +85,6 @@ class RandomOrder(Variant):
 
         policy: the distribution that was learned.
         """
-        if policy is not None:
-            return policy.draw
-        share = self.share(progress)
-
-        def order(count: int, generator: torch.Generator) -> Tensor:
-            keys = torch.rand((count, patches + 1), generator=generator, device=generator.device)
-            fixed = torch.arange(patches, device=generator.device)
-            return torch.where(keys[:, :1] < share, keys[:, 1:].argsort(1), fixed)
-
-        return order
 
     @abstractmethod
     def build(self, config: "TrunkConfig") -> OrderReader:
@@ -153,7 +96,45 @@ class RandomOrder(Variant):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoStream(RandomOrder):
+class Annealed(RandomOrder):
+    """Every order is as probable as another, up to when all images are read in the fixed one.
+
+    random_until: fraction of the training up to which every order is random, in [0, 1].
+    fixed_from: fraction from which every image is read in the fixed order, in [random_until, 1]; 1 with `random_until`
+        1 is never.
+    """
+
+    random_until: float = changes(Aspect.INPUT, default=1.0)
+    fixed_from: float = changes(Aspect.INPUT, default=1.0)
+
+    def __post_init__(self) -> None:
+        require(0 <= self.random_until <= 1, "random_order.random_until", "be in [0, 1]", self.random_until)
+        fits = self.random_until <= self.fixed_from <= 1
+        remedy = f"be in [random_until, 1], here [{self.random_until:g}, 1]"
+        require(fits, "random_order.fixed_from", remedy, self.fixed_from)
+
+    def share(self, progress: float) -> float:
+        """r, the share of images in a random order, at a progress in [0, 1] of the training."""
+        if progress <= self.random_until:
+            return 1.0
+        return max(0.0, (self.fixed_from - progress) / max(self.fixed_from - self.random_until, 1e-12))
+
+    def draw(
+        self, patches: int, progress: float, policy: OrderPolicy | None = None
+    ) -> Callable[[int, torch.Generator], Tensor]:
+        """See `RandomOrder.draw`."""
+        share = self.share(progress)
+
+        def order(count: int, generator: torch.Generator) -> Tensor:
+            keys = torch.rand((count, patches + 1), generator=generator, device=generator.device)
+            fixed = torch.arange(patches, device=generator.device)
+            return torch.where(keys[:, :1] < share, keys[:, 1:].argsort(1), fixed)
+
+        return order
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoStream(Annealed):
     """XLNet's two streams: the queries begin as one learned vector and read the content with the same weights.
 
     Unlike XLNet's, which only has relative positions, the vector is at its patch's position, as RandAR's is: a query
@@ -172,7 +153,7 @@ class TwoStream(RandomOrder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PositionInstruction(RandomOrder):
+class PositionInstruction(Annealed):
     """RandAR's position instruction tokens: one learned vector, at the position of the patch that comes next.
 
     As in the authors' code, rotary positions rotate the vector itself, and then its queries and keys as all others.
@@ -190,7 +171,7 @@ class PositionInstruction(RandomOrder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetAware(RandomOrder):
+class TargetAware(Annealed):
     """RAR's target-aware position embedding: each token also has a learned vector for the patch after it."""
 
     kind: ClassVar[str] = "target_aware"
@@ -206,93 +187,44 @@ class TargetAware(RandomOrder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learned(TargetAware):
+class Learned(RandomOrder):
     """Target-aware, with orders drawn from a distribution that is trained beside the model (`OrderPolicy`).
 
     seeks: `low_loss` or `high_loss`, what the orders are to lead to. By the chain rule an image's likelihood is the
     same in every order for a model that has learned all; the mean squared error is not, nor is what must be learned for
     it. Which of the two gives better features is open. rate: how far one optimiser step moves the patches' scores,
     above 0; they begin equal, so orders begin uniform. prior: how much higher the score of the fixed order's first
-    patch begins than that of its last, 0 or more (REOrder: 1).
-
-    The orders are drawn to the end: `random_until` must be 1.
+    patch begins than that of its last, 0 or more (REOrder: 1). Orders are drawn to the end.
     """
 
     kind: ClassVar[str] = "learned"
+    needs_position: ClassVar[bool] = False
     seeks: str = changes(Aspect.INPUT, default="low_loss")
     rate: float = changes(Aspect.INPUT, default=0.1)
     prior: float = changes(Aspect.INPUT, default=0.0)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         require(self.seeks in _SIGNS, "random_order.seeks", f"be {' or '.join(_SIGNS)}", self.seeks)
         require(0 < self.rate <= 100, "random_order.rate", "be above 0 and at most 100", self.rate)
         require(0 <= self.prior <= 100, "random_order.prior", "be between 0 and 100", self.prior)
-        require(self.random_until == 1, "random_order.random_until", "be 1 for learned orders", self.random_until)
 
     def policy(self, patches: int) -> OrderPolicy:
         """See `RandomOrder.policy`."""
         return OrderPolicy(patches, sign=_SIGNS[self.seeks], rate=self.rate, prior=self.prior)
 
+    def draw(
+        self, patches: int, progress: float, policy: OrderPolicy | None = None
+    ) -> Callable[[int, torch.Generator], Tensor]:
+        """See `RandomOrder.draw`."""
+        return (policy or self.policy(patches)).draw
+
+    def build(self, config: "TrunkConfig") -> OrderReader:
+        """See `RandomOrder.build`."""
+        return TargetAwareReader(config.patches, config.size.width)
+
+    def trunk_flops(self, config: "TrunkConfig") -> float:
+        """As for a fixed order."""
+        return config.trunk_flops(config.patches - 1)
+
 
 _SIGNS = {"low_loss": -1, "high_loss": 1}
-
-
-class _Told(OrderReader):
-    """A reader with one learned vector for the patch that comes next."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.vector = nn.Parameter(torch.empty(width))  # one axis, so that weight decay does not apply
-
-    def reset_parameters(self) -> None:
-        """The initialisation of a learned token."""
-        nn.init.normal_(self.vector, std=0.02)
-
-    def placed(self, trunk: Trunk, at: Tensor, like: Tensor) -> Tensor:
-        """The vector (B, n, W) at each patch's position: plus an additive one, rotated by a rotary one."""
-        vectors = like.new_zeros(*at.shape, len(self.vector)) + self.vector.to(like)  # not `expand`: see `mse`
-        return trunk.rotate(trunk.add_positions(vectors, trunk.grid, at), at)
-
-
-class TwoStreamReader(_Told):
-    """See `TwoStream`."""
-
-    def read(self, trunk: Trunk, patches: Tensor, at: Tensor) -> Tensor:
-        """See `OrderReader.read`."""
-        content = trunk.embed(patches, trunk.grid, at[:, :-1])
-        tokens = torch.cat([content, self.placed(trunk, at, content)], dim=1)
-        both = trunk.trunk(tokens, trunk.grid, at=torch.cat([at[:, :-1], at], dim=1), streams=True)
-        return both[:, at.shape[1] :]
-
-
-class InstructedReader(_Told):
-    """See `PositionInstruction`."""
-
-    def read(self, trunk: Trunk, patches: Tensor, at: Tensor) -> Tensor:
-        """See `OrderReader.read`."""
-        content = trunk.embed(patches, trunk.grid, at[:, :-1])
-        told = self.placed(trunk, at, content)
-        pairs = torch.stack([told[:, :-1], content], dim=2).flatten(1, 2)
-        tokens, places = torch.cat([pairs, told[:, -1:]], dim=1), at.repeat_interleave(2, dim=1)[:, :-1]
-        return trunk.trunk(tokens, trunk.grid, at=places, causal=True)[:, 1::2]
-
-
-class TargetAwareReader(OrderReader):
-    """See `TargetAware`."""
-
-    def __init__(self, patches: int, width: int):
-        super().__init__()
-        self.table = nn.Parameter(torch.empty(patches, width))
-        """A vector for each patch, in raster order."""
-
-    def reset_parameters(self) -> None:
-        """The initialisation of a ViT's position embedding, as RAR's."""
-        nn.init.trunc_normal_(self.table, std=0.02)
-
-    def read(self, trunk: Trunk, patches: Tensor, at: Tensor) -> Tensor:
-        """See `OrderReader.read`."""
-        content = trunk.embed(patches, trunk.grid, at[:, :-1])
-        # not plain indexing, whose gradient would depend on the timing of threads
-        added = F.embedding(trunk.order[at], self.table.to(content))
-        return trunk.trunk(content, trunk.grid, at=at[:, :-1], causal=True, added=added)

@@ -117,7 +117,7 @@ class Evidence:
 def read_claims(text: str) -> list[Claim]:
     """The claims of a TOML file, `[[claim]]` each. Raises UserError."""
     try:
-        entries = tomllib.loads(text).get("claim")
+        entries: Any = tomllib.loads(text).get("claim")
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"must be TOML, got an error: {error}", field="claims") from None
     listed = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries) and len(entries) > 0

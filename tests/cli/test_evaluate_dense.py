@@ -106,5 +106,5 @@ def test_the_cost_of_labelled_data_is_printed_too(
 ) -> None:
     evaluate(monkeypatch, saved_run(tmp_path), "--protocols", "knn", "--dry-run")
     assert re.fullmatch(
-        r"knn:\S+ on digits: [\d.e-]+ PFLOPs, of which random weights take half\n", capsys.readouterr().out
+        r"data: .*\nknn:\S+ on digits: [\d.e-]+ PFLOPs, of which random weights take half\n", capsys.readouterr().out
     )

@@ -266,7 +266,8 @@ def test_an_interrupted_run_reports_it_and_continues(ray_address: str, tmp_path:
     assert next((tmp_path / "pretrain" / "checkpoints").glob("*/step-*/trainer.pt"))
     again = subprocess.Popen(flags, cwd=ROOT, env=environ(ray_address), stdout=subprocess.PIPE, text=True)
     assert again.stdout is not None
-    assert next(iter(again.stdout)).startswith("resuming from the last checkpoint")
+    _, second = (next(again.stdout) for _ in range(2))  # the first says what the data are
+    assert second.startswith("resuming from the last checkpoint")
     next(line for line in again.stdout if line.startswith("epoch   20 "))
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=100)

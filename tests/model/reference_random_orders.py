@@ -7,7 +7,7 @@ from torch import Tensor
 
 from darl.model.darl import Darl
 from darl.model.encoder import Encoder
-from darl.model.random_orders import InstructedReader, TargetAwareReader, TwoStreamReader
+from darl.model.order_readers import InstructedReader, TargetAwareReader, TwoStreamReader
 
 __all__ = ["reference_random_context"]
 

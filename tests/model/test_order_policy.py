@@ -120,7 +120,6 @@ def test_losses_that_are_not_finite_leave_it_finite() -> None:
         ({"seeks": "fun"}, "random_order.seeks must be low_loss or high_loss, got 'fun'"),
         ({"rate": 0.0}, "random_order.rate must be above 0 and at most 100, got 0.0"),
         ({"prior": -1.0}, "random_order.prior must be between 0 and 100, got -1.0"),
-        ({"random_until": 0.5}, "random_order.random_until must be 1 for learned orders, got 0.5"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], message: str) -> None:

@@ -22,6 +22,7 @@ SEEN = {
     "order_seed", "objective_mask_ratio", "tokenizer", "tokenizer_weights", "token_input",
     "tokenizer_vocabulary", "tokenizer_width", "tokenizer_depth",
     "random_order", "random_order_random_until", "random_order_fixed_from",
+    "random_order_seeks", "random_order_rate", "random_order_prior",
     "content_train", "content_validation", "content_classes", "content_fingerprint", "content_test",
 }  # fmt: skip
 TARGETS = {"objective", "objective_normalize_target"}

@@ -40,7 +40,8 @@ from darl.model.objectives.base import Denoiser, Draw, Draws
 from darl.model.objectives.condition import ClassCondition, label_draws
 from darl.model.objectives.pixels import PixelObjective
 from darl.model.objectives.prefix import prefix_draws
-from darl.model.random_orders import DRAWN, OrderReader
+from darl.model.order_readers import OrderReader
+from darl.model.random_orders import DRAWN
 from darl.model.sampling import Sampling, sample_patches
 from darl.model.trunk import Trunk
 from darl.variants import require
