@@ -88,11 +88,6 @@ class OrderPolicy(nn.Module):
         """The patches' scores, in float64: a patch comes before another e^(difference) times as often as after it."""
         return self.scores.double() / _UNIT
 
-    @property
-    def mode(self) -> "Int[Tensor, ' patches']":
-        """The most probable order."""
-        return self.scores.argsort(descending=True, stable=True)
-
     @torch.no_grad()
     def observe(self, orders: "Int[Tensor, 'batch patches']", errors: "Float[Tensor, 'batch patches']") -> None:
         """Count a micro-batch: the orders that were drawn, and each patch's error. The policy does not change yet."""
