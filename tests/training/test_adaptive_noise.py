@@ -1,14 +1,11 @@
 """A schedule that follows the losses: a run resumes bit for bit, and micro-batches and workers change nothing."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
 from darl.data import Dataset
@@ -19,10 +16,9 @@ from darl.model.schedules.infonoise import InfoNoise
 from darl.optim import Optimizer
 from darl.training import checkpoint
 from darl.training.adapted import COLUMNS, ORDER_SCORES
-from darl.training.events import Evaluated, Event, Saved, Stepped
+from darl.training.events import Saved
 from darl.training.pretrain import fit
-
-CPU = torch.device("cpu")
+from tests.training.example_followers import CPU, columns, losses, nothing, over_two_workers
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +32,6 @@ def experiment(**changes: Any) -> Experiment:
     size = EncoderConfig(width=16, depth=1, heads=2, patch_size=2)
     noise, optim = InfoNoise(warmup=2), Optimizer(ema=0.9)
     return Experiment(**{"model": size, "epochs": 4, "batch_size": 32, "noise": noise, "optim": optim, **changes})
-
-
-def nothing(model: Any, dataset: Dataset, device: torch.device) -> dict[str, float | str | None]:
-    return {}
-
-
-def losses(events: list[Event]) -> list[float]:
-    return [event.loss for event in events if isinstance(event, Stepped)]
-
-
-def columns(events: list[Event]) -> list[dict[str, float | str | None]]:
-    return [event.metrics for event in events if isinstance(event, Evaluated)]
 
 
 @pytest.mark.parametrize("stop", [1, 2, 5])
@@ -95,18 +79,8 @@ def test_microbatches_give_the_step_of_the_whole(small: Dataset) -> None:
     torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), rtol=1e-5, atol=0)
 
 
-def _worker(rank: int, record: dict[str, Any], data: Dataset, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    events = list(fit(Experiment.from_record(record), data, device=CPU, full=nothing))
-    (Path(folder) / f"{rank}.json").write_text(json.dumps([losses(events), columns(events)]))
-    dist.destroy_process_group()
-
-
 def test_two_workers_agree_and_give_the_trace_of_one(small: Dataset, tmp_path: Path) -> None:
     events = list(fit(experiment(), small, device=CPU, full=nothing))
-    mp.spawn(_worker, (experiment().to_record(), small, str(tmp_path)), nprocs=2)
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
-    assert first == second
-    torch.testing.assert_close(torch.tensor(first[0]), torch.tensor(losses(events)), rtol=1e-5, atol=0)
-    assert first[1][-1]["adapted_a"] == pytest.approx(columns(events)[-1]["adapted_a"], rel=1e-4)
+    together, ended = over_two_workers(experiment(), small, tmp_path)
+    torch.testing.assert_close(torch.tensor(together), torch.tensor(losses(events)), rtol=1e-5, atol=0)
+    assert ended[-1]["adapted_a"] == pytest.approx(columns(events)[-1]["adapted_a"], rel=1e-4)
